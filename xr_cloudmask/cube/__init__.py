@@ -1,0 +1,1 @@
+"""What a cube is: its layout, its bands, its reflectance."""

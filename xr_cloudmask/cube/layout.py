@@ -1,0 +1,303 @@
+"""What is a cube: find time, band, y and x, whatever they are called.
+
+A cube is a Dataset with a variable per band or a DataArray with a band dimension. Everything downstream sees
+one `CubeView`: named bands, each ``(time, y, x)`` or ``(y, x)``, still lazy, values untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from xr_cloudmask.errors import CubeError
+
+Cube: TypeAlias = xr.Dataset | xr.DataArray
+
+# Names in use, most common first. Where none fits, CF attributes (axis, standard_name) decide.
+Y_NAMES = ("y", "latitude", "lat", "Y", "northing", "row", "rows")
+X_NAMES = ("x", "longitude", "lon", "X", "easting", "col", "cols", "columns")
+TIME_NAMES = ("time", "t", "date", "datetime", "valid_time")
+BAND_NAMES = ("band", "bands", "channel", "channels", "spectral", "wavelength", "variable")
+Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
+X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
+
+METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)
+
+
+@dataclass(frozen=True)
+class CubeView:
+    """One view of any cube.
+
+    Attributes
+    ----------
+    source : Dataset or DataArray
+        The cube as the user gave it; never modified.
+    y, x : str
+        Names of the spatial dimensions.
+    time, band : str or None
+        Names of the time and band dimensions; None where the cube has none.
+    bands : mapping of str to DataArray
+        Every band in the cube's order, dims ``(time, y, x)`` or ``(y, x)``; lazy where the cube is.
+    """
+
+    source: Cube
+    y: str
+    x: str
+    time: str | None
+    band: str | None
+    bands: Mapping[str, xr.DataArray]
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of a band, in order."""
+        return (self.y, self.x) if self.time is None else (self.time, self.y, self.x)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Length of every dimension of a band."""
+        return {dim: self.source.sizes[dim] for dim in self.dims}
+
+    @property
+    def dates(self) -> int:
+        """Number of time steps; 1 where the cube has no time dimension."""
+        return 1 if self.time is None else self.source.sizes[self.time]
+
+    @property
+    def coords(self) -> dict[Hashable, xr.DataArray]:
+        """Coordinates that do not run along the band dimension."""
+        coords = self.source.coords
+        return {k: v.variable for k, v in coords.items() if self.band not in v.dims and k != self.band}  # type: ignore[misc]
+
+    @property
+    def grid_mapping(self) -> str | None:
+        """Name of the CF grid mapping coordinate, where there is one."""
+        for array in (self.source, *self.bands.values()):
+            name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
+            if name is not None:
+                return str(name)
+        return "spatial_ref" if "spatial_ref" in self.source.coords else None
+
+
+def view(cube: Cube) -> CubeView:
+    """Understand a cube's dimensions and bands; computes nothing.
+
+    Parameters
+    ----------
+    cube : Dataset or DataArray
+        A variable per band, or a band dimension; any dimension order; with or without time; NumPy or dask.
+
+    Returns
+    -------
+    CubeView
+
+    Raises
+    ------
+    CubeError
+        No spatial dimensions, unknown further dimensions, an empty array, bands on different grids or with
+        the same name.
+    """
+    if not isinstance(cube, xr.Dataset | xr.DataArray):
+        raise CubeError(
+            f"an object of type {type(cube).__name__}",
+            "an xarray Dataset with a variable per band, or a DataArray with a band dimension",
+            "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})",
+        )
+    y, x = _spatial_dims(cube)
+    time = _time_dim(cube, exclude=(y, x))
+    array = _banded_array(cube, y, x)
+    if array is not None:
+        band = _band_dim(array, exclude=(y, x, time))
+        bands = _split(array, band) if band else {str(array.name or "band"): array}
+    else:
+        band, bands = None, _variables(cube, y, x)  # type: ignore[arg-type]
+    sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
+    bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
+    return CubeView(cube, y, x, time, band, MappingProxyType(bands))
+
+
+def _spatial_dims(cube: Cube) -> tuple[str, str]:
+    y = _dim(cube, Y_NAMES, Y_STANDARD_NAMES, "Y")
+    x = _dim(cube, X_NAMES, X_STANDARD_NAMES, "X")
+    if y is None or x is None:
+        raise CubeError(
+            f"dimensions {_listed(cube.dims)}",
+            "two spatial dimensions such as ('y', 'x'), ('latitude', 'longitude') or ('lat', 'lon'), "
+            "or coordinates with the CF attribute axis='Y' / axis='X'",
+            "cube.rename({'your_row_dim': 'y', 'your_column_dim': 'x'})",
+        )
+    return y, x
+
+
+def _time_dim(cube: Cube, exclude: tuple[str | None, ...]) -> str | None:
+    named = _dim(cube, TIME_NAMES, ("time",), "T")
+    if named is not None:
+        return named
+    for dim in cube.dims:
+        if dim not in exclude and dim in cube.coords and np.issubdtype(cube.coords[dim].dtype, np.datetime64):
+            return str(dim)
+    return None
+
+
+def _dim(cube: Cube, names: Iterable[str], standard_names: Iterable[str], axis: str) -> str | None:
+    for name in names:
+        if name in cube.dims:
+            return name
+    for dim in cube.dims:
+        attrs = cube.coords[dim].attrs if dim in cube.coords else {}
+        if attrs.get("axis") == axis or attrs.get("standard_name") in tuple(standard_names):
+            return str(dim)
+    return None
+
+
+def _banded_array(cube: Cube, y: str, x: str) -> xr.DataArray | None:
+    """Return the DataArray that holds all bands: the cube itself, or the only variable with a band dimension."""
+    if isinstance(cube, xr.DataArray):
+        return cube
+    banded = [v for v in cube.data_vars.values() if {y, x} <= set(v.dims) and set(BAND_NAMES) & set(v.dims)]
+    return banded[0] if len(banded) == 1 else None
+
+
+def _band_dim(array: xr.DataArray, exclude: tuple[str | None, ...]) -> str | None:
+    others = [str(dim) for dim in array.dims if dim not in exclude]
+    if not others:
+        return None
+    for name in BAND_NAMES:
+        if others == [name]:
+            return name
+    raise CubeError(
+        f"dimensions {_listed(array.dims)}",
+        f"besides space and time only a band dimension, called one of {_listed(BAND_NAMES)}",
+        f"cube.rename({{{others[0]!r}: 'band'}}), or cube.isel({others[-1]}=0) to drop a dimension",
+    )
+
+
+def _split(array: xr.DataArray, band: str) -> dict[str, xr.DataArray]:
+    names = band_labels(array, band)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise CubeError(
+            f"duplicate band names {_listed(repeated)}",
+            "a name per band",
+            f"cube.assign_coords({band}=[...unique names...]) or cube.isel({band}=[...])",
+        )
+    return {name: array.isel({band: i}, drop=True) for i, name in enumerate(names)}
+
+
+def band_labels(array: xr.DataArray, band: str) -> list[str]:
+    """Name every band: the coordinate's labels, or rioxarray's ``long_name`` where the labels are only numbers."""
+    size = array.sizes[band]
+    labels = array[band].values if band in array.coords else np.arange(1, size + 1)
+    long_name = array.attrs.get("long_name")
+    if np.issubdtype(labels.dtype, np.number) and isinstance(long_name, tuple | list) and len(long_name) == size:
+        return [str(name) for name in long_name]
+    return [str(label) for label in labels]
+
+
+def _variables(cube: xr.Dataset, y: str, x: str) -> dict[str, xr.DataArray]:
+    spatial = {str(name): v for name, v in cube.data_vars.items() if {y, x} <= set(v.dims)}
+    # A second pair of spatial dimensions means bands on another grid (a 20 m band beside 10 m ones).
+    elsewhere = [str(n) for n, v in cube.data_vars.items() if v.ndim >= 2 and not {y, x} <= set(v.dims)]
+    if elsewhere:
+        dims = {name: cube[name].dims for name in elsewhere[:3]}
+        raise CubeError(
+            f"variables on another grid than ({y}, {x}): {dims}",
+            "every band on one grid",
+            "cube.rio.reproject_match(...) or odc.geo's .odc.reproject(geobox) first, or drop them: "
+            f"cube.drop_vars({elsewhere!r})",
+        )
+    if not spatial:
+        raise CubeError(
+            f"a Dataset with variables {_listed(cube.data_vars)}, none with dimensions ({y}, {x})",
+            "a variable per band",
+            "xarray.Dataset({'blue': ..., 'green': ..., 'red': ..., 'nir': ...})",
+        )
+    return {name: v for name, v in spatial.items() if "class" not in v.dims}  # predict's probabilities are no band
+
+
+def _ordered(name: str, values: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
+    """Bring a band to the order of `sizes`; a band without time in a cube with time is repeated along it."""
+    unexpected = [str(dim) for dim in values.dims if dim not in sizes]
+    if unexpected:
+        raise CubeError(
+            f"band {name!r} with dimensions {_listed(values.dims)}",
+            f"no dimensions besides {_listed(sizes)}",
+            f"cube.isel({unexpected[0]}=0)",
+        )
+    if 0 in values.shape:
+        raise CubeError(
+            f"band {name!r} is empty: {dict(values.sizes)}",
+            "at least one pixel and one date",
+            "check the area and the dates the cube was loaded for",
+        )
+    missing = {dim: size for dim, size in sizes.items() if dim not in values.dims}
+    return (values.expand_dims(missing) if missing else values).transpose(*sizes)
+
+
+def require_real_numbers(name: str, values: xr.DataArray) -> None:
+    """Refuse a band whose values are not integers or floating-point numbers."""
+    if values.dtype.kind not in "iuf":
+        raise CubeError(
+            f"band {name!r} of dtype {values.dtype}",
+            "integer digital numbers or floating-point reflectance",
+            f"cube[{name!r}].astype('float32') once the values are real numbers",
+        )
+
+
+def ground_sample_distance(cube: CubeView) -> float | None:
+    """Return the pixel size in metres, or None where the cube does not say what its coordinates mean.
+
+    The unit comes from the CRS (rioxarray, odc-geo, stackstac's ``epsg``), from the coordinates' ``units``, or from
+    the names latitude and longitude.
+    """
+    steps = [_step(cube.source, dim) for dim in (cube.y, cube.x)]
+    known = [step for step in steps if step is not None]
+    if not known:
+        return None
+    scale = _metres_per_unit(cube)
+    return None if scale is None else float(np.mean(known)) * scale
+
+
+def _step(cube: Cube, dim: str) -> float | None:
+    if dim not in cube.coords or cube.sizes[dim] < 2:
+        return None
+    values = np.asarray(cube.coords[dim].values[[0, -1]], dtype="float64")
+    return float(abs(values[1] - values[0])) / (cube.sizes[dim] - 1)
+
+
+def _metres_per_unit(cube: CubeView) -> float | None:
+    crs = coordinate_reference_system(cube)
+    if crs is not None:
+        axis = crs.axis_info[0]
+        return METRES_PER_DEGREE if crs.is_geographic else float(axis.unit_conversion_factor)
+    units = str(cube.source.coords[cube.x].attrs.get("units", "")) if cube.x in cube.source.coords else ""
+    if units in ("m", "metre", "meter", "metres", "meters"):
+        return 1.0
+    if units.startswith("degree") or cube.x in ("longitude", "lon"):
+        return METRES_PER_DEGREE
+    return None
+
+
+def coordinate_reference_system(cube: CubeView) -> Any | None:
+    """Return the cube's CRS as a `pyproj.CRS`, or None; reads CF grid mappings and stackstac's ``epsg``."""
+    from pyproj import CRS
+
+    name = cube.grid_mapping
+    if name is not None and name in cube.source.coords:
+        attrs = cube.source.coords[name].attrs
+        if "crs_wkt" in attrs or "spatial_ref" in attrs:
+            return CRS.from_wkt(attrs.get("crs_wkt", attrs.get("spatial_ref")))
+        if "grid_mapping_name" in attrs:
+            return CRS.from_cf(attrs)
+    epsg = cube.source.coords.get("epsg", cube.source.attrs.get("epsg"))
+    if epsg is not None and np.ndim(epsg) == 0:
+        return CRS.from_epsg(int(epsg))
+    return None
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(repr(str(name)) for name in names) or "none"

@@ -1,0 +1,60 @@
+"""Errors that say what was found, what was expected and what to type next."""
+
+from __future__ import annotations
+
+
+class CloudMaskError(ValueError):
+    """Base of every error this package raises about its input.
+
+    Parameters
+    ----------
+    found : str
+        What was found, in the terms of the caller's data.
+    expected : str
+        What would have been accepted, with the known names listed.
+    remedy : str
+        What to type next.
+
+    Examples
+    --------
+    >>> raise CloudMaskError("model 'csmsk'", "one of 'csmask'", "predict(model='csmask')")
+    Traceback (most recent call last):
+    ...
+    xr_cloudmask.errors.CloudMaskError: found: model 'csmsk'
+    expected: one of 'csmask'
+    try: predict(model='csmask')
+    """
+
+    def __init__(self, found: str, expected: str, remedy: str) -> None:
+        # All three go to args, so that the error survives pickling between dask workers.
+        super().__init__(found, expected, remedy)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"found: {self.found}\nexpected: {self.expected}\ntry: {self.remedy}"
+
+
+class CubeError(CloudMaskError):
+    """The cube's dimensions, dtype or grid cannot be understood."""
+
+
+class BandError(CloudMaskError):
+    """A band is missing, unknown or ambiguous."""
+
+
+class ReflectanceError(CloudMaskError):
+    """Digital numbers cannot be turned into reflectance without guessing."""
+
+
+class ModelError(CloudMaskError):
+    """A model is unknown, does not fit the cube or cannot run here."""
+
+
+class WeightsError(CloudMaskError):
+    """Model weights are missing or are not what their checksum says."""
+
+
+class FileError(CloudMaskError):
+    """A file or folder cannot be read as a cube, or a mask cannot be written."""
