@@ -1,0 +1,52 @@
+"""Cloud masks for any optical satellite cube: importing this package registers ``.cloudmask`` on xarray objects.
+
+Examples
+--------
+>>> import xr_cloudmask
+>>> cube = xr_cloudmask.simulate.series(dates=2, size=(96, 96))
+>>> out = cube.cloudmask.predict()
+>>> sorted(out.coords)[:3]
+['clear_fraction', 'cloud_fraction', 'cloud_shadow_fraction']
+"""
+
+from importlib.metadata import version
+
+import xarray as xr
+
+from xr_cloudmask import simulate
+from xr_cloudmask.accessor import CloudmaskAccessor
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.errors import (
+    BandError,
+    CloudMaskError,
+    CubeError,
+    FileError,
+    ModelError,
+    ReflectanceError,
+    WeightsError,
+)
+from xr_cloudmask.models.base import Model, ModelSpec
+from xr_cloudmask.models.registry import models, register_model
+from xr_cloudmask.predict import predict
+
+xr.register_dataset_accessor("cloudmask")(CloudmaskAccessor)
+xr.register_dataarray_accessor("cloudmask")(CloudmaskAccessor)
+
+__version__ = version("xr-cloudmask")
+
+__all__ = [
+    "BandDescriptor",
+    "BandError",
+    "CloudMaskError",
+    "CubeError",
+    "FileError",
+    "Model",
+    "ModelError",
+    "ModelSpec",
+    "ReflectanceError",
+    "WeightsError",
+    "models",
+    "predict",
+    "register_model",
+    "simulate",
+]

@@ -1,0 +1,1 @@
+"""How a model meets a chunked array: the window lattice, the kernel of one task, the graph."""

@@ -1,0 +1,1 @@
+"""What turns reflectance into class probabilities."""

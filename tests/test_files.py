@@ -1,0 +1,475 @@
+"""Files and product folders as cubes: what is read, what is kept, and what is said of files that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from affine import Affine
+
+from xr_cloudmask.cube import reflectance
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.files import open_cube
+
+WEST, NORTH = 600_000.0, 5_000_040.0
+SIDE = 60  # pixels of 10 m: a multiple of 6, so that 20 m and 60 m bands fit in
+
+S2_RESOLUTIONS = {
+    "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B09": 60,
+    "B10": 60, "B11": 20, "B12": 20,
+}  # fmt: skip
+
+
+def write_raster(path, bands, pixel=10.0, driver="GTiff", names=(), west=WEST, crs="EPSG:32632", **profile):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    with rasterio.open(
+        path, "w", driver=driver, count=count, height=height, width=width, dtype=bands.dtype, crs=crs,
+        transform=Affine(pixel, 0, west, 0, -pixel, NORTH), **profile,
+    ) as file:  # fmt: skip
+        file.write(bands)
+        for i, name in enumerate(names, 1):
+            file.set_band_description(i, name)
+    return path
+
+
+def numbers(side=SIDE, seed=0, low=1001, high=6000):
+    return np.random.default_rng(seed).integers(low, high, (side, side), dtype="uint16")
+
+
+# Sentinel-2 ---------------------------------------------------------------------------------------------------------
+
+S2 = {
+    "L1C": ("1C", "MTD_MSIL1C.xml", "<QUANTIFICATION_VALUE unit='none'>10000</QUANTIFICATION_VALUE>", "RADIO_ADD_OFFSET", "Radiometric_Offset_List"),
+    "L2A": ("2A", "MTD_MSIL2A.xml", "<QUANTIFICATION_VALUES_LIST><BOA_QUANTIFICATION_VALUE unit='none'>10000</BOA_QUANTIFICATION_VALUE></QUANTIFICATION_VALUES_LIST>", "BOA_ADD_OFFSET", "BOA_ADD_OFFSET_VALUES_LIST"),
+}  # fmt: skip
+
+
+def s2_images(level, granule):
+    """Return band -> (pixel size, path without suffix); level 2A repeats bands at coarser resolutions."""
+    stem = "T32TQM_20220811T101559"
+    if level == "L1C":
+        return [(band, res, f"{granule}/IMG_DATA/{stem}_{band}") for band, res in S2_RESOLUTIONS.items()]
+    entries = [
+        (band, coarse, f"{granule}/IMG_DATA/R{coarse}m/{stem}_{band}_{coarse}m")
+        for band, res in {**S2_RESOLUTIONS, "SCL": 20}.items()
+        for coarse in (10, 20, 60)
+        if coarse >= res and band != "B10"
+    ]
+    return [*entries, ("TCI", 10, f"{granule}/IMG_DATA/R10m/{stem}_TCI_10m")]
+
+
+def make_safe(root, level="L1C", baseline="04.00", day="20220811", offset=-1000, west=WEST, sun=True):
+    name, metadata, quantification, tag, group = S2[level]
+    folder = root / f"S2A_MSI{level}_{day}T101559_N{baseline.replace('.', '')}_R065_T32TQM_{day}T121211.SAFE"
+    granule = f"GRANULE/{level}_T32TQM_A037291_{day}T101601"
+    images = s2_images(level, granule)
+    offsets = "".join(f"<{tag} band_id='{i}'>{offset}</{tag}>" for i in range(13)) if offset is not None else ""
+    start = f"{day[:4]}-{day[4:6]}-{day[6:]}T10:15:59.024Z"
+    for band, resolution, path in images:
+        if band == "TCI":
+            continue
+        seed = list(S2_RESOLUTIONS).index(band) if band in S2_RESOLUTIONS else 50
+        array = numbers(SIDE * 10 // resolution, seed)[None]
+        array = (array % 12).astype("uint8") if band == "SCL" else array
+        write_raster(folder / f"{path}.jp2", array, resolution, "JP2OpenJPEG", west=west, QUALITY="100", REVERSIBLE="YES")
+    (folder / metadata).write_text(
+        f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<n1:Level-{name}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{name}.xsd">
+  <n1:General_Info>
+    <Product_Info>
+      <PRODUCT_START_TIME>{start}</PRODUCT_START_TIME>
+      <PRODUCT_URI>{folder.name}</PRODUCT_URI>
+      <PROCESSING_LEVEL>Level-{name}</PROCESSING_LEVEL>
+      <PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>
+      <Datatake datatakeIdentifier="GS2A"><SPACECRAFT_NAME>Sentinel-2A</SPACECRAFT_NAME></Datatake>
+      <Product_Organisation><Granule_List><Granule imageFormat="JPEG2000">
+        {"".join(f"<IMAGE_FILE>{path}</IMAGE_FILE>" for _, _, path in images)}
+      </Granule></Granule_List></Product_Organisation>
+    </Product_Info>
+    <Product_Image_Characteristics>
+      <Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX></Special_Values>
+      <Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX></Special_Values>
+      {quantification}<{group}>{offsets}</{group}>
+    </Product_Image_Characteristics>
+  </n1:General_Info>
+</n1:Level-{name}_User_Product>"""
+    )
+    if sun:
+        (folder / granule / "MTD_TL.xml").write_text(
+            "<n1:Level_Tile_ID xmlns:n1='x'><n1:Geometric_Info><Tile_Angles><Mean_Sun_Angle><ZENITH_ANGLE unit='deg'>33.5"
+            "</ZENITH_ANGLE><AZIMUTH_ANGLE unit='deg'>152.25</AZIMUTH_ANGLE></Mean_Sun_Angle></Tile_Angles>"
+            "</n1:Geometric_Info></n1:Level_Tile_ID>"
+        )
+    return folder
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_safe_folder_is_a_cube_with_its_metadata(tmp_path, level):
+    cube = open_cube(make_safe(tmp_path, level))
+    assert set(S2_RESOLUTIONS) - set(cube.data_vars) == ({"B10"} if level == "L2A" else set())
+    assert ("SCL" in cube) == (level == "L2A")
+    assert dict(cube.sizes) == {"y": SIDE, "x": SIDE}
+    assert all(band.chunks and band.dtype == ("uint8" if name == "SCL" else "uint16") for name, band in cube.items())
+    assert cube["B02"].attrs["scale_factor"] == pytest.approx(1e-4)
+    assert cube["B02"].attrs["add_offset"] == pytest.approx(-0.1)
+    assert cube["B02"].attrs["_FillValue"] == 0
+    assert cube["platform"].item() == "sentinel-2a"
+    assert cube["s2:processing_baseline"].item() == "04.00"
+    assert cube["processing:level"].item() == level
+    assert cube["view:sun_elevation"].item() == pytest.approx(56.5)
+    assert cube["time"].values == np.datetime64("2022-08-11T10:15:59.024", "ns")
+    assert cube.rio.crs.to_epsg() == 32632
+    assert cube.rio.bounds() == (WEST, NORTH - 10 * SIDE, WEST + 10 * SIDE, NORTH)
+
+
+def test_coarse_bands_are_repeated_onto_the_10_m_grid(tmp_path):
+    cube = open_cube(make_safe(tmp_path))
+    for band, resolution in S2_RESOLUTIONS.items():
+        factor = resolution // 10
+        stored = numbers(SIDE // factor, list(S2_RESOLUTIONS).index(band))
+        np.testing.assert_array_equal(cube[band], stored.repeat(factor, 0).repeat(factor, 1))
+        assert cube[band].chunks == cube["B02"].chunks
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_safe_reflectance_is_what_its_metadata_say(tmp_path, level):
+    cube = open_cube(make_safe(tmp_path, level), bands=["B02", "B03", "B04", "B08"])
+    got = reflectance.to_reflectance(cube)
+    np.testing.assert_allclose(got["B04"], (cube["B04"].astype("float64") - 1000) / 10000, atol=1e-6)
+    assert got.attrs["level"] == {"L1C": "TOA", "L2A": "BOA"}[level]
+
+
+def test_old_baseline_has_no_offset(tmp_path):
+    cube = open_cube(make_safe(tmp_path, baseline="02.09", offset=None))
+    assert cube["B02"].attrs["add_offset"] == 0
+
+
+def test_new_baseline_without_offsets_is_refused(tmp_path):
+    with pytest.raises(FileError, match="04.00 without RADIO_ADD_OFFSET"):
+        open_cube(make_safe(tmp_path, offset=None))
+
+
+def test_several_safe_folders_are_dates(tmp_path):
+    new, old = make_safe(tmp_path), make_safe(tmp_path, baseline="02.09", day="20210811", offset=None, sun=False)
+    bands = ["B02", "B03", "B04", "B08"]
+    with pytest.raises(FileError, match="metadata"):
+        open_cube([new, old])  # one knows the sun, the other does not
+    old = make_safe(tmp_path / "sun", baseline="02.09", day="20210811", offset=None)
+    cube = open_cube([new, old], bands=bands)
+    assert cube["B02"].dims == ("time", "y", "x")
+    assert list(cube["s2:processing_baseline"].values) == ["02.09", "04.00"]
+    assert not {"scale_factor", "add_offset"} & set(cube["B02"].attrs)
+    got = reflectance.to_reflectance(cube)
+    raw = cube["B02"].astype("float64")
+    np.testing.assert_allclose(got["B02"], (raw - [[[0]], [[1000]]]) / 10000, atol=1e-6)
+
+
+def test_scenes_of_two_tiles_are_refused(tmp_path):
+    folders = [make_safe(tmp_path), make_safe(tmp_path, day="20220816", west=WEST + 100_000)]
+    with pytest.raises(FileError, match="different grids"):
+        open_cube(folders)
+
+
+def test_missing_band_file_is_named_and_can_be_left_out(tmp_path):
+    folder = make_safe(tmp_path)
+    next(folder.rglob("*_B11.jp2")).unlink()
+    with pytest.raises(FileError, match="B11") as raised:
+        open_cube(folder)
+    assert "B12" in raised.value.remedy
+    assert "B11" not in raised.value.remedy
+    assert list(open_cube(folder, bands=["B02", "B04"]).data_vars) == ["B02", "B04"]
+
+
+def test_safe_without_or_with_damaged_metadata(tmp_path):
+    folder = make_safe(tmp_path)
+    metadata = folder / "MTD_MSIL1C.xml"
+    text = metadata.read_text()
+    metadata.write_text(text[:400])
+    with pytest.raises(FileError, match="no readable XML"):
+        open_cube(folder)
+    metadata.write_text('<!DOCTYPE a [<!ENTITY e "b">]><a>&e;</a>')
+    with pytest.raises(FileError, match="no readable XML"):
+        open_cube(folder)
+    metadata.write_text(text.replace("PROCESSING_BASELINE", "OTHER"))
+    with pytest.raises(FileError, match="PROCESSING_BASELINE"):
+        open_cube(folder)
+    metadata.unlink()
+    with pytest.raises(FileError, match="MTD_MSIL1C.xml or MTD_MSIL2A.xml"):
+        open_cube(folder)
+
+
+# Landsat ------------------------------------------------------------------------------------------------------------
+
+SUN_ELEVATION = 42.125
+
+
+def landsat_groups(level, product):
+    prefix = {"L1": "", "L2": "SR_"}[level]
+    bands = [*range(1, 10)] if level == "L1" else [*range(1, 8)]
+    scale, offset = {"L1": ("2.0000E-05", "-0.100000"), "L2": ("2.75e-05", "-0.2")}[level]
+    factors = {f"REFLECTANCE_MULT_BAND_{n}": scale for n in bands} | {f"REFLECTANCE_ADD_BAND_{n}": offset for n in bands}
+    level_1 = {key: value for n in range(1, 10) for key, value in ((f"REFLECTANCE_MULT_BAND_{n}", "2.0000E-05"), (f"REFLECTANCE_ADD_BAND_{n}", "-0.100000"))}
+    contents = {
+        "LANDSAT_PRODUCT_ID": product,
+        "PROCESSING_LEVEL": {"L1": "L1TP", "L2": "L2SP"}[level],
+        "COLLECTION_NUMBER": "02",
+        **{f"FILE_NAME_BAND_{n}": f"{product}_{prefix}B{n}.TIF" for n in bands},
+        "FILE_NAME_QUALITY_L1_PIXEL": f"{product}_QA_PIXEL.TIF",
+    }
+    image = {
+        "SPACECRAFT_ID": "LANDSAT_9", "SENSOR_ID": "OLI_TIRS", "DATE_ACQUIRED": "2022-08-11",
+        "SCENE_CENTER_TIME": "10:03:21.1234560Z", "SUN_AZIMUTH": "140.5", "SUN_ELEVATION": str(SUN_ELEVATION),
+    }  # fmt: skip
+    groups = {"PRODUCT_CONTENTS": contents, "IMAGE_ATTRIBUTES": image}
+    if level == "L2":
+        groups["LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"] = factors
+    return groups | {"LEVEL1_RADIOMETRIC_RESCALING": level_1}
+
+
+def to_odl(groups):
+    lines = ["GROUP = LANDSAT_METADATA_FILE"]
+    for name, fields in groups.items():
+        quoted = {k: v if v.replace(".", "").replace("-", "").replace("E", "").isdigit() else f'"{v}"' for k, v in fields.items()}
+        lines += [f"  GROUP = {name}", *(f"    {k} = {v}" for k, v in quoted.items()), f"  END_GROUP = {name}"]
+    return "\n".join([*lines, "END_GROUP = LANDSAT_METADATA_FILE", "END", ""])
+
+
+def to_xml(groups):
+    inner = "".join(f"<{g}>" + "".join(f"<{k}>{v}</{k}>" for k, v in fields.items()) + f"</{g}>" for g, fields in groups.items())
+    return f"<LANDSAT_METADATA_FILE>{inner}</LANDSAT_METADATA_FILE>"
+
+
+METADATA = {"txt": to_odl, "xml": to_xml, "json": lambda groups: json.dumps({"LANDSAT_METADATA_FILE": groups})}
+
+
+def make_landsat(root, level="L2", kinds=("txt", "xml", "json")):
+    product = f"LC09_{'L1TP' if level == 'L1' else 'L2SP'}_193028_20220811_20230402_02_T1"
+    folder = root / product
+    groups = landsat_groups(level, product)
+    for name in (value for key, value in groups["PRODUCT_CONTENTS"].items() if key.startswith("FILE_NAME")):
+        pixel = 15 if name.endswith("_B8.TIF") else 30
+        write_raster(folder / name, numbers(40 * 30 // pixel, len(name), 7000, 20000)[None], pixel)
+    for kind in kinds:
+        (folder / f"{product}_MTL.{kind}").write_text(METADATA[kind](groups))
+    return folder
+
+
+@pytest.mark.parametrize("kind", METADATA)
+@pytest.mark.parametrize("level", ["L1", "L2"])
+def test_landsat_folder_is_a_cube_with_its_metadata(tmp_path, level, kind):
+    cube = open_cube(make_landsat(tmp_path, level, [kind]))
+    prefix = {"L1": "B", "L2": "SR_B"}[level]
+    expected = [f"{prefix}{n}" for n in (*range(1, 8), *((9,) if level == "L1" else ()))]
+    assert sorted(cube.data_vars) == sorted([*expected, "QA_PIXEL"])
+    assert dict(cube.sizes) == {"y": 40, "x": 40}  # 30 m: the 15 m panchromatic band is left out
+    assert cube["platform"].item() == "landsat-9"
+    assert cube["view:sun_elevation"].item() == SUN_ELEVATION
+    assert cube["processing:level"].item() == level
+    assert cube["time"].values == np.datetime64("2022-08-11T10:03:21.123456", "ns")
+    assert "scale_factor" not in cube["QA_PIXEL"].attrs
+
+
+@pytest.mark.parametrize(
+    ("level", "scale", "offset", "sun"),
+    [("L1", 2e-5, -0.1, np.sin(np.radians(SUN_ELEVATION))), ("L2", 2.75e-5, -0.2, 1.0)],
+)
+def test_landsat_reflectance_is_what_its_metadata_say(tmp_path, level, scale, offset, sun):
+    cube = open_cube(make_landsat(tmp_path, level))
+    name = "B4" if level == "L1" else "SR_B4"
+    got = reflectance.to_reflectance(cube)
+    np.testing.assert_allclose(got[name], (cube[name].astype("float64") * scale + offset) / sun, atol=1e-5)
+    assert got.attrs["level"] == {"L1": "TOA", "L2": "BOA"}[level]
+
+
+def test_landsat_collection_1_and_damaged_metadata(tmp_path):
+    folder = make_landsat(tmp_path, kinds=["json"])
+    metadata = next(folder.glob("*_MTL.json"))
+    metadata.write_text(json.dumps({"L1_METADATA_FILE": {}}))
+    with pytest.raises(FileError, match="cannot be read"):
+        open_cube(folder)
+    metadata.write_text(metadata.read_text()[:10])
+    with pytest.raises(FileError, match="cannot be read"):
+        open_cube(folder)
+    metadata.with_suffix(".txt").write_text("GROUP = L1_METADATA_FILE\nEND")
+    with pytest.raises(FileError, match="PROCESSING_LEVEL"):
+        open_cube(folder)
+    (folder / metadata.with_suffix(".txt").name).write_text("GROUP = PRODUCT_CONTENTS\nPROCESSING_LEVEL = L2SP\nEND")
+    with pytest.raises(FileError, match="LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_MULT_BAND_2"):
+        open_cube(folder)
+
+
+# Rasters ------------------------------------------------------------------------------------------------------------
+
+BANDS = np.stack([numbers(seed=i) for i in range(4)])
+NAMES = ("blue", "green", "red", "nir")
+
+
+def test_multi_band_raster_keeps_numbers_and_declarations(tmp_path):
+    path = write_raster(tmp_path / "cube.tif", BANDS, names=NAMES, nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (1e-4, 1e-4, 1e-4, 2e-4), (-0.1,) * 4
+        file.update_tags(platform="Sentinel-2A")
+    cube = open_cube(path, chunks=32)
+    assert list(cube.data_vars) == list(NAMES)
+    assert cube["blue"].chunks == ((32, 28), (32, 28))
+    assert cube["nir"].attrs["scale_factor"] == pytest.approx(2e-4)
+    assert cube["nir"].attrs["_FillValue"] == 0
+    assert cube.attrs["platform"] == "Sentinel-2A"
+    np.testing.assert_array_equal(cube["red"], BANDS[2])
+    assert cube["red"].dtype == "uint16"
+
+
+def test_scale_one_and_offset_zero_are_no_declaration(tmp_path):
+    cube = open_cube(write_raster(tmp_path / "cube.tif", BANDS, names=NAMES))
+    assert not {"scale_factor", "add_offset"} & set(cube["blue"].attrs)
+
+
+def test_unnamed_bands_are_asked_for(tmp_path):
+    path = write_raster(tmp_path / "cube.tif", BANDS)
+    with pytest.raises(FileError, match="4 bands that have no descriptions"):
+        open_cube(path)
+    with pytest.raises(FileError, match="3 names for 4 bands"):
+        open_cube(path, bands=NAMES[:3])
+    assert list(open_cube(path, bands=NAMES).data_vars) == list(NAMES)
+
+
+def test_a_file_per_band_is_named_by_its_file(tmp_path):
+    paths = [
+        write_raster(tmp_path / "T32TQM_20220811T101559_B02_10m.tif", BANDS[:1]),
+        write_raster(tmp_path / "T32TQM_20220811T101559_B11_20m.tif", numbers(SIDE // 2)[None], 20),
+        write_raster(tmp_path / "CBERS_4A_WPM_20200730_209_139_L4_BAND4.tif", BANDS[3:]),
+    ]
+    cube = open_cube([str(path) for path in paths])
+    assert len(cube.data_vars) == 3
+    assert list(cube.data_vars)[2] == "BAND4"
+    assert [name[:3] for name in cube.data_vars][:2] == ["B02", "B11"]
+    assert set(cube.sizes.values()) == {SIDE}
+
+
+def test_repeated_names_are_refused(tmp_path):
+    paths = [write_raster(tmp_path / f"{day}_B02.tif", BANDS[:1]) for day in ("20220811", "20220816")]
+    with pytest.raises(FileError, match="repeat"):
+        open_cube(paths)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"west": WEST + 5},
+        {"crs": "EPSG:32633"},
+        {"pixel": 15.0},
+        {"pixel": 5.0},
+    ],
+)
+def test_grids_that_do_not_fit_are_refused(tmp_path, other):
+    paths = [write_raster(tmp_path / "B02.tif", BANDS[:1]), write_raster(tmp_path / "B03.tif", BANDS[1:2], **other)]
+    with pytest.raises(FileError, match="another grid") as raised:
+        open_cube(paths)
+    assert "gdalwarp" in raised.value.remedy
+
+
+def test_opening_reads_no_pixels(tmp_path, monkeypatch):
+    folder = make_safe(tmp_path)
+
+    def read(*args, **kwargs):
+        raise AssertionError("pixels were read")
+
+    monkeypatch.setattr("rioxarray._io.RasterioArrayWrapper.__getitem__", read)
+    assert len(open_cube(folder).data_vars) == 13
+
+
+# netCDF and Zarr ----------------------------------------------------------------------------------------------------
+
+
+def packed_cube():
+    coords = {"time": np.array(["2022-08-11", "2022-08-16"], "M8[ns]"), "y": 10.0 * np.arange(SIDE)[::-1], "x": 10.0 * np.arange(SIDE)}
+    attrs = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": np.uint16(0)}
+    bands = {name: (("time", "y", "x"), np.stack([BANDS[i]] * 2), attrs) for i, name in enumerate(NAMES)}
+    cube = xr.Dataset(bands, coords | {"s2:processing_baseline": ("time", ["04.00", "05.09"]), "platform": "sentinel-2a"})
+    return cube.rio.write_crs("EPSG:32632")
+
+
+def save(cube, path):
+    if path.suffix == ".nc":
+        cube.to_netcdf(path)
+    else:
+        cube.to_zarr(path, zarr_format=2)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_stores_stay_packed_and_lazy(tmp_path, suffix):
+    cube = open_cube(save(packed_cube(), tmp_path / f"cube{suffix}"), chunks=32)
+    assert list(cube.data_vars) == list(NAMES)
+    assert cube["red"].dtype == "uint16"
+    assert cube["red"].chunks is not None
+    assert cube["red"].chunksizes["time"] == (1, 1)
+    assert cube["red"].attrs["scale_factor"] == pytest.approx(1e-4)
+    assert cube["red"].attrs["_FillValue"] == 0
+    assert cube["s2:processing_baseline"].chunks is None
+    assert cube.rio.crs.to_epsg() == 32632
+    np.testing.assert_array_equal(cube["red"][1], BANDS[2])
+    got = reflectance.to_reflectance(cube, level="TOA")
+    np.testing.assert_allclose(got["red"][0], BANDS[2] * 1e-4 - 0.1, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_packed_coordinates_are_decoded(tmp_path, suffix):
+    cube = packed_cube().drop_vars("s2:processing_baseline")
+    cube["x"].encoding = {"dtype": "int16", "scale_factor": 10.0}
+    np.testing.assert_allclose(open_cube(save(cube, tmp_path / f"cube{suffix}"))["x"], cube["x"])
+
+
+def test_bands_of_a_store_are_chosen(tmp_path):
+    path = save(packed_cube(), tmp_path / "cube.nc")
+    assert list(open_cube(path, bands=["red"]).data_vars) == ["red"]
+    with pytest.raises(FileError, match="no variables \\['purple'\\]"):
+        open_cube(path, bands=["purple"])
+    with pytest.raises(FileError, match="2 stores"):
+        open_cube([path, path])
+
+
+# What cannot be read ------------------------------------------------------------------------------------------------
+
+
+def test_missing_path_and_folder_without_metadata(tmp_path):
+    with pytest.raises(FileError, match="no file or folder"):
+        open_cube(tmp_path / "nothing.tif")
+    with pytest.raises(FileError, match="without product metadata"):
+        open_cube(tmp_path)
+    with pytest.raises(FileError, match="0 kinds"):
+        open_cube([])
+
+
+def test_inputs_of_two_kinds_are_refused(tmp_path):
+    paths = [write_raster(tmp_path / "B02.tif", BANDS[:1]), save(packed_cube(), tmp_path / "cube.nc")]
+    with pytest.raises(FileError, match="2 kinds"):
+        open_cube(paths)
+
+
+@pytest.mark.parametrize("name", ["cube.tif", "cube.nc", "cube.txt", "cube.jp2"])
+@pytest.mark.parametrize("content", [b"", b"not a raster at all", b"II*\x00\x08\x00\x00\x00", b"\x89HDF\r\n\x1a\n"])
+def test_what_is_no_raster_is_a_file_error(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(FileError) as raised:
+        open_cube(path)
+    assert name in raised.value.found
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nc"])
+def test_truncated_header_is_a_file_error(tmp_path, suffix):
+    path = tmp_path / f"cube{suffix}"
+    if suffix == ".nc":
+        save(packed_cube(), path)
+    else:
+        write_raster(path, BANDS, names=NAMES)
+    Path(path).write_bytes(Path(path).read_bytes()[:3000])
+    with pytest.raises(FileError, match=path.name):
+        open_cube(path)

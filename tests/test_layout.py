@@ -1,0 +1,156 @@
+"""Any cube is understood: names and order of dimensions, Datasets and DataArrays, with and without time."""
+
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xr_cloudmask.cube.layout import (
+    X_NAMES,
+    Y_NAMES,
+    ground_sample_distance,
+    require_real_numbers,
+    view,
+)
+from xr_cloudmask.errors import CloudMaskError, CubeError
+
+BANDS = ["blue", "green", "red"]
+
+
+def array(dims=("time", "band", "y", "x"), sizes=None, **coords):
+    sizes = {"time": 2, "band": 3, "y": 4, "x": 5} | (sizes or {})
+    values = np.arange(np.prod([sizes[d] for d in dims]), dtype="float32").reshape([sizes[d] for d in dims])
+    return xr.DataArray(values, dims=dims, coords={"band": BANDS} if "band" in dims else None).assign_coords(coords)
+
+
+@given(st.permutations(["time", "band", "y", "x"]))
+def test_every_order_of_dimensions_gives_the_same_view(order):
+    cube = array()
+    seen = view(cube.transpose(*order))
+    assert list(seen.bands) == BANDS
+    for i, name in enumerate(BANDS):
+        assert seen.bands[name].dims == ("time", "y", "x")
+        np.testing.assert_array_equal(seen.bands[name], cube.isel(band=i))
+
+
+@pytest.mark.parametrize(("y", "x"), list(zip(Y_NAMES[:7], X_NAMES[:7], strict=True)))
+def test_usual_spatial_names(y, x):
+    seen = view(array().rename({"y": y, "x": x}))
+    assert (seen.y, seen.x, seen.time, seen.band) == (y, x, "time", "band")
+
+
+def test_cf_attributes_name_dimensions_that_have_other_names():
+    cube = array().rename({"y": "j", "x": "i", "time": "when"})
+    cube = cube.assign_coords(
+        j=("j", np.arange(4.0), {"standard_name": "projection_y_coordinate"}),
+        i=("i", np.arange(5.0), {"axis": "X"}),
+        when=("when", np.array(["2024-01-01", "2024-01-11"], "datetime64[ns]")),
+    )
+    seen = view(cube)
+    assert (seen.y, seen.x, seen.time) == ("j", "i", "when")
+
+
+def test_dataset_of_bands_and_band_dimension_agree():
+    cube = array()
+    seen = view(cube.to_dataset("band"))
+    assert seen.band is None
+    assert list(seen.bands) == BANDS
+    np.testing.assert_array_equal(seen.bands["red"], cube.sel(band="red"))
+
+
+def test_dataset_with_one_banded_variable():
+    seen = view(array().to_dataset(name="reflectance"))
+    assert list(seen.bands) == BANDS
+
+
+def test_without_time_and_without_band():
+    seen = view(array(dims=("y", "x")).rename("red"))
+    assert seen.time is None
+    assert seen.dates == 1
+    assert list(seen.bands) == ["red"]
+
+
+def test_long_name_names_numbered_bands_as_rioxarray_leaves_them():
+    cube = array(dims=("band", "y", "x")).assign_coords(band=[1, 2, 3])
+    assert list(view(cube).bands) == ["1", "2", "3"]
+    assert list(view(cube.assign_attrs(long_name=("blue", "green", "red"))).bands) == BANDS
+
+
+def test_a_static_band_is_repeated_along_time():
+    cube = array().to_dataset("band").assign(dem=(("y", "x"), np.ones((4, 5))))
+    assert view(cube).bands["dem"].shape == (2, 4, 5)
+
+
+def test_probabilities_of_an_earlier_prediction_are_no_band():
+    cube = array().to_dataset("band").assign(probability=(("time", "class", "y", "x"), np.ones((2, 3, 4, 5))))
+    assert list(view(cube).bands) == BANDS
+
+
+def test_the_view_stays_lazy():
+    cube = array().to_dataset("band").chunk(x=2)
+    assert all(band.chunks is not None for band in view(cube).bands.values())
+
+
+def test_coordinates_and_grid_mapping_survive():
+    cube = array(time=("time", np.array(["2024-01-01", "2024-01-11"], "datetime64[ns]")), platform="sentinel-2a")
+    cube = cube.assign_coords(common_name=("band", BANDS), spatial_ref=0)
+    seen = view(cube)
+    assert set(seen.coords) == {"time", "platform", "spatial_ref"}
+    assert seen.grid_mapping == "spatial_ref"
+
+
+@pytest.mark.parametrize(
+    ("cube", "message"),
+    [
+        (np.zeros((3, 4)), "type ndarray"),
+        (xr.DataArray(np.zeros((3, 4)), dims=("u", "v")), "spatial dimensions"),
+        (xr.Dataset(), "spatial dimensions"),
+        (array().expand_dims("member"), "'member'"),
+        (array(sizes={"x": 0}).to_dataset("band"), "is empty"),
+        (array(sizes={"time": 0}), "is empty"),
+        (array().assign_coords(band=["red", "green", "red"]), "duplicate band names 'red'"),
+        (
+            xr.Dataset({"B02": (("y", "x"), np.zeros((4, 4))), "B11": (("y_20m", "x_20m"), np.zeros((2, 2)))}),
+            "every band on one grid",
+        ),
+        (xr.Dataset({"a": ("time", [1.0])}).assign_coords(y=[1, 2], x=[1, 2]), "a variable per band"),
+    ],
+)
+def test_what_is_no_cube_is_refused_with_a_remedy(cube, message):
+    with pytest.raises(CubeError, match=message) as caught:
+        view(cube)
+    assert caught.value.remedy
+    assert isinstance(caught.value, CloudMaskError)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bool", "datetime64[ns]", "U3"])
+def test_values_that_are_no_real_numbers_are_refused(dtype):
+    with pytest.raises(CubeError, match="integer digital numbers"):
+        require_real_numbers("red", xr.DataArray(np.zeros((2, 2), dtype), dims=("y", "x")))
+
+
+def test_ground_sample_distance_from_crs():
+    cube = array().assign_coords(y=np.arange(4) * -10.0, x=np.arange(5) * 10.0)
+    assert ground_sample_distance(view(cube)) is None
+    assert ground_sample_distance(view(cube.rio.write_crs("EPSG:32723"))) == 10
+    assert ground_sample_distance(view(cube.assign_coords(epsg=32723))) == 10
+
+
+def test_ground_sample_distance_from_units_and_names():
+    metres = array().assign_coords(y=np.arange(4) * -20.0, x=("x", np.arange(5) * 20.0, {"units": "m"}))
+    assert ground_sample_distance(view(metres)) == 20
+    degrees = array().rename(y="latitude", x="longitude")
+    degrees = degrees.assign_coords(latitude=np.arange(4) * -0.001, longitude=np.arange(5) * 0.001)
+    assert ground_sample_distance(view(degrees)) == pytest.approx(111.32)
+
+
+def test_ground_sample_distance_in_feet():
+    cube = array().assign_coords(y=np.arange(4) * -100.0, x=np.arange(5) * 100.0)
+    assert ground_sample_distance(view(cube.rio.write_crs("EPSG:2263"))) == pytest.approx(30.48, abs=0.01)
+
+
+def test_a_single_pixel_has_no_known_size():
+    cube = array(sizes={"y": 1, "x": 1}).assign_coords(y=[0.0], x=[0.0]).rio.write_crs("EPSG:32723")
+    assert ground_sample_distance(view(cube)) is None

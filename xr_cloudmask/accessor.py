@@ -1,0 +1,91 @@
+"""``cube.cloudmask`` and ``mask.cloudmask``: one-statement methods over the free functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import xarray as xr
+
+from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.predict import predict
+from xr_cloudmask.series import composite, select
+
+CubeT = TypeVar("CubeT", xr.Dataset, xr.DataArray)
+
+
+class CloudmaskAccessor(Generic[CubeT]):
+    """Cloud masks for a cube, and what can be done with them.
+
+    Examples
+    --------
+    >>> import xr_cloudmask
+    >>> cube = xr_cloudmask.simulate.series(dates=2, size=(96, 96))
+    >>> cube.cloudmask.predict(scheme="binary")["cloudmask"].attrs["flag_meanings"]
+    'clear cloud no_data'
+    """
+
+    def __init__(self, obj: CubeT) -> None:
+        self._obj = obj
+
+    def descriptors(self, sensor: str | None = None) -> tuple[BandDescriptor, ...]:
+        """Return what each recognised band measures; computes nothing. See `cube.bands.describe`."""
+        return bands.describe(layout.view(self._obj), sensor)
+
+    def reflectance(
+        self,
+        sensor: str | None = None,
+        scale: Any = None,
+        offset: Any = None,
+        level: str | None = None,
+    ) -> CubeT:
+        """Return the cube as float32 reflectance; lazy where the cube is. See `cube.reflectance.to_reflectance`."""
+        return cast(CubeT, reflectance.to_reflectance(self._obj, sensor, scale, offset, level))
+
+    def predict(self, model: str = "auto", **keywords: Any) -> xr.Dataset:
+        """Predict a mask; lazy where the cube is. See `xr_cloudmask.predict`."""
+        return predict(self._obj, model, **keywords)
+
+    def with_mask(self, model: str = "auto", **keywords: Any) -> CubeT:
+        """Return the cube with its mask and coverage coordinates; takes the keywords of `predict`.
+
+        A Dataset gains a variable ``cloudmask``, a DataArray a coordinate of that name.
+        """
+        return cast(CubeT, select.with_mask(self._obj, predict(self._obj, model, **keywords)))
+
+    def apply(self, mask: xr.Dataset | xr.DataArray | None = None, keep: str | Sequence[str] = "clear") -> CubeT:
+        """Return the cube where the mask is clear, NaN or no-data elsewhere. See `series.select.apply`."""
+        return cast(CubeT, select.apply(self._obj, mask, keep))
+
+    def filter(
+        self,
+        max_cloud: float | None = None,
+        max_shadow: float | None = None,
+        min_valid: float | None = None,
+        mask: xr.Dataset | xr.DataArray | None = None,
+    ) -> CubeT:
+        """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
+        return cast(CubeT, select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask))
+
+    def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None) -> CubeT:
+        """Reduce the dates to one cloud-free image; lazy. See `series.composite.composite`."""
+        return cast(CubeT, composite.composite(self._obj, method, mask))
+
+    def coverage(self) -> xr.Dataset:
+        """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""
+        return coverage.coverage(self._mask)
+
+    def clear(self, keep: str | Sequence[str] = "clear") -> xr.DataArray:
+        """Return where the mask is clear, as booleans. See `masks.labels.clear`."""
+        return labels.clear(self._mask, keep)
+
+    def to_scheme(self, name: str) -> xr.DataArray:
+        """Return the mask in another scheme. See `masks.labels.to_scheme`."""
+        return labels.to_scheme(self._mask, name)
+
+    @property
+    def _mask(self) -> xr.DataArray:
+        return labels.mask_of(self._obj)

@@ -1,0 +1,162 @@
+@dataclass(frozen=True)
+class Declared:
+    """Scale and offset that a band's metadata declare; `offset` is None where they leave it open."""
+
+    scale: float
+    offset: float | None
+    applied: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class DatedOffsets:
+    """Offsets per date; `final` where the product states them itself, whatever ``raster:bands`` says."""
+
+    offsets: tuple[float, ...]
+    source: str
+    final: bool
+
+
+def declared_scaling(view: CubeView, name: str) -> Declared | None:
+    """Return the scale and offset in the band's own metadata; a scale of 1 without offset declares nothing."""
+    values = view.bands[name]
+    stac = stac_band(view, name)
+    is_float = values.dtype.kind == "f"
+    # Only stackstac writes raster:bands as a coordinate; it rescales whenever it delivers floats (its default).
+    candidates = (
+        _linear(stac.get("scale"), stac.get("offset", stac.get("scale_add")), "STAC", is_float and is_from_stackstac(view)),
+        _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
+        _linear(values.encoding.get("scale_factor"), values.encoding.get("add_offset"), "CF attributes", is_float)
+        if is_float
+        else None,
+    )
+    return next((declared for declared in candidates if declared is not None), None)
+
+
+def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | None:
+    factor, shift = as_number(scale), as_number(offset)
+    if factor in (None, 1.0) and not shift:
+        return None
+    return Declared(1.0 if factor is None else factor, shift, applied, source)
+
+
+def is_from_stackstac(view: CubeView) -> bool:
+    coords = view.source.coords
+    return view.band is not None and "epsg" in coords and "id" in coords
+
+
+def declared_nodata(values: xr.DataArray) -> float | None:
+    """Return the no-data value that a band's attributes or encoding declare; None where there is none.
+
+    Parameters
+    ----------
+    values : DataArray
+        One band. The encoding counts for integers only: values decoded to floats have NaN there.
+
+    Examples
+    --------
+    >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
+    0.0
+    """
+    places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
+    stated = (as_number(place.get(key)) for place in places for key in NODATA_KEYS)
+    return next((number for number in stated if number is not None), None)
+
+
+def is_marked(view: CubeView, name: str) -> bool:
+    """Whether an earlier conversion marked the band; integers are digital numbers whatever the attributes say."""
+    values = view.bands[name]
+    return values.dtype.kind == "f" and (PROVENANCE in values.attrs or PROVENANCE in view.source.attrs)
+
+
+def mark_of(view: CubeView, name: str) -> str:
+    return str(view.bands[name].attrs.get(PROVENANCE, view.source.attrs.get(PROVENANCE)))
+
+
+def scale_of_units(name: str, values: xr.DataArray) -> float | None:
+    calibration = str(values.attrs.get("calibration", ""))
+    if calibration == "radiance":
+        raise ReflectanceError(
+            f"band {name!r} in units of radiance",
+            "reflectance or digital numbers",
+            "scn.load(..., calibration='reflectance')",
+        )
+    units = str(values.attrs.get("units", "")).strip()
+    if units in ("%", "percent"):
+        return 0.01
+    standard_name = str(values.attrs.get("standard_name", ""))
+    if units == "1" and values.dtype.kind == "f" and ("reflectance" in standard_name or not standard_name):
+        return 1.0
+    return None
+
+
+def named_levels(view: CubeView, table: Sensor | None, descriptors: Sequence[BandDescriptor]) -> list[set[str]]:
+    """Return the levels that the metadata name, one set for the cube or one per date."""
+    places = (view.source.attrs, *(band.attrs for band in view.bands.values()))
+    marked = {str(attrs["level"]) for attrs in places if attrs.get("level") in LEVELS}
+    if marked:
+        return [marked]
+    names = frozenset(d.name for d in descriptors)
+    standard_names = {str(view.bands[d.name].attrs.get("standard_name", "")) for d in descriptors}
+    rows = texts(view, *LEVEL_KEYS)
+    return [{found for text in row | names | standard_names for found in _levels_in(text, table)} for row in rows]
+
+
+def _levels_in(text: str, table: Sensor | None) -> set[str]:
+    of_sensor = {rule.level for rule in table.radiometry if rule.describes(text)} if table else set()
+    return of_sensor | {
+        level for level, patterns in LEVEL_PATTERNS.items() if any(re.search(p, normalised(text)) for p in patterns)
+    }
+
+
+def offsets_by_baseline(view: CubeView, baseline: float, shifted: float) -> DatedOffsets | None:
+    """Return the Sentinel-2 offset of every date from its harmonised flag or its processing baseline."""
+    flags = item_property(view, *HARMONISED_KEYS)
+    baselines = _baselines(view)
+    if any("harmonized" in normalised(text) for row in texts(view, "collection", "id") for text in row):
+        return DatedOffsets((0.0,), "harmonised collection", final=True)
+    pdgs = item_property(view, *PDGS_OFFSET_KEYS)
+    if pdgs is not None and isinstance(pdgs[0], int | float | str):
+        return DatedOffsets(tuple(float(v) * 1e-4 for v in pdgs), "product metadata", final=True)
+    if flags is not None and all(map(_is_true, flags)):
+        return DatedOffsets((0.0,), "offset applied by the provider", final=True)
+    if baselines is None:
+        return None
+    length = max(len(baselines), len(flags or ()))
+    flagged = [_is_true(flags[i % len(flags)]) if flags else False for i in range(length)]
+    values = [baselines[i % len(baselines)] for i in range(length)]
+    offsets = tuple(
+        0.0 if applied or value < baseline else shifted for applied, value in zip(flagged, values, strict=True)
+    )
+    spelt = ", ".join(sorted({f"{value:05.2f}" for value in values}))
+    return DatedOffsets(_collapsed(offsets), f"processing baseline {spelt}", final=any(flagged))
+
+
+def _baselines(view: CubeView) -> tuple[float, ...] | None:
+    stated = item_property(view, *BASELINE_KEYS)
+    numbers = tuple(map(as_number, stated)) if stated is not None else ()
+    if numbers and all(n is not None for n in numbers):
+        return tuple(n for n in numbers if n is not None)
+    rows = texts(view, *PRODUCT_KEYS)
+    matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
+    if not matches or any(m is None for m in matches):
+        return None
+    return tuple(float(f"{m[1]}.{m[2]}") for m in matches if m is not None)
+
+
+def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    return numbers[:1] if len(set(numbers)) == 1 else numbers
+
+
+def _is_true(value: Any) -> bool:
+    return bool(value) and str(value).casefold() != "false"
+
+
+def as_number(value: Any) -> float | None:
+    if isinstance(value, bool) or np.ndim(value) > 0:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

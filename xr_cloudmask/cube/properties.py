@@ -1,0 +1,141 @@
+"""What a cube says about itself: item properties and band metadata, wherever the loaders put them.
+
+stackstac and odc-stac keep item properties as coordinates, satpy and cubo as attributes, EOPF as a nested STAC item.
+Nothing here computes: coordinates backed by dask are passed over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from xr_cloudmask.cube.layout import CubeView
+
+# Attributes that hold a whole STAC item, and the key of its properties.
+NESTED = ("stac_discovery", "stac_item", "other_metadata")
+
+
+def item_property(view: CubeView, *names: str) -> tuple[Any, ...] | None:
+    """Look an item property up under several names.
+
+    Parameters
+    ----------
+    view : CubeView
+        The cube.
+    *names : str
+        Names in order of preference, such as ``"platform"``, ``"platform_name"``.
+
+    Returns
+    -------
+    tuple or None
+        One value for the whole cube, or one per date; None where the cube does not say.
+    """
+    for name in names:
+        for value in _values(view, name):
+            if any(_is_something(v) for v in value):
+                return value
+    return None
+
+
+def texts(view: CubeView, *names: str) -> tuple[frozenset[str], ...]:
+    """Collect every text under several names, one set for the whole cube or one per date.
+
+    Examples
+    --------
+    >>> from xr_cloudmask.cube import layout
+    >>> cube = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"platform": "Sentinel-2A"})
+    >>> texts(layout.view(cube), "platform", "constellation")
+    (frozenset({'Sentinel-2A'}),)
+    """
+    found = [value for name in names for value in _values(view, name)]
+    length = max((len(value) for value in found), default=1)
+    columns = [value * length if len(value) == 1 else value for value in found]
+    return tuple(frozenset(t for column in columns for t in _flat_texts(column[i])) for i in range(length))
+
+
+def band_metadata(view: CubeView, name: str) -> dict[str, Any]:
+    """Gather everything the cube says about one band: coordinates along the band dimension, then attributes.
+
+    STAC's ``bands``, ``eo:bands`` and ``raster:bands`` are opened, and the prefixes ``eo:`` and ``raster:`` dropped.
+    """
+    coords = _band_coords(view, name)
+    attrs = dict(view.bands[name].attrs)
+    found: dict[str, Any] = {}
+    for source in (attrs, coords):
+        for key in ("bands", "eo:bands", "raster:bands"):
+            found |= _unprefixed(_single(source.get(key)))
+    return attrs | found | coords
+
+
+def stac_band(view: CubeView, name: str) -> dict[str, Any]:
+    """Return only what STAC's ``bands``, ``eo:bands`` and ``raster:bands`` say about one band."""
+    found: dict[str, Any] = {}
+    for source in (view.bands[name].attrs, _band_coords(view, name)):
+        for key in ("eo:bands", "bands", "raster:bands"):
+            found |= _unprefixed(_single(source.get(key)))
+    return found
+
+
+def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
+    """Yield every place's answer: coordinate, attributes of the cube, of a band, of a nested STAC item."""
+    if name in view.source.coords:
+        coord = view.source.coords[name]
+        if coord.chunks is None and coord.dims in ((), (view.time,)):
+            yield (coord.values.item(),) if coord.ndim == 0 else tuple(coord.values.tolist())
+    for attrs in (view.source.attrs, *(band.attrs for band in view.bands.values())):
+        if name in attrs:
+            yield (attrs[name],)
+            break
+    for key in NESTED:
+        nested = view.source.attrs.get(key)
+        if isinstance(nested, Mapping):
+            yield from ((level[name],) for level in (nested, nested.get("properties", {})) if name in level)
+
+
+def _band_coords(view: CubeView, name: str) -> dict[str, Any]:
+    """Coordinates along the band dimension at one band; stackstac makes equal ones scalars."""
+    if view.band is None:
+        return {str(k): v.values.item() for k, v in view.bands[name].coords.items() if _is_scalar(v)}
+    index = list(view.bands).index(name)
+    found: dict[str, Any] = {}
+    for key, coord in view.source.coords.items():
+        if coord.chunks is None and coord.dims == (view.band,):
+            found[str(key)] = coord.values[index]
+        elif _is_scalar(coord):
+            found[str(key)] = coord.values.item()
+    return found
+
+
+def _is_scalar(coord: xr.DataArray) -> bool:
+    return coord.ndim == 0 and coord.chunks is None
+
+
+def _single(bands: Any) -> Mapping[str, Any]:
+    if isinstance(bands, np.ndarray):
+        bands = bands.tolist()
+    if isinstance(bands, list | tuple) and len(bands) == 1:
+        bands = bands[0]
+    return bands if isinstance(bands, Mapping) else {}
+
+
+def _unprefixed(band: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key).removeprefix("eo:").removeprefix("raster:"): value for key, value in band.items()}
+
+
+def _is_something(value: Any) -> bool:
+    return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
+
+
+def _flat_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        for entry in value:
+            yield from _flat_texts(entry)

@@ -1,0 +1,676 @@
+"""Digital numbers to reflectance, exactly once, with provenance.
+
+`calibrate` reads metadata and settles, per band and date, one linear rule; `apply` is the only place that computes it;
+`to_reflectance` gives the user the cube. What the metadata cannot settle is an error that says what to pass.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from xr_cloudmask.cube.bands import PRODUCT_KEYS, BandDescriptor, candidate_sensors, describe, identify_sensor
+from xr_cloudmask.cube.layout import Cube, CubeView, require_real_numbers
+from xr_cloudmask.cube.layout import view as view_of
+from xr_cloudmask.cube.properties import item_property, stac_band, texts
+from xr_cloudmask.cube.sensors import RadiometryRule, Sensor, normalised
+from xr_cloudmask.errors import ReflectanceError
+
+Factor: TypeAlias = float | Mapping[str, float]
+
+LEVELS = ("TOA", "BOA")
+PROVENANCE = "reflectance_provenance"
+LEVEL_KEYS = (
+    *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
+    "landsat:processing_level", "PROCESSING_LEVEL",
+)  # fmt: skip
+BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:version", "PROCESSING_BASELINE")
+HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
+NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
+
+# CF standard names and processing levels that say the level whatever the sensor.
+LEVEL_PATTERNS = {
+    "TOA": (r"^toa-bidirectional-reflectance", r"^l1[a-z]*$", r"^level-1[a-z]*$"),
+    "BOA": (r"^(surface|boa)-bidirectional-reflectance", r"^surface-reflectance", r"^l2[a-z]*$", r"^level-2[a-z]*$"),
+}
+# Reflectance is below this almost everywhere, digital numbers above it almost everywhere.
+LARGEST_TYPICAL_REFLECTANCE = 2.0
+SMALLEST_SCALE_OF_REFLECTANCE = (
+    0.1  # 1 for reflectance, up to about 10 after the division by the sine of the sun's height
+)
+LARGEST_SCALE_OF_NUMBERS = 0.005
+SAMPLE = 4096
+OBSOLETE_ATTRS = {
+    "scale_factor", "add_offset", *NODATA_KEYS, "valid_range", "valid_min", "valid_max", "units",
+    "eo:bands", "raster:bands", "bands",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The linear rule of one band: ``reflectance = dn * scale + offset``.
+
+    Attributes
+    ----------
+    scale, offset : tuple of float
+        One number, or one per date.
+    nodata : float or None
+        Declared no-data value in digital numbers; NaN and infinities are no data in any case.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    nodata: float | None
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """How a cube's values become reflectance.
+
+    Attributes
+    ----------
+    level : str or None
+        ``"TOA"`` or ``"BOA"``; None where the cube does not say.
+    calibrations : tuple of Calibration
+        In the order of the descriptors.
+    provenance : str
+        One line about where scale and offset come from.
+    """
+
+    level: str | None
+    calibrations: tuple[Calibration, ...]
+    provenance: str
+
+
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What holds for all bands of a cube."""
+
+    view: CubeView
+    sensor_name: str | None
+    sensor: Sensor | None
+    level: str | None
+    rule: RadiometryRule | None
+
+
+def calibrate(
+    view: CubeView,
+    descriptors: Sequence[BandDescriptor],
+    *,
+    sensor: str | None = None,
+    scale: Factor | None = None,
+    offset: Factor | None = None,
+    level: str | None = None,
+    nodata: float | None = None,
+) -> Radiometry:
+    """Settle how the values of each band become reflectance, from metadata alone.
+
+    First answer wins: `scale` and `offset`; the mark of an earlier conversion; units (percent, 1); STAC
+    ``raster:bands``, ``bands`` or ``eo:bands``; CF ``scale_factor`` and ``add_offset``; the sensor table's rule. What
+    a loader has applied already (xarray's ``mask_and_scale``, stackstac's ``rescale``) is not applied again. For
+    Sentinel-2 the offset follows the harmonised flag or the processing baseline of every date.
+
+    Parameters
+    ----------
+    view : CubeView
+        The cube; dask arrays are not computed.
+    descriptors : sequence of BandDescriptor
+        Its reflectance bands.
+    sensor : str, optional
+        Sensor id or spelling, where the cube does not say.
+    scale, offset : float or mapping of band name to float, optional
+        ``reflectance = dn * scale + offset``. One of them alone leaves the other to the metadata; ``scale=1`` says
+        that the values are reflectance.
+    level : {"TOA", "BOA"}, optional
+        Top or bottom of atmosphere.
+    nodata : float, optional
+        No-data value of the digital numbers.
+
+    Returns
+    -------
+    Radiometry
+
+    Raises
+    ------
+    ReflectanceError
+        The metadata do not settle it.
+
+    References
+    ----------
+    Sentinel-2 Products Specification Document (processing baseline 04.00); Landsat Collection 2 Product Guides;
+    STAC raster extension; CF conventions, section 8.1.
+
+    Examples
+    --------
+    >>> from xr_cloudmask.cube.bands import describe
+    >>> cube = xr.Dataset({"B04": (("y", "x"), np.full((2, 2), 3000, "uint16"))}, attrs={
+    ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
+    >>> view = view_of(cube)
+    >>> calibrate(view, describe(view)).calibrations
+    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=0.0),)
+    """
+    context = _context(view, descriptors, sensor, level)
+    calibrations, sources = [], []
+    for descriptor in descriptors:
+        name = descriptor.name
+        require_real_numbers(name, view.bands[name])
+        calibration, source = _calibration(context, name, _of_band(scale, name), _of_band(offset, name), nodata)
+        _check_in_memory(view.bands[name], calibration)
+        calibrations.append(calibration)
+        sources.append(source)
+    return Radiometry(context.level, tuple(calibrations), _summary(descriptors, sources))
+
+
+def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> np.ndarray:
+    """Compute ``dn * scale + offset`` as float32, NaN where there is no data.
+
+    Parameters
+    ----------
+    dn : ndarray
+        Digital numbers or reflectance, any shape, integer or floating.
+    scale, offset : float
+        The linear rule.
+    nodata : float or None
+        No-data value in `dn`; non-finite values are no data in any case.
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape.
+
+    Raises
+    ------
+    ReflectanceError
+        Floating-point values that `scale` takes for reflectance are digital numbers, or the other way round. Metadata
+        alone cannot exclude that where a loader turned integers into floats.
+
+    Examples
+    --------
+    >>> apply(np.array([0, 3500, 6000], "uint16"), 1e-4, -0.1, 0)
+    array([ nan, 0.25, 0.5 ], dtype=float32)
+    """
+    if dn.dtype.kind == "f":
+        _check_magnitude(dn, scale, nodata)
+    result: np.ndarray = dn.astype("float32")
+    result *= np.float32(scale)
+    result += np.float32(offset)
+    if nodata is not None:
+        result[dn == nodata] = np.nan
+    if dn.dtype.kind == "f":
+        result[~np.isfinite(result)] = np.nan
+    return result
+
+
+def to_reflectance(
+    cube: Cube,
+    sensor: str | None = None,
+    scale: Factor | None = None,
+    offset: Factor | None = None,
+    level: str | None = None,
+) -> Cube:
+    """Return the cube with its reflectance bands as reflectance; other variables stay as they are.
+
+    Parameters
+    ----------
+    cube : Dataset or DataArray
+        A variable per band, or a band dimension; NumPy or dask. Never modified.
+    sensor, scale, offset, level
+        As for `calibrate`.
+
+    Returns
+    -------
+    Dataset or DataArray
+        The same kind of cube, float32, nominally 0 to 1, NaN where there is no data; same dims, coords and grid
+        mapping; attrs ``reflectance_provenance`` and ``level``. Lazy where the cube is. A cube that carries the mark
+        already is returned unchanged.
+
+    Raises
+    ------
+    BandError, ReflectanceError
+        The bands are not recognised; the metadata do not settle the conversion.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"red": (("y", "x"), np.full((1, 2), 2500, "uint16"))})
+    >>> to_reflectance(cube, scale=1e-4).red.values
+    array([[0.25, 0.25]], dtype=float32)
+    """
+    view = view_of(cube)
+    descriptors = [d for d in describe(view, sensor) if d.kind == "reflectance"]
+    if descriptors and all(is_marked(view, d.name) for d in descriptors):
+        return cube
+    radiometry = calibrate(view, descriptors, sensor=sensor, scale=scale, offset=offset, level=level)
+    by_name = dict(zip((d.name for d in descriptors), radiometry.calibrations, strict=True))
+    mark = {PROVENANCE: radiometry.provenance} | ({"level": radiometry.level} if radiometry.level else {})
+    if isinstance(cube, xr.DataArray) or view.band is not None:
+        return _convert_array(cube, view, by_name, mark)
+    converted = {name: _convert(cube[name], view, {name: c}, mark) for name, c in by_name.items()}
+    return cube.assign(converted).assign_attrs(mark)
+
+
+def level_of(
+    view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None = None, level: str | None = None
+) -> str | None:
+    """Say whether a cube is top or bottom of atmosphere, from metadata alone.
+
+    Parameters
+    ----------
+    view : CubeView
+        The cube.
+    descriptors : sequence of BandDescriptor
+        Its bands; Landsat's ``SR_B2`` and CF standard names tell the level.
+    sensor, level : str, optional
+        What the caller says; it wins.
+
+    Returns
+    -------
+    {"TOA", "BOA"} or None
+        None where the cube does not say.
+
+    Raises
+    ------
+    ReflectanceError
+        `level` is neither, or the metadata name both.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"SR_B2": (("y", "x"), np.ones((2, 2)))})
+    >>> level_of(view_of(cube), [BandDescriptor("SR_B2", "blue", 452, 512)], sensor="landsat-8-9")
+    'BOA'
+    """
+    return _context(view, descriptors, sensor, level).level
+
+
+
+
+def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None, level: str | None) -> _Context:
+    if level is not None and level.upper() not in LEVELS:
+        raise ReflectanceError(f"level {level!r}", "one of 'TOA', 'BOA'", "level='BOA'")
+    candidates = candidate_sensors(view, sensor)
+    table = candidates[0] if len(candidates) == 1 else None
+    evidence = named_levels(view, table, descriptors)
+    stated = level.upper() if level else _agreed(evidence)
+    rule = _rule(table, stated)
+    if stated is None and rule is not None and table is not None and len(table.radiometry) == 1:
+        stated = rule.level
+    return _Context(view, sensor, table, stated, rule)
+
+
+
+
+
+
+def _agreed(evidence: list[set[str]]) -> str | None:
+    named = set().union(*evidence)
+    if len(named) > 1:
+        raise ReflectanceError(
+            "metadata that name both TOA and BOA", "one level per cube", "level='BOA', or a cube per level"
+        )
+    return next(iter(named), None)
+
+
+def _rule(table: Sensor | None, level: str | None) -> RadiometryRule | None:
+    """Return the table's rule for a level; without a level only where all levels share one rule."""
+    if table is None:
+        return None
+    rules = [rule for rule in table.radiometry if level in (None, rule.level)]
+    linear = {(r.scale, r.offset, r.baseline, r.sun_elevation, r.unsupported) for r in rules}
+    return rules[0] if len(linear) == 1 else None
+
+
+def _calibration(
+    context: _Context, name: str, scale: float | None, offset: float | None, nodata: float | None
+) -> tuple[Calibration, str]:
+    values = context.view.bands[name]
+    if scale is not None or offset is not None:
+        scales, offsets = _completed(context, name, scale, offset)
+        return Calibration(scales, offsets, _nodata(context, name, nodata)), "scale and offset given by the caller"
+    if is_marked(context.view, name):
+        return Calibration((1.0,), (0.0,), _nodata(context, name, nodata)), mark_of(context.view, name)
+    unit = scale_of_units(name, values)
+    if unit is not None:
+        return Calibration((unit,), (0.0,), _nodata(context, name, nodata)), f"units {values.attrs['units']!r}"
+    declared = declared_scaling(context.view, name)
+    if declared is None and values.dtype.kind == "f" and _are_reflectance(context, name):
+        return Calibration((1.0,), (0.0,), _nodata(context, name, nodata)), "floating-point values taken as reflectance"
+    scales, offsets, source = _settled(context, name, declared)
+    return Calibration(scales, offsets, _nodata(context, name, nodata)), source
+
+
+def _completed(
+    context: _Context, name: str, scale: float | None, offset: float | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Complete what the caller gave: the other half comes from the metadata, where there are any."""
+    if scale is not None and (offset is not None or scale == 1 or not _has_rule(context, name)):
+        return (float(scale),), (float(offset or 0.0),)
+    if scale is None:
+        scales, _, _ = _settled(context, name, declared_scaling(context.view, name), offset=offset)
+        return scales, (float(offset or 0.0),)
+    _, offsets, _ = _settled(context, name, declared_scaling(context.view, name))
+    return (float(scale),), offsets
+
+
+def _has_rule(context: _Context, name: str) -> bool:
+    return context.rule is not None or declared_scaling(context.view, name) is not None
+
+
+def _settled(
+    context: _Context, name: str, declared: Declared | None, offset: float | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Return scales, offsets and their source from what is declared, completed by the sensor's rule."""
+    rule = context.rule
+    if declared is None:
+        rule = _require_rule(context, name)
+        constant = rule.offset if rule.baseline is None else None
+        declared = Declared(rule.scale, constant, False, f"{_title(context)} table")
+    if offset is not None:
+        totals, why = (offset,), "given by the caller"
+    else:
+        totals, why = _offsets(context, rule, declared)
+    scales: tuple[float, ...] = (1.0,) if declared.applied else (declared.scale,)
+    offsets = totals if not declared.applied else _differences(totals, declared.offset or 0.0)
+    if rule is not None and rule.sun_elevation:
+        scales, offsets = _over_sine_of_sun_elevation(context.view, scales, offsets)
+        why += ", over the sine of the sun elevation"
+    done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
+    return scales, offsets, f"{declared.source}: {done}, offset {_numbers(totals)} ({why})"
+
+
+def _require_rule(context: _Context, name: str) -> RadiometryRule:
+    if context.rule is not None and context.rule.unsupported is None:
+        return context.rule
+    dtype = context.view.bands[name].dtype
+    if context.sensor is None:
+        sensor = identify_sensor(context.view, context.sensor_name)  # raises where several fit
+        if sensor is None:
+            raise ReflectanceError(
+                f"band {name!r} of dtype {dtype} whose metadata name neither scale nor sensor",
+                "reflectance from 0 to 1, or digital numbers with a known scale and offset",
+                "scale=0.0001, offset=0 or sensor='sentinel-2'; scale=1 if the values are reflectance",
+            )
+    if context.rule is not None:
+        raise ReflectanceError(
+            f"{_title(context)} digital numbers: {context.rule.unsupported}",
+            "surface reflectance products, or digital numbers with scale and offset",
+            "scale={'BAND1': ..., ...}, offset=0, level='TOA'",
+        )
+    levels = ", ".join(rule.level for rule in context.sensor.radiometry) if context.sensor else ""
+    raise ReflectanceError(
+        f"{_title(context)} digital numbers of an unknown processing level",
+        f"one of the levels {levels}: their scale and offset differ",
+        "level='BOA' for surface reflectance products, level='TOA' for top of atmosphere",
+    )
+
+
+def _offsets(context: _Context, rule: RadiometryRule | None, declared: Declared) -> tuple[tuple[float, ...], str]:
+    """Return the offset of the digital numbers, one or one per date, and why."""
+    if rule is None and context.sensor is None and declared.offset is None:
+        identify_sensor(context.view, context.sensor_name)  # several sensors fit: one of them may have an offset
+    if rule is None or rule.baseline is None or rule.baseline_offset is None:
+        return (declared.offset or 0.0,), "constant"
+    dates = offsets_by_baseline(context.view, rule.baseline, rule.baseline_offset)
+    if dates is not None and dates.final:
+        return dates.offsets, dates.source
+    if declared.offset is not None:
+        if dates is not None and any(o == 0 != declared.offset for o in dates.offsets):
+            raise ReflectanceError(
+                f"{declared.source} with offset {declared.offset:g}, but {dates.source}, which has none",
+                "metadata that agree",
+                f"offset=0 if the digital numbers have no offset, offset={declared.offset:g} if they have",
+            )
+        return (declared.offset,), "declared"
+    if dates is None:
+        raise ReflectanceError(
+            f"{_title(context)} digital numbers of an unknown processing baseline",
+            f"a coordinate or attribute {BASELINE_KEYS[0]!r}, or a harmonised flag: from baseline "
+            f"{rule.baseline:05.2f} on, an offset of {rule.baseline_offset:g} applies",
+            f"offset=0 before baseline {rule.baseline:05.2f} and for harmonised collections, "
+            f"offset={rule.baseline_offset:g} otherwise",
+        )
+    return dates.offsets, dates.source
+
+
+
+
+
+
+
+
+def _over_sine_of_sun_elevation(
+    view: CubeView, scales: tuple[float, ...], offsets: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    stated = item_property(view, *SUN_KEYS)
+    elevations = tuple(map(as_number, stated)) if stated is not None else ()
+    if not elevations or any(e is None or not 0 < e <= 90 for e in elevations):
+        raise ReflectanceError(
+            f"sun elevations {stated}" if stated is not None else "no sun elevation",
+            f"degrees above the horizon in a coordinate or attribute {SUN_KEYS[0]!r}, one per date or one for all",
+            f"cube.assign_coords({{{SUN_KEYS[0]!r}: ('time', [42.0, ...])}}), or scale= and offset= that include it",
+        )
+    sines = [math.sin(math.radians(e)) for e in elevations if e is not None]
+    length = max(len(sines), len(scales), len(offsets))
+    cyclic = [(scales[i % len(scales)], offsets[i % len(offsets)], sines[i % len(sines)]) for i in range(length)]
+    return tuple(s / sine for s, _, sine in cyclic), tuple(o / sine for _, o, sine in cyclic)
+
+
+
+
+
+
+
+
+def _are_reflectance(context: _Context, name: str) -> bool:
+    """Whether floating-point values without scale and offset are reflectance; raises where nothing tells."""
+    values = context.view.bands[name]
+    if np.issubdtype(np.dtype(values.encoding.get("dtype") or "f4"), np.integer):
+        return False  # integers that the loader masked
+    if context.sensor is None:
+        return True
+    typical = _typical(_sample(values.variable), None) if values.chunks is None else None
+    if typical is not None and typical <= LARGEST_TYPICAL_REFLECTANCE:
+        return True
+    if is_from_stackstac(context.view):
+        return _stackstac_left_numbers(context)
+    if typical is not None:
+        raise _not_reflectance(typical)
+    if context.level is not None:
+        return True
+    raise ReflectanceError(
+        f"band {name!r}: lazy floating-point values of {context.sensor.title} without scale, units or mark",
+        "metadata that tell reflectance from digital numbers turned into floats",
+        "scale=1 if the values are reflectance from 0 to 1, scale=0.0001 and offset=... if they are digital numbers",
+    )
+
+
+def _stackstac_left_numbers(context: _Context) -> bool:
+    """Return False, for digital numbers: without ``raster:bands`` stackstac has nothing to rescale with."""
+    if any(str(key).startswith("earthsearch:") for key in context.view.source.coords):
+        raise ReflectanceError(
+            "floats from stackstac whose dates have different raster:bands, which it does not keep",
+            "digital numbers, or one scale and offset for all dates",
+            "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)",
+        )
+    return False
+
+
+
+
+def _nodata(context: _Context, name: str, given: float | None) -> float | None:
+    """Return the declared no-data value in the values as they are: the caller's, the band's, the sensor's."""
+    if given is not None:
+        return float(given)
+    values = context.view.bands[name]
+    number = declared_nodata(values)
+    if number is None and values.dtype.kind != "f":
+        number = as_number(stac_band(context.view, name).get("nodata"))
+    if number is not None or values.dtype.kind == "f" or context.sensor is None:
+        return number
+    rule = context.rule
+    return rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata
+
+
+
+
+
+
+def _check_in_memory(values: xr.DataArray, calibration: Calibration) -> None:
+    if values.chunks is None and values.dtype.kind == "f":
+        _check_magnitude(_sample(values.variable), calibration.scale[0], calibration.nodata)
+
+
+def _sample(values: xr.Variable) -> np.ndarray:
+    """Read a regular sample of a band that is not dask: enough to tell digital numbers from reflectance."""
+    step = max(1, math.isqrt(max(values.size // SAMPLE, 1)))
+    steps = dict.fromkeys(values.dims[-2:], slice(None, None, step))
+    return np.asarray(values.isel(steps).values)
+
+
+def _check_magnitude(dn: np.ndarray, scale: float, nodata: float | None) -> None:
+    flat = dn.reshape(-1)
+    sample = flat[:: max(1, flat.size // SAMPLE)]
+    typical = _typical(sample, nodata)
+    if scale >= SMALLEST_SCALE_OF_REFLECTANCE and typical > LARGEST_TYPICAL_REFLECTANCE:
+        raise _not_reflectance(typical)
+    if scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(sample, nodata):
+        raise ReflectanceError(
+            f"fractions of about {typical:.2g} where digital numbers were expected (scale {scale:g})",
+            "digital numbers, not yet scaled",
+            "scale=1 if the values are reflectance; with stackstac, rescale=False and dtype='uint16'",
+        )
+
+
+def _typical(values: np.ndarray, nodata: float | None) -> float:
+    """Median of what is data and not fill."""
+    data = _data(values, nodata)
+    return float(np.median(data)) if data.size else 0.0
+
+
+def _are_fractions(values: np.ndarray, nodata: float | None) -> bool:
+    data = _data(values, nodata)
+    return bool(data.size and np.abs(data).max() <= LARGEST_TYPICAL_REFLECTANCE and np.any(data % 1))
+
+
+def _data(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    keep = np.isfinite(values) & (values != 0)
+    return values[keep if nodata is None else keep & (values != nodata)]
+
+
+def _convert_array(cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]) -> Cube:
+    if isinstance(cube, xr.DataArray):
+        return _convert(cube, view, by_name, mark)
+    name = next(name for name, values in cube.data_vars.items() if view.band in values.dims)
+    return cube.assign({name: _convert(cube[name], view, by_name, mark)}).assign_attrs(mark)
+
+
+def _convert(
+    array: xr.DataArray, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]
+) -> xr.DataArray:
+    """Convert an array of one band, or of several along the band dimension."""
+    names = list(view.bands) if view.band in array.dims else list(by_name)
+    factors = [_factors(view, array, [pick(by_name.get(name)) for name in names]) for pick in (_scale, _offset, _fill)]
+    if any(view.time in factor.dims for factor in factors) and view.time not in array.dims:
+        array = array.expand_dims({view.time: view.dates})
+    converted: xr.DataArray = xr.apply_ufunc(
+        _apply_slices, array, *factors, dask="parallelized", output_dtypes=[np.float32], keep_attrs=True
+    )
+    converted.attrs = {k: v for k, v in array.attrs.items() if k not in OBSOLETE_ATTRS} | {"units": "1"} | dict(mark)
+    converted.encoding = {k: v for k, v in array.encoding.items() if k in ("grid_mapping", "coordinates")}
+    ordered: xr.DataArray = converted.transpose(*array.dims)
+    return ordered
+
+
+def _scale(calibration: Calibration | None) -> tuple[float, ...]:
+    return (math.nan,) if calibration is None else calibration.scale
+
+
+def _offset(calibration: Calibration | None) -> tuple[float, ...]:
+    return (math.nan,) if calibration is None else calibration.offset
+
+
+def _fill(calibration: Calibration | None) -> tuple[float, ...]:
+    return (math.nan,) if calibration is None or calibration.nodata is None else (calibration.nodata,)
+
+
+def _factors(view: CubeView, array: xr.DataArray, rows: Sequence[tuple[float, ...]]) -> xr.DataArray:
+    """Arrange one number per band and date along the dimensions they vary along."""
+    dates = max(map(len, rows))
+    factors = xr.DataArray([row * (dates // len(row)) for row in rows], dims=("band", "time"))
+    if view.band not in array.dims:
+        factors = factors.isel(band=0)
+    if dates == 1:
+        factors = factors.isel(time=0)
+    return factors.rename({dim: getattr(view, str(dim)) for dim in factors.dims})
+
+
+def _apply_slices(dn: np.ndarray, scale: np.ndarray, offset: np.ndarray, nodata: np.ndarray) -> np.ndarray:
+    """Apply to every band and date its own rule; NaN leaves a band as it is."""
+    padded = (factor.reshape((1,) * (dn.ndim - factor.ndim) + factor.shape) for factor in (scale, offset, nodata))
+    scales, offsets, fills = np.broadcast_arrays(*padded)
+    result = np.empty(dn.shape, dtype="float32")
+    for index in np.ndindex(scales.shape):
+        part = tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, scales.shape, strict=True))
+        factor, fill = float(scales[index]), float(fills[index])
+        done = math.isnan(factor)
+        result[part] = dn[part] if done else apply(dn[part], factor, float(offsets[index]), fill)
+    return result
+
+
+def _not_reflectance(typical: float) -> ReflectanceError:
+    return ReflectanceError(
+        f"floating-point values of about {typical:.0f} where reflectance was expected",
+        "reflectance from 0 to 1",
+        "scale=0.0001 and offset=0 (or the product's own) if these are digital numbers, scale=0.01 if percent",
+    )
+
+
+def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
+    """Write the sources in one line: one where all bands agree, else the bands with each."""
+    if len(set(sources)) == 1:
+        return sources[0]
+    names = {source: [d.name for d, s in zip(descriptors, sources, strict=True) if s == source] for source in sources}
+    return "; ".join(f"{', '.join(bands)}: {source}" for source, bands in names.items())
+
+
+def _of_band(factor: Factor | None, name: str) -> float | None:
+    if isinstance(factor, Mapping):
+        if name not in factor:
+            raise ReflectanceError(
+                f"no number for band {name!r}",
+                f"one per band; given: {', '.join(factor)}",
+                f"{{{name!r}: 0.0001, ...}}",
+            )
+        return float(factor[name])
+    return None if factor is None else float(factor)
+
+
+def _title(context: _Context) -> str:
+    return context.sensor.id if context.sensor is not None else "cube"
+
+
+def _differences(totals: tuple[float, ...], applied: float) -> tuple[float, ...]:
+    """Return what is left to add once a loader has added `applied`."""
+    return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)
+
+
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    """Write offsets in one line; where they differ between dates, how many dates have each."""
+    if len(set(values)) == 1:
+        return f"{values[0]:g}"
+    return " and ".join(f"{value:g} on {values.count(value)} dates" for value in sorted(set(values), reverse=True))
+
+
+
+

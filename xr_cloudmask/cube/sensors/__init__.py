@@ -1,0 +1,243 @@
+"""Sensor tables: what is known about a sensor's bands and its products' digital numbers, as data.
+
+One TOML file per sensor; the file name is the sensor's id. A new sensor is a new file, no code.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from xr_cloudmask.errors import BandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COMMON_NAMES_FILE = "common_names.toml"
+
+
+@dataclass(frozen=True)
+class SensorBand:
+    """One band of a sensor.
+
+    Attributes
+    ----------
+    name : str
+        The provider's name.
+    role : str or None
+        STAC common name; None where STAC has none.
+    min_wavelength, max_wavelength : float
+        Limits at half maximum in nanometres.
+    gsd : float or None
+        Ground sample distance in metres.
+    aliases : tuple of str
+        Other names that loaders and catalogues use.
+    kind : str
+        ``"reflectance"`` or ``"brightness_temperature"``.
+    """
+
+    name: str
+    role: str | None
+    min_wavelength: float
+    max_wavelength: float
+    gsd: float | None = None
+    aliases: tuple[str, ...] = ()
+    kind: str = "reflectance"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the band."""
+        return (self.name, *self.aliases)
+
+
+@dataclass(frozen=True)
+class RadiometryRule:
+    """How digital numbers of one product level become reflectance: ``DN * scale + offset``.
+
+    Attributes
+    ----------
+    level : str
+        ``"TOA"`` or ``"BOA"``.
+    products : tuple of str
+        Regular expressions that find the level in normalised product, collection or band names.
+    scale, offset : float
+        The linear rule.
+    baseline, baseline_offset : float or None
+        From this processing baseline on, the offset is `baseline_offset`.
+    sun_elevation : bool
+        Whether the result must be divided by the sine of the sun elevation.
+    nodata : float or None
+        No-data value where it differs from the sensor's.
+    unsupported : str or None
+        What is missing, where the product cannot be calibrated from metadata a cube carries.
+    """
+
+    level: str
+    products: tuple[str, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+    baseline: float | None = None
+    baseline_offset: float | None = None
+    sun_elevation: bool = False
+    nodata: float | None = None
+    unsupported: str | None = None
+
+    def describes(self, text: str) -> bool:
+        """Whether a product, collection or band name is one of this level."""
+        return any(re.search(pattern, normalised(text)) for pattern in self.products)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A sensor: its spellings, its bands, its radiometry.
+
+    Attributes
+    ----------
+    id, title : str
+        Short and long name.
+    platforms, instruments, products : tuple of str
+        Regular expressions over normalised platform, instrument, and product or collection names.
+    gsd : float
+        Ground sample distance of the multispectral bands in metres.
+    nodata : float
+        No-data value of the digital numbers.
+    quality : tuple of str
+        Names of bands without wavelength that only this sensor's products have.
+    bands : tuple of SensorBand
+        In the order of wavelength or of the provider.
+    radiometry : tuple of RadiometryRule
+        One per product level.
+    source : str
+        Where the numbers come from.
+    """
+
+    id: str
+    title: str
+    platforms: tuple[str, ...]
+    instruments: tuple[str, ...]
+    products: tuple[str, ...]
+    gsd: float
+    nodata: float
+    quality: tuple[str, ...]
+    bands: tuple[SensorBand, ...]
+    radiometry: tuple[RadiometryRule, ...]
+    source: str
+
+    def band(self, name: str) -> SensorBand | None:
+        """Return the band of that name or alias, None where the sensor has none."""
+        return next((band for band in self.bands if name in band.names), None)
+
+    def recognises(self, names: Iterable[str]) -> tuple[int, int]:
+        """Count the names that are a spectral band, and those that are a quality band, of this sensor."""
+        spectral = [self.band(name) is not None for name in names]
+        return sum(spectral), sum(name in self.quality for name in names)
+
+    def is_platform(self, text: str) -> bool:
+        """Whether a text is a spelling of one of the platforms."""
+        return any(re.fullmatch(pattern, normalised(text)) for pattern in self.platforms)
+
+    def is_instrument(self, text: str) -> bool:
+        """Whether a text is a spelling of the instrument."""
+        return any(re.fullmatch(pattern, normalised(text)) for pattern in self.instruments)
+
+    def is_product(self, text: str) -> bool:
+        """Whether a product id or a collection name is one of this sensor's."""
+        return any(re.search(pattern, normalised(text)) for pattern in self.products)
+
+
+@cache
+def sensors() -> Mapping[str, Sensor]:
+    """Return every known sensor by id; parsed once.
+
+    Returns
+    -------
+    mapping of str to Sensor
+
+    Examples
+    --------
+    >>> sensors()["sentinel-2"].band("B8A").role
+    'nir08'
+    """
+    tables = (_table(path.name) for path in _folder().iterdir() if path.name.endswith(".toml"))
+    found = [_sensor(table) for table in tables if "id" in table]
+    return MappingProxyType({sensor.id: sensor for sensor in sorted(found, key=lambda sensor: sensor.id)})
+
+
+@cache
+def common_names() -> Mapping[str, SensorBand]:
+    """Return the STAC common names with their wavelength ranges, for bands of a sensor nobody named.
+
+    Returns
+    -------
+    mapping of str to SensorBand
+
+    Examples
+    --------
+    >>> blue = common_names()["blue"]
+    >>> blue.min_wavelength, blue.max_wavelength
+    (450.0, 530.0)
+    """
+    bands = (_band(entry) for entry in _table(COMMON_NAMES_FILE)["bands"])
+    return MappingProxyType({name: band for band in bands for name in band.names})
+
+
+def named(text: str) -> tuple[Sensor, ...]:
+    """Return the sensors a spelling can mean, such as ``"sentinel-2"``, ``"S2A"``, ``"OLI_TIRS"`` or ``"CBERS-4A"``.
+
+    Raises
+    ------
+    BandError
+        No sensor has that name.
+
+    Examples
+    --------
+    >>> [sensor.id for sensor in named("LANDSAT_8")]
+    ['landsat-8-9']
+    """
+    known = sensors()
+    if normalised(text) in known:
+        return (known[normalised(text)],)
+    tests = (Sensor.is_platform, Sensor.is_instrument, Sensor.is_product)
+    for test in tests:
+        found = tuple(sensor for sensor in known.values() if test(sensor, text))
+        if found:
+            return found
+    raise BandError(f"sensor {text!r}", f"one of {', '.join(known)}", "sensor='sentinel-2'")
+
+
+def normalised(text: str) -> str:
+    """Write a platform, product or sensor name in one way: lower case, single hyphens.
+
+    Examples
+    --------
+    >>> normalised("LANDSAT_8")
+    'landsat-8'
+    """
+    return re.sub(r"[^0-9a-z]+", "-", text.casefold()).strip("-")
+
+
+def _folder() -> Any:
+    return files(__name__)
+
+
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(_folder().joinpath(name).read_text(encoding="utf-8"))
+
+
+def _sensor(table: dict[str, Any]) -> Sensor:
+    bands = tuple(_band(entry) for entry in table.pop("bands"))
+    rules = tuple(RadiometryRule(**_frozen(entry)) for entry in table.pop("radiometry"))
+    return Sensor(bands=bands, radiometry=rules, **_frozen(table))
+
+
+def _band(entry: dict[str, Any]) -> SensorBand:
+    return SensorBand(**{"role": None, **_frozen(entry)})
+
+
+def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}

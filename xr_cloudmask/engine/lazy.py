@@ -1,0 +1,206 @@
+"""The only file that builds dask graphs: one task per tile, one per chunk of the result.
+
+A tile task takes the cube's own chunks, so that neither a rechunk nor an overlap layer stands between the data and the
+model; a second task per output chunk cuts the tiles back to the cube's chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise, product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xr_cloudmask.engine.lattice import tiles
+from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
+
+MOST_WINDOWS = 4  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
+
+Bounds = tuple[int, ...]  # where the chunks of an axis begin, and its length
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The part of joined chunks that is wanted."""
+
+    rows: slice
+    columns: slice
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A tile, and where its pixels lie within the chunks of each band."""
+
+    tile: Tile
+    cuts: tuple[_Cut, ...]
+    probabilities: bool
+
+
+def predict_blocks(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple[Any, Any | None]:
+    """Predict a cube: labels ``(date, y, x)`` and, if asked for, probabilities ``(date, class, y, x)``.
+
+    Parameters
+    ----------
+    job : Job
+    bands : sequence of arrays
+        ``(date, y, x)`` each, in the job's order. NumPy arrays are predicted now, dask arrays when computed; bands
+        may have chunks of their own.
+    probabilities : bool
+
+    Returns
+    -------
+    labels : array
+        uint8; for dask input with the chunks of the first band.
+    probabilities : array or None
+        float32, NaN where no data.
+    """
+    if all(isinstance(band, np.ndarray) for band in bands):
+        return _predict_now(job, bands, probabilities)
+    return _predict_later(job, bands, probabilities)
+
+
+def _predict_now(
+    job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
+    dates, *shape = bands[0].shape
+    labels = np.empty((dates, *shape), "uint8")
+    chances = np.empty((dates, len(job.to_labels.names), *shape), "float32") if probabilities else None
+    rows, columns = (pairwise(tiles(axis, job.factor, (), MOST_WINDOWS)) for axis in (job.rows, job.columns))
+    for date, row, column in product(range(dates), list(rows), list(columns)):
+        tile = Tile(date, row, column)
+        part = [band[date : date + 1, *reads(job, tile)] for band in bands]
+        target = (slice(date, date + 1), *writes(job, tile))
+        labels[target], some = predict_tile(job, tile, part, probabilities)
+        if chances is not None:
+            chances[target[0], :, *target[1:]] = some
+    return labels, chances
+
+
+def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple[Any, Any | None]:
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    chunks = next(band.chunks for band in bands if hasattr(band, "chunks"))
+    # Bands share the chunks of dates; in space the tiles cope with whatever each band has.
+    bands = [_as_dask(band, chunks) for band in bands]
+    token = tokenize(job, [band.name for band in bands], probabilities)
+    tile_name, job_name = f"predict-tile-{token}", f"predict-job-{token}"
+    grid = _tile_grid(job, chunks)
+    layer = _tile_layer(job, bands, grid, tile_name, job_name, probabilities)
+    graph = HighLevelGraph.from_collections(tile_name, layer, dependencies=bands)
+
+    def output(name: str, index: int, dtype: str, middle: tuple[int, ...]) -> Any:
+        whole = chunks[:1] + tuple((size,) for size in middle) + chunks[1:]
+        outer = _output_layer(job, grid, chunks, tile_name, f"{name}-{token}", index, len(middle))
+        layers = {**graph.layers, f"{name}-{token}": outer}
+        dependencies = {**graph.dependencies, f"{name}-{token}": {tile_name}}
+        meta = np.empty((0,) * len(whole), dtype)
+        return da.Array(HighLevelGraph(layers, dependencies), f"{name}-{token}", whole, meta=meta)
+
+    labels = output("cloudmask", 0, "uint8", ())
+    return labels, output("probability", 1, "float32", (len(job.to_labels.names),)) if probabilities else None
+
+
+def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
+    import dask.array as da
+
+    if isinstance(band, np.ndarray):
+        return da.from_array(band, chunks=chunks)
+    return band if band.chunks[0] == chunks[0] else band.rechunk({0: chunks[0]})
+
+
+def _tile_grid(job: Job, chunks: tuple[tuple[int, ...], ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Return the window ranges of the tiles along rows and columns."""
+    return tuple(
+        tuple(pairwise(tiles(axis, job.factor, tuple(accumulate(sizes))[:-1], MOST_WINDOWS)))
+        for axis, sizes in zip((job.rows, job.columns), chunks[1:], strict=True)
+    )
+
+
+def _tile_layer(
+    job: Job,
+    bands: Sequence[Any],
+    grid: tuple[tuple[tuple[int, int], ...], ...],
+    name: str,
+    job_name: str,
+    probabilities: bool,
+) -> dict[Any, Any]:
+    layer: dict[Any, Any] = {job_name: job}
+    first_dates = _bounds(bands[0].chunks[0])
+    bounds = [(_bounds(band.chunks[1]), _bounds(band.chunks[2])) for band in bands]
+    for (i, row), (j, column) in product(enumerate(grid[0]), enumerate(grid[1])):
+        read = reads(job, Tile(0, row, column))
+        covers = [tuple(_cover(b, part) for b, part in zip(band, read, strict=True)) for band in bounds]
+        cuts = tuple(_Cut(rows[1], columns[1]) for rows, columns in covers)
+        for t, date in enumerate(first_dates[:-1]):
+            blocks = [
+                [[(band.name, t, y, x) for x in columns[0]] for y in rows[0]]
+                for band, (rows, columns) in zip(bands, covers, strict=True)
+            ]
+            work = _Work(Tile(date, row, column), cuts, probabilities)
+            layer[name, t, i, j] = (_run_tile, job_name, work, blocks)
+    return layer
+
+
+def _run_tile(job: Job, work: _Work, blocks: Any) -> Any:
+    bands = [_join(block)[:, cut.rows, cut.columns] for block, cut in zip(blocks, work.cuts, strict=True)]
+    return predict_tile(job, work.tile, bands, work.probabilities)
+
+
+def _join(blocks: list[list[npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+    """Join a grid of blocks; a single one is not copied."""
+    if len(blocks) == len(blocks[0]) == 1:
+        return np.asarray(blocks[0][0])
+    return np.concatenate([np.concatenate(row, axis=-1) for row in blocks], axis=-2)
+
+
+def _output_layer(
+    job: Job,
+    grid: tuple[tuple[tuple[int, int], ...], ...],
+    chunks: tuple[tuple[int, ...], ...],
+    tile_name: str,
+    name: str,
+    index: int,
+    middle: int,
+) -> dict[Any, Any]:
+    """Cut the tiles back to the cube's chunks."""
+    lines = [
+        _bounds_of_tiles(axis.edges, job.factor, size, ranges)
+        for axis, ranges, size in zip((job.rows, job.columns), grid, job.shape, strict=True)
+    ]
+    rows, columns = (
+        [_cover(line, slice(a, b)) for a, b in pairwise(_bounds(sizes))]
+        for line, sizes in zip(lines, chunks[1:], strict=True)
+    )
+    layer: dict[Any, Any] = {}
+    for (y, (tile_rows, row_cut)), (x, (tile_columns, column_cut)) in product(enumerate(rows), enumerate(columns)):
+        cut = _Cut(row_cut, column_cut)
+        for t in range(len(chunks[0])):
+            parts = [[(tile_name, t, i, j) for j in tile_columns] for i in tile_rows]
+            layer[(name, t, *(0,) * middle, y, x)] = (_assemble, parts, index, cut)
+    return layer
+
+
+def _assemble(parts: list[list[Any]], index: int, cut: _Cut) -> npt.NDArray[Any]:
+    joined = _join([[result[index] for result in row] for row in parts])[..., cut.rows, cut.columns]
+    # A view would keep the whole tile alive for as long as the chunk lives.
+    return np.ascontiguousarray(joined)
+
+
+def _bounds(sizes: Sequence[int]) -> Bounds:
+    return (0, *accumulate(sizes))
+
+
+def _bounds_of_tiles(edges: Sequence[int], factor: int, size: int, ranges: Sequence[tuple[int, int]]) -> Bounds:
+    return (0, *(min(edges[last] * factor, size) for _, last in ranges))
+
+
+def _cover(bounds: Bounds, part: slice) -> tuple[range, slice]:
+    """Return the chunks that hold a stretch of pixels, and where it lies within them."""
+    first = max(i for i, begin in enumerate(bounds[:-1]) if begin <= part.start)
+    last = min(i for i, end in enumerate(bounds) if end >= part.stop)
+    return range(first, last), slice(part.start - bounds[first], part.stop - bounds[first])

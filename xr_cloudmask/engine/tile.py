@@ -1,0 +1,275 @@
+"""What one task does: cube pixels → reflectance → model pixels → windows → probabilities → labels. Plain NumPy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.reflectance import Calibration, apply
+from xr_cloudmask.engine.lattice import Axis, batches
+from xr_cloudmask.models import registry
+from xr_cloudmask.models.base import FloatArray, Model, ModelSpec
+
+# A model uses every thread of its process, so one window batch at a time is as fast as the process can be. Other
+# threads meanwhile read, calibrate and write.
+_INFERENCE = threading.Lock()
+
+
+class ToLabels(Protocol):
+    """Turns class probabilities into labels; `masks.labels.Labeller` is one."""
+
+    names: tuple[str, ...]
+    no_data: int
+
+    def gather(self, probabilities: FloatArray) -> FloatArray:
+        """Sum ``(class, y, x)`` into the classes of the scheme."""
+        ...
+
+    def label(self, gathered: FloatArray) -> npt.NDArray[np.uint8]:
+        """Return the code of the most probable class."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the tasks of one prediction share. It enters the graph once, and holds no weights.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    descriptors : tuple of BandDescriptor
+        The bands, in the order in which they come, which is the model's.
+    calibrations : tuple of Calibration
+        How each becomes reflectance.
+    rows, columns : Axis
+        The window lattice, in model pixels.
+    shape : tuple of int
+        ``(y, x)`` of the cube.
+    factor : int
+        Cube pixels per model pixel, along an axis.
+    to_labels : ToLabels
+    device : str or None
+    batch_size : int or None
+        Windows per call of the model; None leaves it to the model.
+    """
+
+    spec: ModelSpec
+    descriptors: tuple[BandDescriptor, ...]
+    calibrations: tuple[Calibration, ...]
+    rows: Axis
+    columns: Axis
+    shape: tuple[int, int]
+    factor: int
+    to_labels: ToLabels
+    device: str | None
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The windows and dates of one task.
+
+    Attributes
+    ----------
+    date : int
+        First date.
+    rows, columns : tuple of int
+        First and last (exclusive) window along each axis.
+    """
+
+    date: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+def reads(job: Job, tile: Tile) -> tuple[slice, slice]:
+    """Return the cube pixels (rows, columns) that a tile reads: its core and the halo of its windows."""
+    return _cube_slice(job, job.rows.reach(*tile.rows), 0), _cube_slice(job, job.columns.reach(*tile.columns), 1)
+
+
+def writes(job: Job, tile: Tile) -> tuple[slice, slice]:
+    """Return the cube pixels (rows, columns) that a tile decides."""
+    edges = [(axis.edges[first], axis.edges[last]) for axis, (first, last) in _axes(job, tile)]
+    return _cube_slice(job, edges[0], 0), _cube_slice(job, edges[1], 1)
+
+
+def _axes(job: Job, tile: Tile) -> tuple[tuple[Axis, tuple[int, int]], tuple[Axis, tuple[int, int]]]:
+    return (job.rows, tile.rows), (job.columns, tile.columns)
+
+
+def _cube_slice(job: Job, pixels: tuple[int, int], axis: int) -> slice:
+    return slice(pixels[0] * job.factor, min(pixels[1] * job.factor, job.shape[axis]))
+
+
+def predict_tile(
+    job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probabilities: bool
+) -> tuple[npt.NDArray[np.uint8], FloatArray | None]:
+    """Predict a tile.
+
+    Parameters
+    ----------
+    job, tile
+    bands : sequence of ndarray
+        Digital numbers ``(date, y, x)`` of each band over `reads`.
+    probabilities : bool
+        Whether to return probabilities too.
+
+    Returns
+    -------
+    labels : ndarray
+        uint8 ``(date, y, x)`` over `writes`.
+    probabilities : ndarray or None
+        float32 ``(date, class, y, x)`` over `writes`, NaN where no data.
+    """
+    read, write = reads(job, tile), writes(job, tile)
+    shape = tuple(part.stop - part.start for part in write)
+    dates = len(bands[0])
+    labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
+    chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
+    for date in range(dates):
+        reflectance, valid = _model_pixels(job, [band[date] for band in bands], tile.date + date)
+        core = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(write, read, strict=True))
+        if not valid[core].any():
+            continue
+        out = None if chances is None else chances[date]
+        _predict_windows(job, tile, reflectance, labels[date], out)
+        labels[date][~valid[core]] = job.to_labels.no_data
+        if out is not None:
+            out[:, ~valid[core]] = np.nan
+    return labels, chances
+
+
+def _model_pixels(
+    job: Job, bands: Sequence[npt.NDArray[Any]], date: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return reflectance ``(band, y, x)`` at the model's pixels and, at the cube's pixels, where all bands have data."""
+    blank = np.logical_and.reduce([band == 0 for band in bands])  # fill at the edge of a swath
+    valid = ~blank
+    coarse = []
+    for band, calibration in zip(bands, job.calibrations, strict=True):
+        scale, offset = (rule[date % len(rule)] for rule in (calibration.scale, calibration.offset))
+        reflectance = apply(band, scale, offset, calibration.nodata)
+        reflectance[blank] = np.nan
+        valid &= np.isfinite(reflectance)
+        coarse.append(block_mean(reflectance, job.factor))
+    return np.stack(coarse), valid
+
+
+def block_mean(values: FloatArray, factor: int) -> FloatArray:
+    """Average blocks of ``factor × factor`` pixels, leaving out NaN; incomplete blocks at the end are averaged as they are.
+
+    Examples
+    --------
+    >>> block_mean(np.float32([[1, 3, 5], [1, np.nan, 7]]), 2)
+    array([[1.6666666, 6.       ]], dtype=float32)
+    """
+    if factor == 1:
+        return values
+    shape = tuple(-(-size // factor) for size in values.shape)
+    total, count = np.zeros(shape, "float32"), np.zeros(shape, "float32")
+    for i in range(factor):
+        for j in range(factor):
+            part = values[i::factor, j::factor]
+            window = (slice(part.shape[0]), slice(part.shape[1]))
+            finite = np.isfinite(part)
+            total[window] += np.where(finite, part, 0)
+            count[window] += finite
+    with np.errstate(invalid="ignore"):
+        return total / count
+
+
+def _predict_windows(
+    job: Job, tile: Tile, reflectance: FloatArray, labels: npt.NDArray[np.uint8], chances: FloatArray | None
+) -> None:
+    """Fill `labels` (and `chances`) of one date, batch by batch."""
+    model = registry.load(job.spec, job.device)
+    origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
+    for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
+        windows = [_cut(job, reflectance, i, j, origin) for i, j in batch]
+        wanted = [k for k, window in enumerate(windows) if np.isfinite(window).any()]
+        if not wanted:
+            continue
+        results = _infer(model, np.stack([windows[k] for k in wanted]), job.descriptors)
+        for k, result in zip(wanted, results, strict=True):
+            _place(job, tile, batch[k], job.to_labels.gather(result), labels, chances)
+
+
+def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
+    with _INFERENCE:
+        return model.probabilities(windows, descriptors)
+
+
+def _cut(job: Job, reflectance: FloatArray, i: int, j: int, origin: tuple[int, int]) -> FloatArray:
+    """Cut window ``(i, j)`` out of a tile; an array smaller than the window is mirrored until it fills it."""
+    y, x = job.rows.starts[i] - origin[0], job.columns.starts[j] - origin[1]
+    window = reflectance[:, y : y + job.rows.window, x : x + job.columns.window]
+    lacking = (job.rows.window - window.shape[1], job.columns.window - window.shape[2])
+    if lacking == (0, 0):
+        return window
+    return np.pad(window, ((0, 0), (0, lacking[0]), (0, lacking[1])), mode="symmetric")
+
+
+def _place(
+    job: Job,
+    tile: Tile,
+    window: tuple[int, int],
+    result: FloatArray,
+    labels: npt.NDArray[np.uint8],
+    chances: FloatArray | None,
+) -> None:
+    """Write the core of one window's result into the tile, at the cube's pixels."""
+    one = Tile(tile.date, (window[0], window[0] + 1), (window[1], window[1] + 1))
+    target = tuple(
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(writes(job, one), writes(job, tile), strict=True)
+    )
+    core = tuple(
+        slice(axis.edges[k] - axis.starts[k], axis.edges[k + 1] - axis.starts[k])
+        for axis, k in zip((job.rows, job.columns), window, strict=True)
+    )
+    shape = labels[target].shape
+    labels[target] = repeat(job.to_labels.label(result[:, *core]), job.factor)[: shape[0], : shape[1]]
+    if chances is not None:
+        chances[:, *target] = interpolate(result, core, job.factor)[:, : shape[0], : shape[1]]
+
+
+def repeat(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    """Repeat every pixel ``factor × factor`` times."""
+    return values if factor == 1 else values.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def interpolate(values: FloatArray, core: Sequence[slice], factor: int) -> FloatArray:
+    """Interpolate the core of ``(class, y, x)`` bilinearly to pixels `factor` times finer.
+
+    Pixel centres are where they belong: a coarse pixel lies in the middle of its block. Neighbours come from the
+    window's own halo, so that a window's result stays its own affair.
+
+    Examples
+    --------
+    >>> interpolate(np.float32([[[0, 1]]]), (slice(0, 1), slice(0, 2)), 2)
+    array([[[0.  , 0.25, 0.75, 1.  ],
+            [0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
+    """
+    for axis, part in zip((1, 2), core, strict=True):
+        values = _interpolate_axis(values, axis, part, factor)
+    return values
+
+
+def _interpolate_axis(values: FloatArray, axis: int, core: slice, factor: int) -> FloatArray:
+    if factor == 1:
+        return values[(slice(None),) * axis + (core,)]
+    at = (np.arange(core.start * factor, core.stop * factor) + 0.5) / factor - 0.5
+    below = np.floor(at).astype(int)
+    weight = (at - below).astype("float32")
+    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    last = values.shape[axis] - 1
+    low, high = (values.take(np.clip(k, 0, last), axis=axis) for k in (below, below + 1))
+    return low + (high - low) * weight.reshape(shape)
+
+

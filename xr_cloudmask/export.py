@@ -1,0 +1,346 @@
+"""Write masks to files that explain themselves, and read them back.
+
+Labels are computed once, chunk by chunk, and a file appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xr_cloudmask.cube import layout
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.masks.coverage import FRACTIONS, coverage, with_coverage
+from xr_cloudmask.masks.labels import MASK_NAME, Scheme, flag_attrs, mask_of, scheme_of
+
+Masked: TypeAlias = xr.Dataset | xr.DataArray
+Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
+
+PROBABILITY = "probability"
+BLOCK = 512  # pixels: side of a COG's tiles
+CHUNK = 2048  # pixels: largest side of a chunk in netCDF and Zarr
+STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
+
+
+def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
+    """Write a mask; its name says in which format. Computes the mask, chunk by chunk.
+
+    Parameters
+    ----------
+    mask : Dataset or DataArray
+        predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``.
+    path : path
+        ``.tif``: a Cloud Optimized GeoTIFF; with several dates one for each, the date before the suffix
+        (``mask_20240131.tif``, with the time of day where a date has several). ``.nc``: netCDF-4, compressed.
+        ``.zarr``: Zarr format 2, which all readers in use know. A file of that name is replaced.
+
+    Returns
+    -------
+    tuple of Path
+        The files written, in the order of the dates.
+
+    Raises
+    ------
+    FileError
+        Unknown suffix, no such folder, a full disk, inputs that turn out to be unreadable. No half file is left.
+
+    Examples
+    --------
+    >>> from xr_cloudmask.masks.labels import SCHEMES
+    >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
+    >>> mask = xr.DataArray(np.zeros((4, 4), "uint8"), dims=("y", "x"), attrs=attrs)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [written.name for written in to_file(mask, f"{folder}/mask.nc")]
+    ['mask.nc']
+    """
+    target = Path(path)
+    if target.suffix.lower() not in WRITERS:
+        raise FileError(
+            f"output {target.name!r}",
+            f"a name that ends in {', '.join(WRITERS)}",
+            f"'{target.with_suffix('.tif')}'",
+        )
+    if not target.absolute().parent.is_dir():
+        raise FileError(f"no folder {str(target.parent)!r}", "an existing folder", f"mkdir -p {target.parent}")
+    write = WRITERS[target.suffix.lower()]
+    dataset = _as_dataset(mask)
+    parts = _dated(dataset, target) if write is _write_cog else {target: dataset}
+    for name, part in parts.items():
+        with _whole(name) as temporary:
+            write(part, temporary)
+    return tuple(parts)
+
+
+def to_cog(mask: Masked, path: str | Path) -> tuple[Path, ...]:
+    """Write a mask as Cloud Optimized GeoTIFF, one for each date. Computes the mask, chunk by chunk.
+
+    The file has the scheme's colours, class names and no-data code, so that QGIS and GDAL show it as it is meant,
+    overviews of the most frequent class, and flags, coverage and provenance as tags. Class names are where GDAL keeps
+    them, in ``<name>.aux.xml`` beside the file. Parameters and errors as for `to_file`; the suffix is ``.tif``.
+    """
+    target = Path(path)
+    if WRITERS.get(target.suffix.lower()) is not _write_cog:
+        raise FileError(f"output {target.name!r}", "a name that ends in .tif", repr(str(target.with_suffix(".tif"))))
+    return to_file(mask, target)
+
+
+def open_mask(path: str | Path) -> xr.Dataset:
+    """Open a mask that `to_file` wrote: labels lazily, flags and coverage as predict gives them.
+
+    Parameters
+    ----------
+    path : path
+        A ``.tif``, ``.nc`` or ``.zarr``.
+
+    Returns
+    -------
+    Dataset
+        ``cloudmask`` uint8 ``(y, x)`` or ``(time, y, x)``, coverage as coordinates.
+
+    Raises
+    ------
+    FileError
+        The file is missing or cannot be read.
+    """
+    from xr_cloudmask.files import store
+
+    source = Path(path)
+    dataset = store.open_store(source, CHUNK) if store.is_store(source) else _open_cog(source)
+    attrs = dataset[MASK_NAME].attrs if MASK_NAME in dataset else {}
+    if "flag_values" not in attrs:
+        raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", "files.open_cube(path) for a cube")
+    attrs["flag_values"] = np.array(attrs["flag_values"], dtype="uint8")  # Zarr and GDAL know lists only
+    return dataset
+
+
+def _as_dataset(mask: Masked) -> xr.Dataset:
+    """Return mask, probability and coverage, and of the coordinates those that files can hold."""
+    dataset = mask_of(mask).to_dataset(name=MASK_NAME)
+    if isinstance(mask, xr.Dataset) and PROBABILITY in mask:
+        dataset = dataset.assign({PROBABILITY: mask[PROBABILITY]})
+    if not set(FRACTIONS) & set(dataset.coords):
+        dataset = with_coverage(dataset[MASK_NAME], dataset)
+    dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
+    for variable in dataset.variables.values():
+        # How an input file was packed is no advice for this one.
+        variable.encoding = {key: value for key, value in variable.encoding.items() if key == "grid_mapping"}
+    return dataset
+
+
+def _storable(coord: xr.DataArray) -> bool:
+    """Tell numbers, dates and text from the Python objects that catalogue items bring along."""
+    return coord.dtype.kind != "O" or all(isinstance(value, str) for value in coord.values.flat)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Give a name to write under, and move the result in place once it is whole."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+            (Path(folder) / "new").mkdir()
+            yield Path(folder) / "new" / target.name
+            for made in sorted((Path(folder) / "new").iterdir(), reverse=True):  # sidecars before the file itself
+                _move(made, target.with_name(made.name), aside=Path(folder) / "replaced")
+    except (OSError, RuntimeError) as error:  # netCDF and Zarr report damaged input as RuntimeError
+        raise FileError(
+            f"{type(error).__name__} while the mask was computed and written to {str(target)!r}: {error}",
+            "inputs that can be read to their end, and room and permission to write",
+            "check the file the message names: damaged inputs must be copied again; see df for room on the disk",
+        ) from error
+
+
+def _move(made: Path, target: Path, aside: Path) -> None:
+    from xr_cloudmask.files import store
+
+    if target.is_dir():
+        if not store.is_zarr(target):
+            raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
+        target.rename(aside)
+    made.replace(target)
+
+
+def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
+    """Return a Dataset without time for every file."""
+    if PROBABILITY in dataset:
+        raise FileError(
+            f"a mask with {PROBABILITY!r} and output {target.name!r}",
+            "labels alone in a GeoTIFF",
+            f"'{target.with_suffix('.zarr')}' or '{target.with_suffix('.nc')}'; or predict(probabilities=False)",
+        )
+    time = layout.view(dataset[MASK_NAME]).time
+    if time is None:
+        return {target: dataset}
+    if dataset.sizes[time] == 1:
+        return {target: dataset.isel({time: 0})}
+    return {
+        target.with_name(f"{target.stem}_{stamp}{target.suffix}"): dataset.isel({time: position})
+        for position, stamp in enumerate(_stamps(dataset, time))
+    }
+
+
+def _stamps(dataset: xr.Dataset, time: str) -> list[str]:
+    for stamp in STAMPS:
+        stamps = [str(date) for date in dataset.indexes[time].strftime(stamp)]
+        if len(set(stamps)) == len(stamps):
+            return stamps
+    raise FileError(f"dates that repeat in {time!r}", "a date and time for each file", "write .nc or .zarr instead")
+
+
+def _write_cog(dataset: xr.Dataset, path: Path) -> None:
+    """Write labels to a plain GeoTIFF, count them there, and let GDAL make the COG of it."""
+    import rasterio
+    from rasterio.shutil import copy
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        plain = Path(scratch) / "labels.tif"
+        array = _north_up(dataset[MASK_NAME])
+        scheme = scheme_of(array)
+        _write_labels(array, scheme, plain)
+        written = _open_raster(plain).assign_attrs(flag_attrs(scheme))
+        fractions = {str(name): float(value) for name, value in coverage(written).compute().items()}
+        with rasterio.open(plain, "r+") as file:
+            file.update_tags(**_tags(array, fractions))
+        _write_class_names(scheme, plain)
+        copy(
+            plain,
+            path,
+            driver="COG",
+            blocksize=BLOCK,
+            compress="DEFLATE",
+            overview_resampling="MODE",
+            bigtiff="IF_SAFER",
+        )
+
+
+def _north_up(array: xr.DataArray) -> xr.DataArray:
+    view = layout.view(array)
+    upside_down = view.y in array.coords and array.sizes[view.y] > 1 and bool(array[view.y][0] < array[view.y][-1])
+    return array.isel({view.y: slice(None, None, -1)}) if upside_down else array
+
+
+def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
+    import dask.array as da
+    import rasterio
+
+    view = layout.view(array)
+    grid = array.rio.set_spatial_dims(view.x, view.y).rio
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": array.sizes[view.y],
+        "width": array.sizes[view.x],
+        "nodata": scheme.no_data,
+        "crs": layout.coordinate_reference_system(view),
+        "transform": grid.transform(recalc=True),
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "compress": "LZW",
+        "bigtiff": "IF_SAFER",
+    }
+    with rasterio.open(path, "w", **profile) as file:
+        file.write_colormap(1, _colormap(scheme))
+        file.set_band_description(1, MASK_NAME)
+    blocks = array.transpose(view.y, view.x)
+    da.store((blocks if blocks.chunks else blocks.chunk(CHUNK)).data, _Labels(path), lock=True)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """A GeoTIFF that dask stores blocks to, from any thread or process that reaches the file."""
+
+    path: Path
+
+    def __setitem__(self, region: tuple[slice, slice], block: npt.NDArray[np.uint8]) -> None:
+        import rasterio
+        from rasterio.windows import Window
+
+        with rasterio.open(self.path, "r+") as file:
+            file.write(block, 1, window=Window.from_slices(*region))
+
+
+def _colormap(scheme: Scheme) -> dict[int, tuple[int, int, int, int]]:
+    return {entry.code: (*_rgb(entry.color), 255) for entry in scheme.classes} | {scheme.no_data: (0, 0, 0, 0)}
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
+
+
+def _tags(array: xr.DataArray, fractions: Mapping[str, float]) -> dict[str, str]:
+    """Return attributes, coverage and date as text; numbers as JSON."""
+    attrs = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in array.attrs.items()}
+    tags = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in attrs.items()}
+    tags |= {name: json.dumps(value) for name, value in fractions.items()}
+    time = next((array.coords[name] for name in layout.TIME_NAMES if name in array.coords), None)
+    return tags if time is None else tags | {"time": str(time.values)}
+
+
+def _write_class_names(scheme: Scheme, path: Path) -> None:
+    names = {entry.code: entry.name for entry in scheme.classes} | {scheme.no_data: "no_data"}
+    categories = "".join(f"<Category>{escape(names.get(code, ''))}</Category>" for code in range(max(names) + 1))
+    band = f'<PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames></PAMRasterBand>'
+    path.with_name(f"{path.name}.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+
+
+def _open_raster(path: Path) -> xr.DataArray:
+    from xr_cloudmask.files import raster
+
+    (array,) = raster.open_each([path], CHUNK)[0].values()
+    return array
+
+
+def _open_cog(path: Path) -> xr.Dataset:
+    import rasterio
+
+    array = _open_raster(path)
+    with rasterio.open(path) as file:
+        attrs: dict[str, Any] = {key: value for key, value in file.tags().items() if key != "AREA_OR_POINT"}
+    coords: dict[str, Any] = {
+        name: xr.Variable((), json.loads(attrs.pop(name)), {"units": "1"}) for name in FRACTIONS if name in attrs
+    }
+    if "time" in attrs:
+        coords["time"] = np.datetime64(attrs.pop("time"), "ns")
+    array.attrs = attrs | {key: json.loads(attrs[key]) for key in ("flag_values",) if key in attrs}
+    return array.to_dataset(name=MASK_NAME).assign_coords(coords)
+
+
+def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    chunked = _chunked(dataset)
+    encoding = {
+        name: {**variable.encoding, "zlib": True, "complevel": 4, "chunksizes": variable.data.chunksize}
+        for name, variable in chunked.data_vars.items()
+    }
+    chunked.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
+    _chunked(dataset).to_zarr(path, mode="w", zarr_format=2, consolidated=True)
+
+
+def _chunked(dataset: xr.Dataset) -> xr.Dataset:
+    """Give pixels chunks of one size along a dimension, as files need them, and coverage a single chunk."""
+    mask = dataset[MASK_NAME]
+    view = layout.view(mask)
+    pixels = {dim: min(CHUNK, max(mask.chunksizes.get(dim, (mask.sizes[dim],)))) for dim in (view.y, view.x)}
+    variables = {
+        name: array.variable.chunk({dim: pixels.get(str(dim), 1) for dim in array.dims})
+        for name, array in dataset.data_vars.items()
+    }
+    coords = {name: coord.variable.chunk(-1) for name, coord in dataset.coords.items() if coord.chunks}
+    return dataset.assign(variables).assign_coords(coords)
+
+
+WRITERS: Mapping[str, Writer] = {".tif": _write_cog, ".tiff": _write_cog, ".nc": _write_netcdf, ".zarr": _write_zarr}

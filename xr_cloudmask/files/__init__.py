@@ -1,0 +1,95 @@
+"""Open files and product folders as cubes: lazy, digital numbers untouched, with the metadata the line reads.
+
+Scale and offset are never applied here, for any format: they go to the bands' ``scale_factor`` and ``add_offset``,
+and `cube.reflectance` applies them, once. What a product says of itself (platform, level, processing baseline, sun)
+goes to coordinates named as STAC names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import xarray as xr
+
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.files import landsat, raster, sentinel2, store
+from xr_cloudmask.files.raster import CHUNK
+
+__all__ = ["CHUNK", "open_cube"]
+
+Reader: TypeAlias = Callable[[Sequence[Path], Sequence[str] | None, int], xr.Dataset]
+
+# The first whose test a path passes reads it. GDAL comes last: it alone knows what it can open.
+READERS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
+    ("Sentinel-2 product", sentinel2.is_product, sentinel2.read),
+    ("Landsat product", landsat.is_product, landsat.read),
+    ("netCDF or Zarr store", store.is_store, store.read),
+    ("raster file", Path.is_file, raster.read),
+)
+
+
+def open_cube(
+    paths: str | Path | Sequence[str | Path], *, bands: Sequence[str] | None = None, chunks: int = CHUNK
+) -> xr.Dataset:
+    """Open files or product folders as one lazy cube.
+
+    Parameters
+    ----------
+    paths : path or sequence of path
+        One multi-band raster (GeoTIFF, COG, whatever GDAL reads) or several rasters, a band each; Sentinel-2 SAFE
+        folders (L1C or L2A) or Landsat Collection 2 folders (level 1 or 2), a date each; one netCDF file or Zarr
+        store.
+    bands : sequence of str, optional
+        Rasters: the bands' names, in order; by default GDAL's band descriptions, else the part of the file name
+        that a sensor table knows. Products and stores: which bands to open; by default all.
+    chunks : int, default 2048
+        Largest chunk, in pixels along y and x.
+
+    Returns
+    -------
+    Dataset
+        A dask variable ``(y, x)`` per band, or ``(time, y, x)`` for several products, in the file's own dtype and
+        numbers; attrs ``scale_factor``, ``add_offset``, ``_FillValue`` as declared. Only metadata is read.
+
+    Raises
+    ------
+    FileError
+        Missing, corrupt or unsupported files, bands without names, bands on grids that do not fit each other.
+
+    Notes
+    -----
+    Products come on the grid of their finest band: 10 m for Sentinel-2, where each 20 m and 60 m pixel is repeated
+    (2×2, 6×6), which invents nothing and which a block mean takes back exactly. Landsat's 15 m panchromatic band is
+    left out, so that its cube stays at 30 m.
+
+    Examples
+    --------
+    >>> open_cube("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    xr_cloudmask.errors.FileError: found: no file or folder 'no-such-folder'
+    expected: a raster file, a Sentinel-2 .SAFE folder, a Landsat Collection 2 folder, a netCDF file or a Zarr store
+    try: check the path
+    """
+    sources = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    kinds = {_reader(path) for path in sources}
+    if len(kinds) != 1:
+        raise FileError(
+            f"inputs of {len(kinds)} kinds: {sorted(READERS[kind][0] for kind in kinds)}",
+            "inputs of one kind, at least one",
+            "open each kind by itself and combine the cubes with xarray",
+        )
+    return READERS[kinds.pop()][2](sources, bands, chunks)
+
+
+def _reader(path: Path) -> int:
+    for position, (_, accepts, _) in enumerate(READERS):
+        if accepts(path):
+            return position
+    raise FileError(
+        f"a folder without product metadata, {str(path)!r}" if path.is_dir() else f"no file or folder {str(path)!r}",
+        "a raster file, a Sentinel-2 .SAFE folder, a Landsat Collection 2 folder, a netCDF file or a Zarr store",
+        f"pass the files in it: {path}/*.tif" if path.is_dir() else "check the path",
+    )

@@ -1,0 +1,103 @@
+"""What product folders share: their metadata, their band files, their dates as one cube along time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+import xarray as xr
+
+from xr_cloudmask.errors import FileError
+
+CALIBRATION = ("scale_factor", "add_offset")
+FIXED = ("time", "spatial_ref")  # scalar coordinates that are no metadata of a date
+
+
+def stack(scenes: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join scenes along time, oldest first; a single scene stays without a time dimension.
+
+    Scenes say with scalar coordinates what differs from date to date (baseline, sun). Where their scales or offsets
+    differ, a band can no longer carry one for all dates, and reflectance follows from those coordinates.
+
+    Raises
+    ------
+    FileError
+        The scenes lie on different grids or have different bands.
+    """
+    if len(scenes) == 1:
+        return scenes[0]
+    ordered = sorted(scenes, key=lambda scene: scene["time"].values)
+    metadata = [name for name, coord in ordered[0].coords.items() if coord.ndim == 0 and name not in FIXED]
+    _require_same_bands(ordered)
+    calibrated = [_without_conflicts(scene, ordered) for scene in ordered]
+    try:
+        return xr.concat(
+            calibrated,
+            dim="time",
+            data_vars="all",
+            coords=metadata,
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+        )
+    except ValueError as error:
+        raise FileError(
+            f"scenes on different grids: {error}",
+            "scenes of one tile, or cut to one grid",
+            "predict them one by one, or load them with xr_cloudmask.stac or odc.stac onto one grid",
+        ) from error
+
+
+def _require_same_bands(scenes: Sequence[xr.Dataset]) -> None:
+    names = {tuple(scene.data_vars) for scene in scenes}
+    if len(names) > 1:
+        raise FileError(
+            f"scenes with different bands: {sorted(names)}",
+            "scenes of one sensor and level",
+            "predict them one by one, or choose the bands they share: bands=[...]",
+        )
+
+
+def _without_conflicts(scene: xr.Dataset, scenes: Sequence[xr.Dataset]) -> xr.Dataset:
+    out = scene.copy()
+    for name, band in out.items():
+        if len({tuple(other[name].attrs.get(key) for key in CALIBRATION) for other in scenes}) > 1:
+            band.attrs = {key: value for key, value in band.attrs.items() if key not in CALIBRATION}
+    return out
+
+
+def select(images: dict[str, Path], bands: Sequence[str] | None, folder: Path) -> dict[str, Path]:
+    """Return the images asked for; one that is not listed, or whose file is missing, is an error."""
+    unlisted = [name for name in bands or () if name not in images]
+    if unlisted or not images:
+        raise FileError(f"no bands {unlisted} in {folder.name}", f"bands of {list(images)}", "bands=[...]")
+    chosen = {name: images[name] for name in bands} if bands else images
+    missing = [name for name, path in chosen.items() if not path.is_file()]
+    if missing:
+        raise FileError(
+            f"{folder.name} lists bands whose files are missing: {missing}",
+            "a complete product folder",
+            f"download them again, or open the others: bands={[name for name in chosen if name not in missing]}",
+        )
+    return chosen
+
+
+def parse_xml(path: Path) -> Element:
+    """Parse a metadata file without trusting it."""
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, parse
+
+    try:
+        root: Element = parse(path).getroot()
+    except (OSError, ParseError, DefusedXmlException) as error:
+        raise FileError(
+            f"{str(path)!r}, which is no readable XML: {error}", "intact product metadata", "download the product again"
+        ) from error
+    return root
+
+
+def timestamp(value: str) -> np.datetime64:
+    """Return a metadata time, always UTC, as nanoseconds."""
+    return np.datetime64(value.rstrip("Z"), "ns")

@@ -1,0 +1,69 @@
+"""netCDF files and Zarr stores: a cube as xarray saved it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xr_cloudmask.cube.layout import X_NAMES, Y_NAMES
+from xr_cloudmask.errors import FileError
+
+NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf")
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
+SPATIAL = frozenset((*Y_NAMES, *X_NAMES))
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a path is a netCDF file or a Zarr store."""
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in NETCDF_SUFFIXES)
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a path is a folder that holds a Zarr group."""
+    return any((path / marker).is_file() for marker in ZARR_MARKERS)
+
+
+def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.Dataset:
+    """Open one store; packed bands stay packed, with ``scale_factor`` and ``add_offset`` in attrs."""
+    if len(paths) > 1:
+        raise FileError(f"{len(paths)} stores", "one netCDF file or Zarr store", "join them with xarray.open_mfdataset")
+    cube = open_store(paths[0], chunks)
+    absent = [name for name in bands or () if name not in cube.data_vars]
+    if absent:
+        raise FileError(f"no variables {absent} in {paths[0]}", f"names of {list(cube.data_vars)}", "bands=[...]")
+    return cube[list(bands)] if bands else cube
+
+
+def open_store(path: Path, chunks: int) -> xr.Dataset:
+    """Open a store; chunks are whole multiples of the stored ones, of at most about ``chunks`` pixels a side."""
+    import dask
+
+    engine = "zarr" if is_zarr(path) else "netcdf4"
+    try:
+        with xr.open_dataset(path, engine=engine, decode_cf=False) as stored:
+            plan = {dim: _chunk(stored, dim) for dim in stored.dims}
+            packed: dict[str, bool] = dict.fromkeys(map(str, stored.data_vars), False)
+        with dask.config.set({"array.chunk-size": f"{2 * chunks**2}B"}):
+            # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
+            cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
+        # What is said of a date is metadata: only pixels stay lazy.
+        small = [name for name, coord in cube.coords.items() if coord.chunks and not SPATIAL & set(coord.dims)]
+        return cube.assign_coords({name: cube[name].variable.compute() for name in small})
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise FileError(
+            f"{str(path)!r}, which cannot be opened as {engine}: {error}",
+            "an intact netCDF-4 file or Zarr store, written by xarray or by CF conventions",
+            "download or copy it again if it is damaged; check with: "
+            f"python -c \"import xarray; print(xarray.open_dataset('{path}'))\"",
+        ) from error
+
+
+def _chunk(stored: xr.Dataset, dim: Hashable) -> Any:
+    """Chunk space by memory, keep the other dimensions as stored, a step at a time where they are not chunked."""
+    if dim in SPATIAL:
+        return "auto"
+    preferred = (v.encoding.get("preferred_chunks", {}) for v in stored.values() if SPATIAL & set(v.dims))
+    return max((chunks[dim] for chunks in preferred if dim in chunks), default=1)

@@ -1,0 +1,126 @@
+"""How much of a scene is cloud, shadow, clear: fractions over valid pixels, per date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.masks.labels import CLOUDS, SURFACES, Scheme, scheme_of
+
+# What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
+COUNTED: Mapping[str, tuple[str, ...]] = {
+    "cloud_fraction": CLOUDS,
+    "thin_cloud_fraction": ("thin_cloud",),
+    "cloud_shadow_fraction": ("cloud_shadow",),
+    "clear_fraction": SURFACES,
+}
+VALID_FRACTION = "valid_fraction"
+FRACTIONS = (*COUNTED, VALID_FRACTION)
+
+
+def coverage(mask: xr.DataArray) -> xr.Dataset:
+    """Return the fractions of cloud, thin cloud, shadow and clear over valid pixels, and of valid over all pixels.
+
+    Parameters
+    ----------
+    mask : DataArray
+        uint8 ``(time, y, x)`` or ``(y, x)`` with flag attributes.
+
+    Returns
+    -------
+    Dataset
+        A float64 variable per fraction, 0–1, dims ``(time,)`` or none. Lazy where the mask is. A date without any
+        valid pixel has ``valid_fraction`` 0 and NaN elsewhere. A fraction that the scheme cannot tell (shadow in a
+        binary mask) is left out.
+
+    Examples
+    --------
+    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> mask = xr.DataArray(np.uint8([[0, 1], [3, 255]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    >>> {name: round(float(value), 2) for name, value in coverage(mask).items()}
+    {'cloud_fraction': 0.33, 'thin_cloud_fraction': 0.0, 'cloud_shadow_fraction': 0.33, 'clear_fraction': 0.33,
+    'valid_fraction': 0.75}
+    """
+    scheme = scheme_of(mask)
+    time = next((dim for dim in mask.dims if dim in TIME_NAMES or _is_datetime(mask, str(dim))), None)
+    weights = fraction_weights(scheme)
+    table = _fractions(_histogram(mask, time), weights, scheme)
+    dims = () if time is None else (time,)
+    coords = {name: coord.variable for name, coord in mask.coords.items() if time in coord.dims and coord.ndim == 1}
+    variables = {name: (dims, table[..., i], _attrs(name)) for i, name in enumerate((*weights, VALID_FRACTION))}
+    return xr.Dataset(variables, coords=coords if time is not None else {})
+
+
+def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
+    """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
+    fractions = coverage(mask)
+    out = target.assign_coords({str(name): value.variable for name, value in fractions.items()})
+    if mask.chunks is None and all(value.ndim == 0 for value in fractions.values()):
+        out[mask.name].attrs.update({str(name): float(value) for name, value in fractions.items()})
+    return out
+
+
+def _is_datetime(mask: xr.DataArray, dim: str) -> bool:
+    return dim in mask.coords and np.issubdtype(mask.coords[dim].dtype, np.datetime64)
+
+
+def fraction_weights(scheme: Scheme) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return, for each fraction the scheme can tell, which of the 256 codes it counts."""
+    weights = {}
+    for name, counted in COUNTED.items():
+        inside = {entry.code for entry in scheme.classes if set(entry.gathers) <= set(counted)}
+        mixed = [entry for entry in scheme.classes if entry.code not in inside and set(entry.gathers) & set(counted)]
+        if not mixed:
+            weights[name] = np.isin(np.arange(256), list(inside))
+    return weights
+
+
+def _histogram(mask: xr.DataArray, time: Any) -> Any:
+    """Count the pixels of every code, ``(256,)`` or ``(time, 256)``: one small task per chunk of the mask."""
+    ordered = mask if time is None else mask.transpose(time, ...)
+    values = ordered.data if time is not None else ordered.data[None]
+    if ordered.chunks is None:
+        counts = _count_codes(values)
+    else:
+        chunks = (values.chunks[0], (1,) * values.numblocks[1], (1,) * values.numblocks[2], (256,))
+        blocks = values.map_blocks(
+            lambda block: _count_codes(block)[:, None, None, :],
+            new_axis=3,
+            chunks=chunks,
+            dtype="int64",
+            meta=np.empty((0,) * 4, "int64"),
+            name=f"class-counts-{values.name}",
+        )
+        counts = blocks.sum(axis=(1, 2), split_every=8)
+    return counts if time is not None else counts[0]
+
+
+def _count_codes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    return np.stack([np.bincount(date.ravel(), minlength=256) for date in labels])
+
+
+def _fractions(counts: Any, weights: Mapping[str, npt.NDArray[np.bool_]], scheme: Scheme) -> Any:
+    """Turn counts ``(..., 256)`` into fractions ``(..., fraction)``."""
+    matrix = np.stack([*weights.values(), np.arange(256) != scheme.no_data], axis=1).astype("float64")
+    if isinstance(counts, np.ndarray):
+        return _divide(counts, matrix)
+    chunks = (*counts.chunks[:-1], (matrix.shape[1],))
+    return counts.map_blocks(_divide, matrix, dtype="float64", chunks=chunks, meta=np.empty((0,) * counts.ndim))
+
+
+def _divide(counts: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    sums = counts @ matrix
+    total = counts.sum(axis=-1, keepdims=True)
+    valid = sums[..., -1:]
+    with np.errstate(invalid="ignore"):
+        return np.concatenate([sums[..., :-1] / valid, valid / total], axis=-1)
+
+
+def _attrs(name: str) -> dict[str, str]:
+    of = "all" if name == VALID_FRACTION else "valid"
+    return {"long_name": f"{name.replace('_', ' ')} of {of} pixels", "units": "1"}

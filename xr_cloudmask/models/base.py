@@ -1,0 +1,99 @@
+"""What every model says of itself, and what the engine asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from xr_cloudmask.cube.bands import BandDescriptor
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network or pipeline: what it needs, what it gives, whose it is. Travels in dask graphs; weights never do.
+
+    Attributes
+    ----------
+    name : str
+        What the user types: ``predict(model=name)``. Several specs may share it (variants by bands and level).
+    variant : str
+        Which of the specs of that name this is.
+    version : str
+    bands : tuple of tuple of str
+        For each input, in the model's order, the roles (STAC common names) that serve, best first.
+    level : str
+        ``"TOA"`` or ``"BOA"``.
+    classes : tuple of str
+        Names of the output channels, words of `masks.labels.VOCABULARY`.
+    window, halo, multiple : int
+        Largest window in model pixels, the margin of it that is discarded, and what its size is a multiple of.
+    gsd : float
+        Ground sample distance the model was trained at, metres.
+    loader : str
+        ``"module:function"``; called as ``function(spec, device)`` once per process.
+    requires : tuple of str
+        Modules that must be importable, and
+    install : str
+        what to type where they are not.
+    licence, citation, sha256 : str
+        Of the weights.
+    """
+
+    name: str
+    variant: str
+    version: str
+    bands: tuple[tuple[str, ...], ...]
+    level: str
+    classes: tuple[str, ...]
+    window: int
+    halo: int
+    multiple: int
+    gsd: float
+    loader: str
+    requires: tuple[str, ...]
+    install: str
+    licence: str
+    citation: str
+    sha256: str
+
+    @property
+    def needs(self) -> str:
+        """The bands it needs, in words."""
+        return ", ".join(" or ".join(roles) for roles in self.bands)
+
+    def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
+        """Return the cube's bands in the model's order; empty where one is missing."""
+        by_role = {d.role: d for d in reversed(descriptors) if d.kind == "reflectance"}
+        found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
+        return () if None in found else tuple(band for band in found if band is not None)
+
+    def missing(self, descriptors: Sequence[BandDescriptor]) -> list[str]:
+        """Return the needs that no band of the cube serves."""
+        present = {d.role for d in descriptors if d.kind == "reflectance"}
+        return [" or ".join(roles) for roles in self.bands if not present & set(roles)]
+
+
+class Model(Protocol):
+    """A loaded model.
+
+    Attributes
+    ----------
+    batch_size : int
+        Windows per call that suit the device it runs on.
+    """
+
+    batch_size: int
+
+    def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
+        """Return class probabilities ``(window, class, y, x)`` for reflectance ``(window, band, y, x)``.
+
+        NaN marks no data in the input; the output is finite everywhere. What a window gets never depends on the other
+        windows of its batch.
+        """
+        ...

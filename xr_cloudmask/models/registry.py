@@ -1,0 +1,131 @@
+"""Which models there are, which one fits a cube, and one loaded copy of each per process."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.errors import ModelError
+from xr_cloudmask.models import csmask
+from xr_cloudmask.models.base import Model, ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
+AUTO = ("csmask",)
+
+_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS}
+_LOADED: dict[tuple[ModelSpec, str | None], Model] = {}
+_LOADING = threading.Lock()
+
+
+def register_model(*specs: ModelSpec) -> None:
+    """Make a model available as ``predict(model=specs[0].name)``.
+
+    Parameters
+    ----------
+    *specs : ModelSpec
+        The variants of one model, best first; all of one name.
+
+    Raises
+    ------
+    ModelError
+        The name is taken, or the variants have several names.
+    """
+    names = sorted({spec.name for spec in specs})
+    if len(names) != 1 or names[0] in (*_SPECS, "auto"):
+        raise ModelError(
+            f"variants named {names}",
+            f"one new name for all of them, none of {sorted(_SPECS)}",
+            "register_model(dataclasses.replace(spec, name='my-model'))",
+        )
+    _SPECS[names[0]] = specs
+
+
+def models() -> pd.DataFrame:
+    """List every model variant: what it needs, at which level, its licence and citation, and whether it runs here.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by model and variant. Nothing is loaded.
+
+    Examples
+    --------
+    >>> models().loc["csmask", "licence"].unique().tolist()
+    ['Apache-2.0']
+    """
+    import pandas as pd
+
+    rows = [_row(spec) for specs in _SPECS.values() for spec in specs]
+    return pd.DataFrame(rows).set_index(["model", "variant"])
+
+
+def _row(spec: ModelSpec) -> dict[str, object]:
+    absent = [module for module in spec.requires if importlib.util.find_spec(module) is None]
+    return {
+        "model": spec.name,
+        "variant": spec.variant,
+        "needs": spec.needs,
+        "level": spec.level,
+        "classes": ", ".join(spec.classes),
+        "gsd": spec.gsd,
+        "runs here": not absent,
+        "what to type": spec.install if absent else "",
+        "version": spec.version,
+        "licence": spec.licence,
+        "citation": spec.citation,
+    }
+
+
+def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) -> ModelSpec:
+    """Return the variant of a model that fits a cube's bands and level; the rule behind ``model="auto"`` too.
+
+    Raises
+    ------
+    ModelError
+        Unknown name, bands that no variant can work with, a level that is unknown or that no variant takes.
+    """
+    fitting = _fitting(name, descriptors)
+    at_level = [spec for spec in fitting if spec.level == level]
+    if at_level:
+        return at_level[0]
+    levels = sorted({spec.level for spec in fitting})
+    found = "a cube that does not tell its level (top or bottom of atmosphere)" if level is None else f"level {level}"
+    raise ModelError(
+        found,
+        f"{' or '.join(levels)} reflectance for model {fitting[0].name!r}",
+        " or ".join(f"predict(level={entry!r})" for entry in levels),
+    )
+
+
+def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+    if name != "auto" and name not in _SPECS:
+        close = difflib.get_close_matches(name, _SPECS, n=1) or ["auto"]
+        raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
+    candidates = [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
+    fitting = [spec for spec in candidates if spec.inputs(descriptors)]
+    if not fitting:
+        nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
+        raise ModelError(
+            f"bands {[f'{d.name} ({d.role})' for d in descriptors]}, which lack {', '.join(nearest.missing(descriptors))}",
+            f"for model {nearest.name!r} at least {nearest.needs}",
+            "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
+        )
+    return fitting
+
+
+def load(spec: ModelSpec, device: str | None = None) -> Model:
+    """Return the process's only copy of a model, loading it when it is first asked for; safe from any thread."""
+    key = (spec, device)
+    with _LOADING:
+        if key not in _LOADED:
+            module, function = spec.loader.split(":")
+            _LOADED[key] = getattr(importlib.import_module(module), function)(spec, device)
+        return _LOADED[key]

@@ -1,0 +1,276 @@
+"""Pictures: a sheet with a column per date, the image above its mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.errors import BandError, CloudMaskError
+from xr_cloudmask.masks import coverage, labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Colors: TypeAlias = npt.NDArray[np.uint8]
+
+# What stands for red, green and blue, best first.
+COMPOSITES = {
+    "true colour": ("red", "green", "blue"),
+    "near infrared": ("nir", "red", "green"),
+    "near infrared (narrow)": ("nir08", "red", "green"),
+    "shortwave infrared": ("swir16", "nir", "red"),
+    "shortwave infrared (narrow)": ("swir16", "nir08", "red"),
+    "panchromatic": ("pan", "pan", "pan"),
+}
+INK, PAPER = "#222222", "#ffffff"
+SHEET_INCHES, PANEL_INCHES = 12.6, (2.1, 3.6)  # a panel's width: the sheet's share, within limits
+GAP_INCHES, LEFT_INCHES, TOP_INCHES, LEGEND_INCHES = 0.06, 0.32, 0.52, (1.3, 0.25)
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a sheet: its name, and a picture ``(y, x, 3)`` for each date."""
+
+    name: str
+    pictures: Sequence[Colors]
+
+
+def overview(
+    cube: layout.Cube | None,
+    mask: layout.Cube | None = None,
+    truth: xr.DataArray | None = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    sensor: str | None = None,
+    max_dates: int = 8,
+    max_pixels: int = 400,
+) -> Figure:
+    """Draw a sheet: a column per date, the image on top, its mask below, and one legend.
+
+    Large scenes are thinned to every n-th pixel before anything is computed.
+
+    Parameters
+    ----------
+    cube : Dataset or DataArray, or None
+        Bands in any form that `predict` takes; None draws the mask alone. The image is true colour where the bands
+        allow, else the first of `COMPOSITES` that they allow, in one stretch for all dates.
+    mask : Dataset or DataArray, optional
+        `predict`'s Dataset or a mask with flag attributes, on the cube's pixels. Default: the cube's own.
+    truth : DataArray, optional
+        A second mask to compare with, drawn as a third row.
+    path : path-like, optional
+        File to write, its format by suffix.
+    sensor : str, optional
+        Sensor id, where the cube's metadata does not tell.
+    max_dates : int, default 8
+        Most columns; of more dates, evenly chosen ones are drawn.
+    max_pixels : int, default 400
+        Most rows or columns of pixels drawn of a scene.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not registered with pyplot, so nothing needs closing. A date's title has its cloud fraction: the mask's own
+        ``cloud_fraction`` coordinate where it is in memory, else the fraction of the drawn pixels.
+
+    Raises
+    ------
+    CloudMaskError
+        Neither cube nor mask, or masks of other dates or sizes than the cube.
+    BandError
+        No composite can be made of the bands.
+
+    Examples
+    --------
+    >>> from xr_cloudmask import simulate
+    >>> scenes = simulate.series(bands=["blue", "green", "red"], dates=3, size=(64, 64))
+    >>> figure = overview(scenes.drop_vars("truth"), scenes["truth"])
+    >>> [axes.get_title().splitlines()[0] for axes in figure.axes[:3]]
+    ['2024-06-01', '2024-06-11', '2024-06-21']
+    """
+    full = labels.mask_of(_first(mask, cube))
+    masks = {"mask": full} if truth is None else {"mask": full, "truth": truth}
+    thinned = {name: _thin(values, max_dates, max_pixels) for name, values in masks.items()}
+    shown = {name: values.compute() for name, values in thinned.items()}
+    rows = [Row(name, _class_pictures(values)) for name, values in shown.items()]
+    if cube is not None:
+        rows.insert(0, _image_row(_thin(cube, max_dates, max_pixels), shown["mask"], sensor))
+    _check_sizes(rows)
+    figure = _sheet(rows, _titles(thinned["mask"], shown["mask"]), _legend(shown.values()))
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _first(mask: layout.Cube | None, cube: layout.Cube | None) -> layout.Cube:
+    if mask is None and cube is None:
+        raise CloudMaskError(
+            "neither a cube nor a mask", "at least one of them", "overview(cube, cube.cloudmask.predict())"
+        )
+    return mask if mask is not None else cube  # type: ignore[return-value]
+
+
+def _thin(cube: Any, max_dates: int, max_pixels: int) -> Any:
+    """Keep few dates and every n-th pixel, north up and west to the left; lazy where the cube is."""
+    view = layout.view(cube)
+    step = -(-max(view.sizes[view.y], view.sizes[view.x]) // max_pixels)
+    dims: dict[Hashable, Any] = {
+        view.y: _positions(cube, view.y, step, descending=True),
+        view.x: _positions(cube, view.x, step, descending=False),
+    }
+    if view.time is not None:
+        dims[view.time] = np.unique(np.linspace(0, view.dates - 1, min(view.dates, max_dates)).round().astype(int))
+    return cube.isel(dims)
+
+
+def _positions(cube: Any, dim: str, step: int, *, descending: bool) -> slice:
+    ends = cube[dim].values[[0, -1]] if dim in cube.coords else None
+    against = ends is not None and (ends[0] > ends[1]) != descending and ends[0] != ends[1]
+    return slice(None, None, -step if against else step)
+
+
+def _dated(values: xr.DataArray) -> xr.DataArray:
+    """Order a band or a mask as ``(time, y, x)``."""
+    view = layout.view(values)
+    (band,) = view.bands.values()
+    return band if view.time is not None else band.expand_dims("time")
+
+
+def _class_pictures(mask: xr.DataArray) -> list[Colors]:
+    scheme = labels.scheme_of(mask)
+    table = np.zeros((256, 3), "uint8")  # no data is black
+    for entry in scheme.classes:
+        table[entry.code] = list(bytes.fromhex(entry.color[1:]))
+    return [table[date] for date in _dated(mask).values]
+
+
+def _image_row(cube: Any, mask: xr.DataArray, sensor: str | None) -> Row:
+    roles = {band.role: band.name for band in reversed(bands.describe(layout.view(cube), sensor))}
+    name = next((name for name, wanted in COMPOSITES.items() if set(wanted) <= set(roles)), None)
+    if name is None:
+        raise BandError(
+            f"bands that measure {sorted(str(role) for role in roles)}",
+            f"one of the band sets {list(COMPOSITES.values())}",
+            "overview(None, mask) to draw the mask alone",
+        )
+    calibrated = layout.view(reflectance.to_reflectance(cube, sensor)).bands
+    chosen = xr.concat(
+        [_dated(calibrated[roles[role]]).drop_vars("band", errors="ignore") for role in COMPOSITES[name]], "rgb"
+    )
+    values = np.moveaxis(chosen.compute().values, 0, -1)
+    return Row(name, list(_stretched(values, labels.clear(_dated(mask)).values)))
+
+
+def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) -> Colors:
+    """Turn reflectance ``(time, y, x, 3)`` into colours; one stretch for all dates, from what is clear.
+
+    Haze is taken off each colour; the ground gets most of the range, clouds the soft shoulder of the curve.
+    """
+    known = np.isfinite(values).all(axis=-1)
+    ground = values[clear & known] if (clear & known).sum() > 100 else values[known]
+    if ground.size == 0:
+        return np.zeros(values.shape, "uint8")
+    dark = np.percentile(values[known], 0.5, axis=0)
+    bright = np.percentile(ground - dark, 90)
+    scaled = np.clip(np.nan_to_num(values - dark) / max(float(bright), 1e-3), 0, None)
+    tone = scaled / (1 + scaled)
+    return np.where(known[..., None], tone / max(float(tone.max()), 1e-3) * 255, 0).astype("uint8")
+
+
+def _check_sizes(rows: Sequence[Row]) -> None:
+    found = {row.name: (len(row.pictures), *row.pictures[0].shape[:2]) for row in rows}
+    if len(set(found.values())) > 1:
+        raise CloudMaskError(
+            f"(dates, rows, columns) drawn: {found}",
+            "cube, mask and truth on the same dates and pixels",
+            "mask.sel(time=cube.time), or mask=cube.cloudmask.predict()",
+        )
+
+
+def _titles(thinned: xr.DataArray, mask: xr.DataArray) -> list[str]:
+    exact = thinned.coords.get("cloud_fraction")
+    fraction = coverage.coverage(mask)["cloud_fraction"] if exact is None or exact.chunks else exact
+    time = layout.view(mask).time or "time"
+    days = np.atleast_1d(mask[time].values) if time in mask.coords else [None] * fraction.size
+    return [_title(day, share) for day, share in zip(days, np.atleast_1d(fraction.values), strict=True)]
+
+
+def _title(day: Any, share: float) -> str:
+    cloud = "no data" if np.isnan(share) else f"{share:.0%} cloud"
+    return (
+        cloud
+        if day is None
+        else f"{np.datetime_as_string(day, unit='D') if isinstance(day, np.datetime64) else day}\n{cloud}"
+    )
+
+
+def _legend(masks: Any) -> dict[str, str]:
+    """Return names and colours of the classes, and of no data where it is drawn."""
+    entries = {entry.name: entry.color for mask in masks for entry in labels.scheme_of(mask).classes}
+    if any((mask == labels.scheme_of(mask).no_data).any() for mask in masks):
+        entries["no_data"] = labels.BLACK
+    return {name.replace("_", " "): color for name, color in entries.items()}
+
+
+def _sheet(rows: Sequence[Row], titles: Sequence[str], legend: dict[str, str]) -> Figure:
+    from matplotlib.patches import Patch
+
+    height, width = rows[0].pictures[0].shape[:2]
+    columns = len(titles)
+    panel = float(np.clip(SHEET_INCHES / columns, *PANEL_INCHES))
+    total = LEFT_INCHES + columns * (panel + GAP_INCHES)
+    across = min(len(legend), max(1, int(total / LEGEND_INCHES[0])))
+    bottom = 0.2 + LEGEND_INCHES[1] * -(-len(legend) // across)
+    tall = TOP_INCHES + len(rows) * (panel * height / width + GAP_INCHES) + bottom
+    figure = _figure((total, tall))
+    figure.subplots_adjust(
+        left=LEFT_INCHES / total,
+        right=1 - GAP_INCHES / total,
+        top=1 - TOP_INCHES / tall,
+        bottom=bottom / tall,
+        wspace=GAP_INCHES / panel,
+        hspace=GAP_INCHES / (panel * height / width),
+    )
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for row, line in zip(rows, grid, strict=True):
+        for picture, axes in zip(row.pictures, line, strict=True):
+            _draw(axes, picture)
+        line[0].set_ylabel(row.name, fontsize=9, color=INK)
+    for title, axes in zip(titles, grid[0], strict=True):
+        axes.set_title(title, fontsize=9, color=INK, pad=5, linespacing=1.35)
+    patches = [Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=name) for name, color in legend.items()]
+    figure.legend(handles=patches, loc="lower center", ncols=across, frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def _draw(axes: Axes, picture: Colors) -> None:
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set(linewidth=0.5, color="#888888")
+
+
+def _figure(inches: tuple[float, float]) -> Figure:
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+
+    class Sheet(Figure):
+        """A figure that notebooks show although pyplot does not know it."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Sheet(figsize=inches, dpi=DPI, facecolor=PAPER)

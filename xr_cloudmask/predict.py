@@ -1,0 +1,221 @@
+"""The whole path, from a cube to a mask. Read this first.
+
+    cube ─▶ bands ─▶ reflectance ─▶ model ─▶ engine ─▶ labels ─▶ coverage
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import xarray as xr
+
+from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.reflectance import Radiometry
+from xr_cloudmask.engine import lattice, lazy
+from xr_cloudmask.engine.tile import Job
+from xr_cloudmask.errors import CloudMaskError, ModelError
+from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.models import registry
+from xr_cloudmask.models.base import ModelSpec
+
+OPTIONS = ("window", "halo", "batch_size")
+KEYWORDS = (
+    *("model", "sensor", "descriptors", "level", "scheme", "probabilities", "resolution", "nodata", "weights", "device"),
+    *OPTIONS,
+)
+
+
+def predict(
+    cube: Cube,
+    model: str = "auto",
+    *,
+    sensor: str | None = None,
+    descriptors: Sequence[BandDescriptor] | None = None,
+    level: str | None = None,
+    scheme: str = "cloudsen12",
+    probabilities: bool = False,
+    resolution: str | float = "auto",
+    nodata: float | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    **options: int,
+) -> xr.Dataset:
+    """Predict a cloud mask.
+
+    Nothing is computed, read or loaded for a dask cube until the result is; a NumPy cube is predicted at once. The
+    labels are the same for every chunking, batch size and number of workers.
+
+    Parameters
+    ----------
+    cube : Dataset or DataArray
+        A variable per band, or a band dimension; with or without time; digital numbers or reflectance. Not modified.
+    model : str, default 'auto'
+        A name that `models` lists. ``'auto'`` is a fixed rule of the cube's bands: ``'csmask'`` where it has blue,
+        green, red and nir (with swir16 and swir22 if it has them).
+    sensor : str, optional
+        Sensor id such as ``'sentinel-2'``, where the cube's metadata does not tell.
+    descriptors : sequence of BandDescriptor, optional
+        What each band is, instead of reading it from the cube.
+    level : {'TOA', 'BOA'}, optional
+        Top or bottom of atmosphere, where the cube's metadata does not tell.
+    scheme : {'cloudsen12', 'sensei', 'binary', 'validity', 'native'}
+        Classes of the mask.
+    probabilities : bool
+        Whether to return the probability of every class too.
+    resolution : 'auto', 'native' or float
+        Pixel size the model works at: the ground sample distance it was trained at where the cube is finer
+        (``'auto'``), the cube's own (``'native'``), or metres. The mask always has the cube's pixels.
+    nodata : float, optional
+        Digital number that marks missing pixels, where the cube does not declare it. NaN, and zero in all bands,
+        always do.
+    weights : str, optional
+        For models that take weights of the user's choice.
+    device : str, optional
+        ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
+    **options
+        ``window``, ``halo`` (model pixels), ``batch_size`` (windows per call of the model).
+
+    Returns
+    -------
+    Dataset
+        ``cloudmask`` uint8 ``(time, y, x)`` with CF flag attributes; ``probability`` float32
+        ``(time, class, y, x)``, NaN where no data, if asked for; coverage coordinates ``cloud_fraction``,
+        ``thin_cloud_fraction``, ``cloud_shadow_fraction``, ``clear_fraction`` (of valid pixels) and
+        ``valid_fraction``, per date.
+
+    Raises
+    ------
+    CloudMaskError
+        The cube, its bands, their reflectance, the model or an option cannot be understood; the message says what
+        was found, what was expected and what to type.
+
+    Examples
+    --------
+    >>> import xr_cloudmask
+    >>> cube = xr_cloudmask.simulate.series(dates=1, size=(128, 128))
+    >>> mask = predict(cube, resolution="native")
+    >>> dict(mask["cloudmask"].sizes)
+    {'time': 1, 'y': 128, 'x': 128}
+    >>> mask["cloudmask"].attrs["flag_meanings"]
+    'clear thick_cloud thin_cloud cloud_shadow no_data'
+    """
+    _check_options(options)
+    view = layout.view(cube)
+    described = bands.describe(view, sensor, descriptors)
+    spec = registry.choose(model, described, reflectance.level_of(view, described, sensor, level))
+    used = spec.inputs(described)
+    radiometry = reflectance.calibrate(view, used, sensor=sensor, level=level, nodata=nodata)
+    mask_scheme = labels.scheme_for(scheme, spec.classes)
+    labeller = labels.Labeller.of(mask_scheme, spec.classes)
+    job = _job(view, spec, used, radiometry, labeller, resolution, device, weights, options)
+    arrays = lazy.predict_blocks(job, [_dated(view, band.name) for band in used], probabilities)
+    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, job, radiometry)
+    return _labelled(view, job, arrays, attrs)
+
+
+def _check_options(options: dict[str, int]) -> None:
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], KEYWORDS, n=1) or [OPTIONS[0]]
+        raise CloudMaskError(f"unknown keyword {unknown[0]!r}", f"one of {list(KEYWORDS)}", f"predict({close[0]}=...)")
+    wrong = {name: value for name, value in options.items() if not isinstance(value, int) or value < (name != "halo")}
+    if wrong:
+        raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
+
+
+def _job(
+    view: CubeView,
+    spec: ModelSpec,
+    used: tuple[BandDescriptor, ...],
+    radiometry: Radiometry,
+    labeller: labels.Labeller,
+    resolution: str | float,
+    device: str | None,
+    weights: str | None,
+    options: dict[str, int],
+) -> Job:
+    if weights is not None:
+        raise ModelError(f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
+    factor = _factor(view, spec, resolution)
+    shape = (view.sizes[view.y], view.sizes[view.x])
+    window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
+    rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
+    batch_size = options.get("batch_size")
+    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size)
+
+
+def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
+    """Return how many cube pixels, along an axis, make a pixel of the model."""
+    if resolution == "native":
+        return 1
+    gsd = layout.ground_sample_distance(view)
+    if resolution == "auto":
+        # The coarsest whole factor that is not coarser than what the model was trained at.
+        return 1 if gsd is None else max(1, int(spec.gsd / gsd + 0.01))
+    if isinstance(resolution, str) or not resolution > 0:
+        raise CloudMaskError(f"resolution={resolution!r}", "'auto', 'native' or metres", "resolution='auto'")
+    if gsd is None:
+        raise CloudMaskError(
+            f"resolution={resolution!r} for a cube whose pixel size is unknown",
+            "a CRS, or coordinates with units",
+            "cube.rio.write_crs('EPSG:32723') with y and x coordinates, or resolution='native'",
+        )
+    factor = round(resolution / gsd)
+    if factor < 1 or abs(factor * gsd - resolution) > 0.05 * resolution:
+        sizes = [round(gsd * k, 2) for k in (1, 2, 3, 4)]
+        raise CloudMaskError(
+            f"resolution={resolution!r} for pixels of {gsd:.2f} m",
+            f"a whole multiple of the pixel size: {sizes} …",
+            f"resolution={gsd * max(1, factor):.2f}",
+        )
+    return factor
+
+
+def _dated(view: CubeView, band: str) -> Any:
+    """Return a band's array as ``(time, y, x)``, with one date where the cube has no time."""
+    values = view.bands[band]
+    layout.require_real_numbers(band, values)
+    return values.data if view.time is not None else values.data[None]
+
+
+def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, Any]:
+    """Say how the mask was made, in attributes that every file format can hold."""
+    gsd = layout.ground_sample_distance(view)
+    spec = job.spec
+    return {
+        "model": spec.name,
+        "model_variant": spec.variant,
+        "model_version": spec.version,
+        "model_classes": " ".join(spec.classes),
+        "model_licence": spec.licence,
+        "model_citation": spec.citation,
+        "weights_sha256": spec.sha256,
+        "bands": " ".join(band.name for band in job.descriptors),
+        "level": radiometry.level,
+        "reflectance_provenance": radiometry.provenance,
+        "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
+        "window": f"{job.rows.window} x {job.columns.window}",
+        "software": f"xr-cloudmask {version('xr-cloudmask')}",
+    }
+
+
+def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
+    """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
+    mask, chances = (array if array is None or view.time is not None else array[0] for array in arrays)
+    variables = {labels.MASK_NAME: xr.Variable(view.dims, mask, attrs)}
+    coords = view.coords
+    if chances is not None:
+        dims = (*view.dims[:-2], "class", *view.dims[-2:])
+        described = {"long_name": "class probability", "units": "1"}
+        variables["probability"] = xr.Variable(dims, chances, described)
+        coords["class"] = xr.Variable("class", list(job.to_labels.names))
+    out = xr.Dataset(variables, coords=coords)
+    if view.grid_mapping is not None:
+        for variable in out.data_vars.values():
+            variable.encoding["grid_mapping"] = view.grid_mapping
+    return coverage.with_coverage(out[labels.MASK_NAME], out)
