@@ -175,8 +175,9 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
 
     Haze is taken off each colour; the ground gets most of the range, clouds the soft shoulder of the curve.
     """
-    known = np.isfinite(values).all(axis=-1)
-    ground = values[clear & known] if (clear & known).sum() > 100 else values[known]
+    known = np.asarray(np.isfinite(values).all(axis=-1))
+    seen = clear & known
+    ground = values[seen if seen.sum() > 100 else known]
     if ground.size == 0:
         return np.zeros(values.shape, "uint8")
     dark = np.percentile(values[known], 0.5, axis=0)

@@ -1,3 +1,49 @@
+"""What a cube's metadata declare about its radiometry: scale, offset, no data, level, baseline, sun elevation.
+
+Every function reads attributes, encodings and small coordinates; none computes a band. Deciding is for `reflectance`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xr_cloudmask.cube.bands import PRODUCT_KEYS
+from xr_cloudmask.cube.properties import as_number, item_property, stac_band, texts
+from xr_cloudmask.cube.sensors import normalised
+from xr_cloudmask.errors import ReflectanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+    from xr_cloudmask.cube.bands import BandDescriptor
+    from xr_cloudmask.cube.layout import CubeView
+    from xr_cloudmask.cube.sensors import Sensor
+
+LEVELS = ("TOA", "BOA")
+PROVENANCE = "reflectance_provenance"
+LEVEL_KEYS = (
+    *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
+    "landsat:processing_level", "PROCESSING_LEVEL",
+)  # fmt: skip
+BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:version", "PROCESSING_BASELINE")
+HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
+NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
+
+# CF standard names and processing levels that say the level whatever the sensor.
+LEVEL_PATTERNS = {
+    "TOA": (r"^toa-bidirectional-reflectance", r"^l1[a-z]*$", r"^level-1[a-z]*$"),
+    "BOA": (r"^(surface|boa)-bidirectional-reflectance", r"^surface-reflectance", r"^l2[a-z]*$", r"^level-2[a-z]*$"),
+}
+
+
 @dataclass(frozen=True)
 class Declared:
     """Scale and offset that a band's metadata declare; `offset` is None where they leave it open."""
@@ -19,17 +65,17 @@ class DatedOffsets:
 
 def declared_scaling(view: CubeView, name: str) -> Declared | None:
     """Return the scale and offset in the band's own metadata; a scale of 1 without offset declares nothing."""
-    values = view.bands[name]
-    stac = stac_band(view, name)
+    values, stac = view.bands[name], stac_band(view, name)
     is_float = values.dtype.kind == "f"
-    # Only stackstac writes raster:bands as a coordinate; it rescales whenever it delivers floats (its default).
-    candidates = (
-        _linear(stac.get("scale"), stac.get("offset", stac.get("scale_add")), "STAC", is_float and is_from_stackstac(view)),
+    stac_offset = stac.get("offset", stac.get("scale_add"))
+    # stackstac rescales by raster:bands whenever it delivers floats (its default), and keeps raster:bands.
+    candidates = [
+        _linear(stac.get("scale"), stac_offset, "STAC", is_float and is_from_stackstac(view)),
         _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
-        _linear(values.encoding.get("scale_factor"), values.encoding.get("add_offset"), "CF attributes", is_float)
-        if is_float
-        else None,
-    )
+    ]
+    if is_float:  # what xarray decoded moves to the encoding
+        encoding = values.encoding
+        candidates.append(_linear(encoding.get("scale_factor"), encoding.get("add_offset"), "CF encoding", applied=True))
     return next((declared for declared in candidates if declared is not None), None)
 
 
@@ -41,6 +87,7 @@ def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | N
 
 
 def is_from_stackstac(view: CubeView) -> bool:
+    """Whether the cube has the layout that stackstac and cubo deliver: item ids, an EPSG code and a band dimension."""
     coords = view.source.coords
     return view.band is not None and "epsg" in coords and "id" in coords
 
@@ -55,6 +102,7 @@ def declared_nodata(values: xr.DataArray) -> float | None:
 
     Examples
     --------
+    >>> import numpy as np, xarray as xr
     >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
     0.0
     """
@@ -70,10 +118,12 @@ def is_marked(view: CubeView, name: str) -> bool:
 
 
 def mark_of(view: CubeView, name: str) -> str:
+    """Return what the earlier conversion wrote down."""
     return str(view.bands[name].attrs.get(PROVENANCE, view.source.attrs.get(PROVENANCE)))
 
 
 def scale_of_units(name: str, values: xr.DataArray) -> float | None:
+    """Return the factor to reflectance that a band's ``units`` state, None where they state nothing."""
     calibration = str(values.attrs.get("calibration", ""))
     if calibration == "radiance":
         raise ReflectanceError(
@@ -152,11 +202,14 @@ def _is_true(value: Any) -> bool:
     return bool(value) and str(value).casefold() != "false"
 
 
-def as_number(value: Any) -> float | None:
-    if isinstance(value, bool) or np.ndim(value) > 0:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+def sines_of_sun_elevation(view: CubeView) -> tuple[float, ...]:
+    """Return the sine of the sun elevation, one for all dates or one per date."""
+    stated = item_property(view, *SUN_KEYS)
+    elevations = tuple(map(as_number, stated)) if stated is not None else ()
+    if not elevations or any(e is None or not 0 < e <= 90 for e in elevations):
+        raise ReflectanceError(
+            f"sun elevations {stated}" if stated is not None else "no sun elevation",
+            f"degrees above the horizon in a coordinate or attribute {SUN_KEYS[0]!r}, one per date or one for all",
+            f"cube.assign_coords({{{SUN_KEYS[0]!r}: ('time', [42.0, ...])}}), or scale= and offset= that include it",
+        )
+    return tuple(math.sin(math.radians(e)) for e in elevations if e is not None)

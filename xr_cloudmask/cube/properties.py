@@ -48,6 +48,7 @@ def texts(view: CubeView, *names: str) -> tuple[frozenset[str], ...]:
 
     Examples
     --------
+    >>> import xarray as xr
     >>> from xr_cloudmask.cube import layout
     >>> cube = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"platform": "Sentinel-2A"})
     >>> texts(layout.view(cube), "platform", "constellation")
@@ -139,3 +140,14 @@ def _flat_texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset | np.ndarray):
         for entry in value:
             yield from _flat_texts(entry)
+
+
+def as_number(value: Any) -> float | None:
+    """Return a finite number, None for anything else (text that spells none, arrays, NaN)."""
+    if isinstance(value, bool) or np.ndim(value) > 0:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -7,46 +7,45 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.bands import PRODUCT_KEYS, BandDescriptor, candidate_sensors, describe, identify_sensor
+from xr_cloudmask.cube.bands import BandDescriptor, candidate_sensors, describe, identify_sensor
+from xr_cloudmask.cube.declared import (
+    BASELINE_KEYS,
+    LEVELS,
+    NODATA_KEYS,
+    PROVENANCE,
+    Declared,
+    declared_nodata,
+    declared_scaling,
+    is_from_stackstac,
+    is_marked,
+    mark_of,
+    named_levels,
+    offsets_by_baseline,
+    scale_of_units,
+    sines_of_sun_elevation,
+)
 from xr_cloudmask.cube.layout import Cube, CubeView, require_real_numbers
 from xr_cloudmask.cube.layout import view as view_of
-from xr_cloudmask.cube.properties import item_property, stac_band, texts
-from xr_cloudmask.cube.sensors import RadiometryRule, Sensor, normalised
+from xr_cloudmask.cube.properties import as_number, stac_band
 from xr_cloudmask.errors import ReflectanceError
+
+if TYPE_CHECKING:
+    from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
+
+__all__ = ["Calibration", "Radiometry", "apply", "calibrate", "declared_nodata", "level_of", "to_reflectance"]
 
 Factor: TypeAlias = float | Mapping[str, float]
 
-LEVELS = ("TOA", "BOA")
-PROVENANCE = "reflectance_provenance"
-LEVEL_KEYS = (
-    *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
-    "landsat:processing_level", "PROCESSING_LEVEL",
-)  # fmt: skip
-BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:version", "PROCESSING_BASELINE")
-HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
-SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
-NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
-BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
-
-# CF standard names and processing levels that say the level whatever the sensor.
-LEVEL_PATTERNS = {
-    "TOA": (r"^toa-bidirectional-reflectance", r"^l1[a-z]*$", r"^level-1[a-z]*$"),
-    "BOA": (r"^(surface|boa)-bidirectional-reflectance", r"^surface-reflectance", r"^l2[a-z]*$", r"^level-2[a-z]*$"),
-}
 # Reflectance is below this almost everywhere, digital numbers above it almost everywhere.
 LARGEST_TYPICAL_REFLECTANCE = 2.0
-SMALLEST_SCALE_OF_REFLECTANCE = (
-    0.1  # 1 for reflectance, up to about 10 after the division by the sine of the sun's height
-)
+SMALLEST_SCALE_OF_REFLECTANCE = 0.1  # 1, or up to about 10 over the sine of a low sun
 LARGEST_SCALE_OF_NUMBERS = 0.005
 SAMPLE = 4096
 OBSOLETE_ATTRS = {
@@ -89,8 +88,6 @@ class Radiometry:
     level: str | None
     calibrations: tuple[Calibration, ...]
     provenance: str
-
-
 
 
 @dataclass(frozen=True)
@@ -197,8 +194,8 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> 
 
     Examples
     --------
-    >>> apply(np.array([0, 3500, 6000], "uint16"), 1e-4, -0.1, 0)
-    array([ nan, 0.25, 0.5 ], dtype=float32)
+    >>> apply(np.array([0, 3500], "uint16"), 1e-4, -0.1, 0)
+    array([ nan, 0.25], dtype=float32)
     """
     if dn.dtype.kind == "f":
         _check_magnitude(dn, scale, nodata)
@@ -292,8 +289,6 @@ def level_of(
     return _context(view, descriptors, sensor, level).level
 
 
-
-
 def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None, level: str | None) -> _Context:
     if level is not None and level.upper() not in LEVELS:
         raise ReflectanceError(f"level {level!r}", "one of 'TOA', 'BOA'", "level='BOA'")
@@ -305,10 +300,6 @@ def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str 
     if stated is None and rule is not None and table is not None and len(table.radiometry) == 1:
         stated = rule.level
     return _Context(view, sensor, table, stated, rule)
-
-
-
-
 
 
 def _agreed(evidence: list[set[str]]) -> str | None:
@@ -355,8 +346,8 @@ def _completed(
     if scale is not None and (offset is not None or scale == 1 or not _has_rule(context, name)):
         return (float(scale),), (float(offset or 0.0),)
     if scale is None:
-        scales, _, _ = _settled(context, name, declared_scaling(context.view, name), offset=offset)
-        return scales, (float(offset or 0.0),)
+        scales, offsets, _ = _settled(context, name, declared_scaling(context.view, name), offset=offset)
+        return scales, offsets
     _, offsets, _ = _settled(context, name, declared_scaling(context.view, name))
     return (float(scale),), offsets
 
@@ -374,17 +365,15 @@ def _settled(
         rule = _require_rule(context, name)
         constant = rule.offset if rule.baseline is None else None
         declared = Declared(rule.scale, constant, False, f"{_title(context)} table")
-    if offset is not None:
-        totals, why = (offset,), "given by the caller"
-    else:
-        totals, why = _offsets(context, rule, declared)
+    totals, why = _offsets(context, rule, declared) if offset is None else ((offset,), "given by the caller")
     scales: tuple[float, ...] = (1.0,) if declared.applied else (declared.scale,)
-    offsets = totals if not declared.applied else _differences(totals, declared.offset or 0.0)
+    offsets = _differences(totals, declared.offset or 0.0) if declared.applied else totals
     if rule is not None and rule.sun_elevation:
         scales, offsets = _over_sine_of_sun_elevation(context.view, scales, offsets)
         why += ", over the sine of the sun elevation"
     done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
-    return scales, offsets, f"{declared.source}: {done}, offset {_numbers(totals)} ({why})"
+    undone = f", {_numbers(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
+    return scales, offsets, f"{declared.source}: {done}, offset {_numbers(totals)} ({why}){undone}"
 
 
 def _require_rule(context: _Context, name: str) -> RadiometryRule:
@@ -427,7 +416,7 @@ def _offsets(context: _Context, rule: RadiometryRule | None, declared: Declared)
             raise ReflectanceError(
                 f"{declared.source} with offset {declared.offset:g}, but {dates.source}, which has none",
                 "metadata that agree",
-                f"offset=0 if the digital numbers have no offset, offset={declared.offset:g} if they have",
+                f"offset={declared.offset:g}, offset=0, or cube.drop_vars('raster:bands') to go by the baselines",
             )
         return (declared.offset,), "declared"
     if dates is None:
@@ -441,33 +430,13 @@ def _offsets(context: _Context, rule: RadiometryRule | None, declared: Declared)
     return dates.offsets, dates.source
 
 
-
-
-
-
-
-
 def _over_sine_of_sun_elevation(
     view: CubeView, scales: tuple[float, ...], offsets: tuple[float, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    stated = item_property(view, *SUN_KEYS)
-    elevations = tuple(map(as_number, stated)) if stated is not None else ()
-    if not elevations or any(e is None or not 0 < e <= 90 for e in elevations):
-        raise ReflectanceError(
-            f"sun elevations {stated}" if stated is not None else "no sun elevation",
-            f"degrees above the horizon in a coordinate or attribute {SUN_KEYS[0]!r}, one per date or one for all",
-            f"cube.assign_coords({{{SUN_KEYS[0]!r}: ('time', [42.0, ...])}}), or scale= and offset= that include it",
-        )
-    sines = [math.sin(math.radians(e)) for e in elevations if e is not None]
+    sines = sines_of_sun_elevation(view)
     length = max(len(sines), len(scales), len(offsets))
-    cyclic = [(scales[i % len(scales)], offsets[i % len(offsets)], sines[i % len(sines)]) for i in range(length)]
-    return tuple(s / sine for s, _, sine in cyclic), tuple(o / sine for _, o, sine in cyclic)
-
-
-
-
-
-
+    dated = [(scales[i % len(scales)], offsets[i % len(offsets)], sines[i % len(sines)]) for i in range(length)]
+    return tuple(scale / sine for scale, _, sine in dated), tuple(offset / sine for _, offset, sine in dated)
 
 
 def _are_reflectance(context: _Context, name: str) -> bool:
@@ -489,7 +458,8 @@ def _are_reflectance(context: _Context, name: str) -> bool:
     raise ReflectanceError(
         f"band {name!r}: lazy floating-point values of {context.sensor.title} without scale, units or mark",
         "metadata that tell reflectance from digital numbers turned into floats",
-        "scale=1 if the values are reflectance from 0 to 1, scale=0.0001 and offset=... if they are digital numbers",
+        "load integers, for example odc.stac.load(..., dtype='uint16', nodata=0); or scale=1 if the values are "
+        "reflectance from 0 to 1, scale=0.0001 and offset=... if they are digital numbers",
     )
 
 
@@ -502,8 +472,6 @@ def _stackstac_left_numbers(context: _Context) -> bool:
             "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)",
         )
     return False
-
-
 
 
 def _nodata(context: _Context, name: str, given: float | None) -> float | None:
@@ -520,10 +488,6 @@ def _nodata(context: _Context, name: str, given: float | None) -> float | None:
     return rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata
 
 
-
-
-
-
 def _check_in_memory(values: xr.DataArray, calibration: Calibration) -> None:
     if values.chunks is None and values.dtype.kind == "f":
         _check_magnitude(_sample(values.variable), calibration.scale[0], calibration.nodata)
@@ -533,7 +497,8 @@ def _sample(values: xr.Variable) -> np.ndarray:
     """Read a regular sample of a band that is not dask: enough to tell digital numbers from reflectance."""
     step = max(1, math.isqrt(max(values.size // SAMPLE, 1)))
     steps = dict.fromkeys(values.dims[-2:], slice(None, None, step))
-    return np.asarray(values.isel(steps).values)
+    sample: np.ndarray = values.isel(steps).values
+    return sample
 
 
 def _check_magnitude(dn: np.ndarray, scale: float, nodata: float | None) -> None:
@@ -663,14 +628,8 @@ def _differences(totals: tuple[float, ...], applied: float) -> tuple[float, ...]
     return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)
 
 
-
-
 def _numbers(values: tuple[float, ...]) -> str:
     """Write offsets in one line; where they differ between dates, how many dates have each."""
     if len(set(values)) == 1:
         return f"{values[0]:g}"
     return " and ".join(f"{value:g} on {values.count(value)} dates" for value in sorted(set(values), reverse=True))
-
-
-
-

@@ -28,30 +28,25 @@ def stack(scenes: Sequence[xr.Dataset]) -> xr.Dataset:
     """
     if len(scenes) == 1:
         return scenes[0]
+    _require_same_bands(scenes)
     ordered = sorted(scenes, key=lambda scene: scene["time"].values)
-    metadata = [name for name, coord in ordered[0].coords.items() if coord.ndim == 0 and name not in FIXED]
-    _require_same_bands(ordered)
-    calibrated = [_without_conflicts(scene, ordered) for scene in ordered]
+    shared = set.intersection(*(set(scene.coords) for scene in ordered))
+    dated = [name for name in shared.difference(FIXED) if ordered[0][name].ndim == 0]
+    agreeing = [_agreeing(scene, ordered).drop_vars(set(scene.coords) - shared) for scene in ordered]
     try:
         return xr.concat(
-            calibrated,
-            dim="time",
-            data_vars="all",
-            coords=metadata,
-            compat="override",
-            join="exact",
-            combine_attrs="override",
+            agreeing, "time", data_vars="all", coords=dated, compat="override", join="exact", combine_attrs="override"
         )
     except ValueError as error:
         raise FileError(
             f"scenes on different grids: {error}",
             "scenes of one tile, or cut to one grid",
-            "predict them one by one, or load them with xr_cloudmask.stac or odc.stac onto one grid",
+            "predict them one by one, or load them onto one grid with odc.stac.load",
         ) from error
 
 
 def _require_same_bands(scenes: Sequence[xr.Dataset]) -> None:
-    names = {tuple(scene.data_vars) for scene in scenes}
+    names = {tuple(sorted(map(str, scene.data_vars))) for scene in scenes}
     if len(names) > 1:
         raise FileError(
             f"scenes with different bands: {sorted(names)}",
@@ -60,7 +55,8 @@ def _require_same_bands(scenes: Sequence[xr.Dataset]) -> None:
         )
 
 
-def _without_conflicts(scene: xr.Dataset, scenes: Sequence[xr.Dataset]) -> xr.Dataset:
+def _agreeing(scene: xr.Dataset, scenes: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return a scene without the scales and offsets that differ among the scenes."""
     out = scene.copy()
     for name, band in out.items():
         if len({tuple(other[name].attrs.get(key) for key in CALIBRATION) for other in scenes}) > 1:

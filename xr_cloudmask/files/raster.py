@@ -120,14 +120,19 @@ def name_in(stem: str) -> str:
     parts = re.split(r"[_.\- ]", stem)
     spans = [(end, start) for end in range(len(parts), 0, -1) for start in range(end)]  # last and longest first
     candidates = ("_".join(parts[start:end]) for end, start in spans)
-    return next((_known_names()[name.lower()] for name in candidates if name.lower() in _known_names()), stem)
+    known = _known_names()
+    found = (known.get(name, known.get(name.lower())) for name in candidates)
+    return next((name for name in found if name is not None), stem)
 
 
 @cache
 def _known_names() -> Mapping[str, str]:
-    """Return every band name and quality band of every sensor table, by its lower case."""
-    names = {name for sensor in sensors().values() for band in sensor.bands for name in band.names}
-    return {name.lower(): name for name in names.union(*(sensor.quality for sensor in sensors().values()))}
+    """Return every name of a band or quality band in the sensor tables, by itself and by its lower case."""
+    tables = sensors().values()
+    names = {name for table in tables for band in table.bands for name in band.names}.union(
+        *(t.quality for t in tables)
+    )
+    return {name.lower(): name for name in sorted(names)} | {name: name for name in names}
 
 
 def one_grid(bands: Mapping[str, xr.DataArray]) -> xr.Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -38,17 +37,14 @@ def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.
 
 
 def open_store(path: Path, chunks: int) -> xr.Dataset:
-    """Open a store; chunks are whole multiples of the stored ones, of at most about ``chunks`` pixels a side."""
-    import dask
-
+    """Open a store; chunks are whole multiples of the stored ones, of at most ``chunks`` pixels a side if possible."""
     engine = "zarr" if is_zarr(path) else "netcdf4"
     try:
         with xr.open_dataset(path, engine=engine, decode_cf=False) as stored:
-            plan = {dim: _chunk(stored, dim) for dim in stored.dims}
+            plan = {dim: _chunk(stored, dim, chunks) for dim in stored.dims}
             packed: dict[str, bool] = dict.fromkeys(map(str, stored.data_vars), False)
-        with dask.config.set({"array.chunk-size": f"{2 * chunks**2}B"}):
-            # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
-            cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
+        # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
+        cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
         # What is said of a date is metadata: only pixels stay lazy.
         small = [name for name, coord in cube.coords.items() if coord.chunks and not SPATIAL & set(coord.dims)]
         return cube.assign_coords({name: cube[name].variable.compute() for name in small})
@@ -61,9 +57,8 @@ def open_store(path: Path, chunks: int) -> xr.Dataset:
         ) from error
 
 
-def _chunk(stored: xr.Dataset, dim: Hashable) -> Any:
-    """Chunk space by memory, keep the other dimensions as stored, a step at a time where they are not chunked."""
-    if dim in SPATIAL:
-        return "auto"
+def _chunk(stored: xr.Dataset, dim: Hashable, chunks: int) -> int:
+    """Return a multiple of the stored chunk along space, the stored chunk along time; 1 where time has none."""
     preferred = (v.encoding.get("preferred_chunks", {}) for v in stored.values() if SPATIAL & set(v.dims))
-    return max((chunks[dim] for chunks in preferred if dim in chunks), default=1)
+    unit = max((sizes[dim] for sizes in preferred if dim in sizes), default=1)
+    return unit * max(1, chunks // unit) if dim in SPATIAL else unit

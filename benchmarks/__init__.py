@@ -1,0 +1,1 @@
+"""Figures that the README quotes, each measured side by side with its peer: ``make bench``."""

@@ -1,0 +1,156 @@
+"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xr_cloudmask import export, files
+from xr_cloudmask.cube import reflectance
+from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.masks.coverage import FRACTIONS
+from xr_cloudmask.masks.labels import SCHEME_NAMES
+from xr_cloudmask.models.registry import models
+from xr_cloudmask.predict import predict
+
+DONE, UNUSABLE, INTERRUPTED = 0, 1, 130  # argparse itself exits with 2
+# Options that go to predict() as they are, if given.
+PREDICT = ("model", "sensor", "level", "scheme", "resolution", "nodata", "weights", "device", "window", "halo")
+SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; by default the process's.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 unusable input, 130 interrupted. Arguments that cannot be understood raise SystemExit(2).
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except CloudMaskError as error:
+        if arguments.debug:
+            raise
+        print(error, file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written was left", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
+    commands = parser.add_subparsers(required=True, metavar="demo | predict | models")
+    _add_demo(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
+    _add_predict(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
+    listing = commands.add_parser("models", parents=[common], help="list the models, what they need, their licences")
+    listing.set_defaults(run=_models)
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_demo)
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="FOLDER", help="default: demo")
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_predict)
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT",
+        help="a multi-band GeoTIFF, one per band, Sentinel-2 .SAFE or Landsat Collection 2 folders, netCDF or Zarr",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, help="mask.tif (COG), mask.nc or mask.zarr")
+    cube = parser.add_argument_group("what the input is, where it does not say so itself")
+    cube.add_argument(
+        "--bands", type=_names, metavar="A,B,…", help="names of a GeoTIFF's bands; of others, which to open"
+    )
+    cube.add_argument("--sensor", help="such as sentinel-2, landsat-8-9, cbers-4a-wpm, planetscope-4")
+    cube.add_argument("--level", choices=("TOA", "BOA"), help="top or bottom of atmosphere")
+    cube.add_argument("--scale", type=float, help="reflectance = number * SCALE + OFFSET")
+    cube.add_argument("--offset", type=float)
+    cube.add_argument("--nodata", type=float, help="number that marks missing pixels")
+    mask = parser.add_argument_group("the mask")
+    mask.add_argument("--model", help="one that `xr-cloudmask models` lists; default: auto")
+    mask.add_argument("--scheme", help=f"classes: {', '.join(SCHEME_NAMES)}; default: cloudsen12")
+    mask.add_argument("--probabilities", action="store_true", help="write class probabilities too (netCDF and Zarr)")
+    mask.add_argument("--resolution", type=_resolution, help="auto, native, or metres the model works at")
+    mask.add_argument("--window", type=int, help="largest window, in model pixels")
+    mask.add_argument("--halo", type=int, help="margin of a window that is discarded, in model pixels")
+    mask.add_argument("--weights", help="for models that take weights of your choice")
+    mask.add_argument("--device", help="cpu, cuda …")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _resolution(text: str) -> str | float:
+    return text if text in ("auto", "native") else float(text)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    if arguments.output.resolve() in [path.resolve() for path in arguments.inputs]:
+        raise FileError(f"output {str(arguments.output)!r}, which is an input", "a new name", "-o mask.tif")
+    cube = files.open_cube(arguments.inputs, bands=arguments.bands)
+    if arguments.scale is not None or arguments.offset is not None:
+        cube = reflectance.to_reflectance(cube, arguments.sensor, arguments.scale, arguments.offset, arguments.level)
+    given = {name: getattr(arguments, name) for name in PREDICT if getattr(arguments, name) is not None}
+    mask = predict(cube, **given, probabilities=arguments.probabilities)
+    with _progress(arguments.quiet):
+        written = export.to_file(mask, arguments.output)
+    if not arguments.quiet:
+        print(_summary(written))
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[None]:
+    """Show a bar on a terminal; a log file or a pipe gets none."""
+    from dask.diagnostics import ProgressBar
+
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with ProgressBar(out=sys.stderr):
+        yield
+
+
+def _summary(written: Sequence[Path]) -> str:
+    """Return a table with a line for each date: its fractions and its file."""
+    return pd.concat([_lines(path) for path in written]).to_string(index=False, float_format="%.3f", na_rep="-")
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    coords = export.open_mask(path).coords
+    time = next((name for name in TIME_NAMES if name in coords), None)
+    dates = ["-"] if time is None else [str(date)[: len("2024-01-31T10:15")] for date in np.atleast_1d(coords[time])]
+    shares = {label: np.atleast_1d(coords[name]) for name, label in SUMMARISED.items() if name in coords}
+    return pd.DataFrame({"date": dates, **shares, "file": str(path)})
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from xr_cloudmask import demo
+
+    with _progress(quiet=False):
+        demo.run(arguments.output)
+
+
+def _models(_: argparse.Namespace) -> None:
+    print(models().to_string())
