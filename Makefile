@@ -29,7 +29,7 @@ docs: .venv/installed-test
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv docs/_build docs/api/generated
+	rm -rf .venv docs/_build
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv

@@ -109,7 +109,12 @@ def _write_tile(folder: str) -> None:
     steps = np.arange(size) * 10.0
     bands = dict(zip(("B02", "B03", "B04", "B08", "B11", "B12"), numbers, strict=True))
     cube = xr.Dataset({b: (("y", "x"), n) for b, n in bands.items()}, coords={"y": 9e6 - steps, "x": 3e5 + steps})
-    cube.attrs = {"platform": "sentinel-2a", "processing:level": "L1C", "s2:processing_baseline": "05.10", "epsg": 32722}
+    cube.attrs = {
+        "platform": "sentinel-2a",
+        "processing:level": "L1C",
+        "s2:processing_baseline": "05.10",
+        "epsg": 32722,
+    }
     cube.chunk(y=2048, x=2048).to_zarr(Path(folder) / "cube.zarr", mode="w", zarr_format=3)
 
 

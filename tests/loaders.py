@@ -45,7 +45,9 @@ def quiet(load: Any) -> Any:
     return wrapped
 
 
-def geotiff(path: Path, values: int = DIGITAL_NUMBER, bands: tuple[str, ...] = (), dtype: str = "uint16", **tags: float):
+def geotiff(
+    path: Path, values: int = DIGITAL_NUMBER, bands: tuple[str, ...] = (), dtype: str = "uint16", **tags: float
+):
     """Write a constant GeoTIFF, its upper left pixel no data."""
     data = np.full((max(len(bands), 1), SIZE, SIZE), values, dtype)
     data[:, 0, 0] = 0
@@ -129,11 +131,11 @@ def bdc_items(folder: Path) -> list[pystac.Item]:
 
 
 @quiet
-def odc_stac(folder: Path) -> xr.Dataset:
+def odc_stac(folder: Path, **options: Any) -> xr.Dataset:
     """Sentinel-2 through odc-stac: no item properties, no wavelengths."""
     import odc.stac
 
-    return odc.stac.load(planetary_computer_items(folder), bands=[*SENTINEL_2, "SCL"], chunks={})
+    return odc.stac.load(planetary_computer_items(folder), bands=[*SENTINEL_2, "SCL"], chunks={}, **options)
 
 
 def stackstac_planetary_computer(folder: Path) -> xr.DataArray:
@@ -175,14 +177,16 @@ def cubo(folder: Path, monkeypatch: Any) -> xr.DataArray:
     client = SimpleNamespace(search=lambda **_: search)
     monkeypatch.setattr(pystac_client.Client, "open", lambda *_, **__: client)
     monkeypatch.setattr(planetary_computer, "sign", lambda signed: signed)
-    place = {"lat": 45.1535, "lon": 15.0005, "edge_size": SIZE, "resolution": 10}
+    place = {"lat": 45.153117, "lon": 15.000509, "edge_size": SIZE, "resolution": 10}
     return package.create(
         collection="sentinel-2-l2a", bands=list(SENTINEL_2), start_date="2023-09-01", end_date="2023-09-30", **place
     )
 
 
 @quiet
-def rioxarray(folder: Path, bands: tuple[str, ...] = ("blue", "green", "red", "nir"), scaled: bool = True, **options: Any):
+def rioxarray(
+    folder: Path, bands: tuple[str, ...] = ("blue", "green", "red", "nir"), scaled: bool = True, **options: Any
+):
     """One multi-band GeoTIFF with descriptions, and scale and offset where `scaled`."""
     import rioxarray as package
 
@@ -202,7 +206,12 @@ def satpy(values: xr.DataArray | None = None) -> xr.Dataset:
         "platform_name": "Sentinel-2A", "sensor": {"msi"}, "reader": "msi_safe", "calibration": "reflectance",
         "units": "%", "standard_name": "toa_bidirectional_reflectance", "area": None,
     }  # fmt: skip
-    wavelengths = {"B02": (0.44, 0.49, 0.54), "B03": (0.54, 0.56, 0.58), "B04": (0.645, 0.665, 0.685), "B08": (0.78, 0.842, 0.905)}
+    wavelengths = {
+        "B02": (0.44, 0.49, 0.54),
+        "B03": (0.54, 0.56, 0.58),
+        "B04": (0.645, 0.665, 0.685),
+        "B08": (0.78, 0.842, 0.905),
+    }
     scene = Scene()
     for name, wavelength in wavelengths.items():
         scene[name] = values.assign_attrs(shared, name=name, wavelength=WavelengthRange(*wavelength))
@@ -215,7 +224,7 @@ def eopf(folder: Path) -> xr.Dataset:
     names = ("b02", "b03", "b04", "b08", "b11", "b12")
     pixels = np.full((SIZE, SIZE), 0.2)
     item = {"properties": {"platform": "sentinel-2a", "instrument": "msi", "processing:level": "L2A"}}
-    cube = xr.Dataset({name: (("y", "x"), pixels) for name in names}, attrs={"stac_discovery": item})
+    cube = xr.Dataset(dict.fromkeys(names, (("y", "x"), pixels)), attrs={"stac_discovery": item})
     packing = {"dtype": "uint16", "scale_factor": 0.0001, "add_offset": -0.1, "_FillValue": 0}
     cube.to_zarr(folder / "eopf.zarr", encoding=dict.fromkeys(names, packing), zarr_format=2, consolidated=False)
     return xr.open_zarr(folder / "eopf.zarr", consolidated=False)

@@ -187,7 +187,9 @@ def test_every_name_of_every_table_is_understood(sensor):
     ],
 )
 def test_metadata_settle_what_names_leave_open(hints, expected):
-    assert sensor_of(dataset(["B2", "B3", "B4"] if "landsat" in expected else ["B02", "B03", "B04"], **hints)) == expected
+    assert (
+        sensor_of(dataset(["B2", "B3", "B4"] if "landsat" in expected else ["B02", "B03", "B04"], **hints)) == expected
+    )
 
 
 def test_platform_and_names_together():
@@ -227,7 +229,7 @@ def test_platform_without_table_never_borrows_another_sensors_names():
         {"center_wavelength": [0.485, 0.83], "full_width_half_max": [0.07, 0.12]},
         {"wavelength": [485.0, 830.0], "fwhm": [70.0, 120.0]},
         {"wavelength": ["485.0", "830.0"], "fwhm": ["70.0", "120.0"]},
-        {"eo:bands": [[{"eo:center_wavelength": w, "eo:full_width_half_max": f}] for w, f in ((0.485, 0.07), (0.83, 0.12))]},
+        {"eo:bands": [[{"center_wavelength": w, "full_width_half_max": f}] for w, f in ((0.485, 0.07), (0.83, 0.12))]},
     ],
 )  # fmt: skip
 def test_coordinates_along_the_band_dimension(coords):
@@ -245,7 +247,9 @@ def _objects(values: list[Any]) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("nm", 1), ("um", 1e-3), ("µm", 1e-3), ("micrometers", 1e-3), ("Nanometers", 1)])
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("nm", 1), ("um", 1e-3), ("µm", 1e-3), ("micrometers", 1e-3), ("Nanometers", 1)]
+)
 def test_units_by_attribute(unit, factor):
     cube = array(["a"], wavelength=[865 * factor], fwhm=[30 * factor])
     cube.wavelength.attrs["units"] = unit
@@ -256,7 +260,7 @@ def test_units_by_attribute(unit, factor):
 @pytest.mark.parametrize(
     "attrs",
     [
-        {"bands": [{"name": "B1", "eo:common_name": "red", "eo:center_wavelength": 0.66, "eo:full_width_half_max": 0.06}]},
+        {"bands": [{"eo:common_name": "red", "eo:center_wavelength": 0.66, "eo:full_width_half_max": 0.06}]},
         {"eo:bands": [{"common_name": "red", "center_wavelength": 0.66, "full_width_half_max": 0.06}]},
         {"wavelength": (0.63, 0.66, 0.69)},
         {"radiation_wavelength": 660.0, "fwhm": 60.0},
@@ -286,7 +290,12 @@ def test_coarse_common_names_are_refined():
     coords = {"center_wavelength": [0.704, 0.74, 0.783, 0.865], "full_width_half_max": [0.019, 0.018, 0.028, 0.033]}
     cube = array(["p", "q", "r", "s"], common_name=["rededge"] * 4, **coords)
     assert list(roles(cube).values()) == ["rededge071", "rededge075", "rededge078", "nir08"]
-    assert list(roles(array(names), sensor="sentinel-2").values()) == ["rededge071", "rededge075", "rededge078", "nir08"]
+    assert list(roles(array(names), sensor="sentinel-2").values()) == [
+        "rededge071",
+        "rededge075",
+        "rededge078",
+        "nir08",
+    ]
 
 
 def test_hyperspectral_bands_have_no_role_that_several_share():
@@ -328,7 +337,20 @@ def test_computes_nothing():
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("computed")
 
-    cube = array(["B02", "B03"]).copy(data=da.zeros((2, 2, 2), chunks=1)).assign_attrs(platform="sentinel-2a")
-    cube = cube.assign_coords(cloud=(("y", "x"), da.zeros((2, 2))), center_wavelength=("band", da.ones(2)))
+    cube = array(["B02", "B03"]).copy(data=da.from_delayed(dask.delayed(refuse)(), (2, 2, 2), "uint16"))
+    cube = cube.assign_attrs(platform="sentinel-2a").assign_coords(
+        cloud=(("y", "x"), da.from_delayed(dask.delayed(refuse)(), (2, 2), "f4"))
+    )
     with dask.config.set(scheduler=refuse):
         assert list(roles(cube).values()) == ["blue", "green"]
+
+
+def test_rechunking_hides_no_metadata():
+    coords = {"center_wavelength": [0.485, 0.83], "full_width_half_max": [0.07, 0.12]}
+    cube = (
+        array(["p", "q"], **coords).expand_dims(time=2).assign_coords(platform=("time", ["sentinel-2a", "sentinel-2b"]))
+    )
+    cube = cube.chunk(1)
+    assert cube.platform.chunks is not None
+    assert roles(cube) == {"p": "blue", "q": "nir"}
+    assert sensor_of(cube) == "sentinel-2"

@@ -11,7 +11,9 @@ from xr_cloudmask.masks.coverage import FRACTIONS, coverage
 from xr_cloudmask.masks.labels import SCHEMES, flag_attrs, scheme_for
 
 CODES = np.uint8([0, 1, 2, 3, 255])
-cubes = hnp.arrays("uint8", hnp.array_shapes(min_dims=3, max_dims=3, max_side=7), elements=st.sampled_from(CODES.tolist()))
+cubes = hnp.arrays(
+    "uint8", hnp.array_shapes(min_dims=3, max_dims=3, max_side=7), elements=st.sampled_from(CODES.tolist())
+)
 
 
 def mask(values, scheme="cloudsen12"):

@@ -105,9 +105,7 @@ def test_accuracy_on_the_real_patch(patch, bands, least):
     truth = np.select([codes == 4, codes == 0], [1, 2], 0)
     peer = CSmask(img, ROLES[:bands], product_level="l1c", batch_size=4).csm[..., 0]
     cubes = [as_dataset(img), as_array(img), as_dataset(img).chunk(y=200, x=300), as_array(img).chunk(y=100, band=1)]
-    masks = [
-        predict(cube, level="TOA", scheme="native", resolution="native")["cloudmask"].values for cube in cubes
-    ]
+    masks = [predict(cube, level="TOA", scheme="native", resolution="native")["cloudmask"].values for cube in cubes]
     for mask in masks[1:]:
         np.testing.assert_array_equal(mask, masks[0])
     ours = kappa(truth, masks[0])

@@ -204,7 +204,9 @@ def test_missing_data_is_never_clear():
 
 def test_integers_with_declared_nodata():
     numbers = np.nan_to_num(SCENE * 10000, nan=7).astype("uint16")
-    data = cube(numbers).drop_attrs(deep=False).assign_attrs(scale_factor=1e-4, add_offset=0.0, _FillValue=7, level="TOA")
+    data = (
+        cube(numbers).drop_attrs(deep=False).assign_attrs(scale_factor=1e-4, add_offset=0.0, _FillValue=7, level="TOA")
+    )
     out = toy(data, resolution="native")
     agree = out["cloudmask"] == EXPECTED["native"]["cloudmask"]
     assert float(agree.mean()) > 0.999  # rounding to digital numbers moves a few pixels on the edge

@@ -71,7 +71,9 @@ def test_to_scheme_keeps_what_every_class_means(dask):
     assert (out.chunks is not None) == dask
 
 
-@pytest.mark.parametrize(("source", "target"), [("cloudsen12", "sensei"), ("binary", "validity"), ("validity", "binary")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("cloudsen12", "sensei"), ("binary", "validity"), ("validity", "binary")]
+)
 def test_to_scheme_refuses_to_invent(source, target):
     with pytest.raises(CloudMaskError, match="tells apart"):
         to_scheme(mask([[0]], source), target)

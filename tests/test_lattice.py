@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from xr_cloudmask.engine.lattice import Axis, batches, fit, tiles
 from xr_cloudmask.errors import ModelError
 
-axes = st.tuples(
-    st.integers(1, 3000), st.integers(1, 20).map(lambda k: 32 * k), st.integers(0, 100)
-).filter(lambda args: 2 * args[2] < args[1])
+axes = st.tuples(st.integers(1, 3000), st.integers(1, 20).map(lambda k: 32 * k), st.integers(0, 100)).filter(
+    lambda args: 2 * args[2] < args[1]
+)
 
 
 @given(axes)

@@ -236,9 +236,7 @@ def test_registering_a_taken_name_is_refused():
 def test_accessors_are_registered_on_both_kinds():
     data = cube(size=32).assign_attrs(level="TOA")
     as_array = data.to_dataarray("band").assign_attrs(level="TOA")
-    xr.testing.assert_equal(
-        data.cloudmask.predict("toy")["cloudmask"], as_array.cloudmask.predict("toy")["cloudmask"]
-    )
+    xr.testing.assert_equal(data.cloudmask.predict("toy")["cloudmask"], as_array.cloudmask.predict("toy")["cloudmask"])
     assert [d.role for d in data.cloudmask.descriptors()] == ROLES[:4]
     with pytest.raises(TypeError):
         data.cloudmask.predict("toy", "sentinel-2")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import xarray as xr
 
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.export import to_cog
 from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series import composite, select
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CubeT = TypeVar("CubeT", xr.Dataset, xr.DataArray)
 
@@ -43,7 +48,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         level: str | None = None,
     ) -> CubeT:
         """Return the cube as float32 reflectance; lazy where the cube is. See `cube.reflectance.to_reflectance`."""
-        return cast(CubeT, reflectance.to_reflectance(self._obj, sensor, scale, offset, level))
+        return cast("CubeT", reflectance.to_reflectance(self._obj, sensor, scale, offset, level))
 
     def predict(self, model: str = "auto", **keywords: Any) -> xr.Dataset:
         """Predict a mask; lazy where the cube is. See `xr_cloudmask.predict`."""
@@ -54,11 +59,11 @@ class CloudmaskAccessor(Generic[CubeT]):
 
         A Dataset gains a variable ``cloudmask``, a DataArray a coordinate of that name.
         """
-        return cast(CubeT, select.with_mask(self._obj, predict(self._obj, model, **keywords)))
+        return cast("CubeT", select.with_mask(self._obj, predict(self._obj, model, **keywords)))
 
     def apply(self, mask: xr.Dataset | xr.DataArray | None = None, keep: str | Sequence[str] = "clear") -> CubeT:
         """Return the cube where the mask is clear, NaN or no-data elsewhere. See `series.select.apply`."""
-        return cast(CubeT, select.apply(self._obj, mask, keep))
+        return cast("CubeT", select.apply(self._obj, mask, keep))
 
     def filter(
         self,
@@ -68,11 +73,11 @@ class CloudmaskAccessor(Generic[CubeT]):
         mask: xr.Dataset | xr.DataArray | None = None,
     ) -> CubeT:
         """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
-        return cast(CubeT, select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask))
+        return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask))
 
     def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None) -> CubeT:
         """Reduce the dates to one cloud-free image; lazy. See `series.composite.composite`."""
-        return cast(CubeT, composite.composite(self._obj, method, mask))
+        return cast("CubeT", composite.composite(self._obj, method, mask))
 
     def coverage(self) -> xr.Dataset:
         """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""
@@ -85,6 +90,16 @@ class CloudmaskAccessor(Generic[CubeT]):
     def to_scheme(self, name: str) -> xr.DataArray:
         """Return the mask in another scheme. See `masks.labels.to_scheme`."""
         return labels.to_scheme(self._mask, name)
+
+    def plot(self, mask: xr.Dataset | xr.DataArray | None = None, **keywords: Any) -> Figure:
+        """Draw the cube above its mask, a column per date; or a mask alone. Computes what it draws. See `plot.overview`."""
+        if mask is None and isinstance(self._obj, xr.DataArray) and "flag_values" in self._obj.attrs:
+            return overview(None, self._obj, **keywords)
+        return overview(self._obj, mask, **keywords)
+
+    def to_cog(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the mask as a cloud-optimised GeoTIFF with colours and class names. See `export.to_cog`."""
+        return to_cog(self._obj, path)
 
     @property
     def _mask(self) -> xr.DataArray:

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xr_cloudmask import export, files
 from xr_cloudmask.cube import reflectance
-from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.cube.layout import TIME_NAMES, Cube
 from xr_cloudmask.errors import CloudMaskError, FileError
 from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.masks.labels import SCHEME_NAMES
@@ -109,7 +110,7 @@ def _resolution(text: str) -> str | float:
 def _predict(arguments: argparse.Namespace) -> None:
     if arguments.output.resolve() in [path.resolve() for path in arguments.inputs]:
         raise FileError(f"output {str(arguments.output)!r}, which is an input", "a new name", "-o mask.tif")
-    cube = files.open_cube(arguments.inputs, bands=arguments.bands)
+    cube: Cube = files.open_cube(arguments.inputs, bands=arguments.bands)
     if arguments.scale is not None or arguments.offset is not None:
         cube = reflectance.to_reflectance(cube, arguments.sensor, arguments.scale, arguments.offset, arguments.level)
     given = {name: getattr(arguments, name) for name in PREDICT if getattr(arguments, name) is not None}
@@ -123,18 +124,20 @@ def _predict(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[None]:
     """Show a bar on a terminal; a log file or a pipe gets none."""
-    from dask.diagnostics import ProgressBar
+    from dask.diagnostics.progress import ProgressBar
 
+    bar: Any = ProgressBar  # dask is typed in part
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with ProgressBar(out=sys.stderr):
+    with bar(out=sys.stderr):
         yield
 
 
 def _summary(written: Sequence[Path]) -> str:
     """Return a table with a line for each date: its fractions and its file."""
-    return pd.concat([_lines(path) for path in written]).to_string(index=False, float_format="%.3f", na_rep="-")
+    table = pd.concat([_lines(path) for path in written])
+    return str(table.to_string(index=False, float_format="%.3f", na_rep="-"))
 
 
 def _lines(path: Path) -> pd.DataFrame:

@@ -31,34 +31,31 @@ def run(folder: Path) -> None:
     folder : Path
         Where the files go; made if it does not exist. Files of an earlier run are replaced.
     """
+    import rioxarray  # noqa: F401 - registers .rio
+
     folder.mkdir(parents=True, exist_ok=True)
     scenes = simulate.series(real_surface(), size=SIZE, gsd=10, chunks={"time": 1})
-    cube, truth = scenes.drop_vars("truth"), scenes["truth"].compute()
+    cube, truth = scenes.drop_vars("truth").cloudmask.reflectance(), scenes["truth"].compute()
 
-    masks = cube.cloudmask.predict().compute()  # small, and used more than once
-    kept = cube.cloudmask.filter(max_cloud=MAX_CLOUD, mask=masks)
-    composite = kept.cloudmask.composite("median", mask=masks)
+    masked = cube.cloudmask.with_mask().compute()  # small enough to keep: used more than once
+    mask = masked["cloudmask"]
+    kept = masked.cloudmask.filter(max_cloud=MAX_CLOUD)
+    composite = kept.cloudmask.composite("median")
 
-    attrs = masks["cloudmask"].attrs
-    print(f"{masks.sizes['time']} dates of {SIZE[0]} x {SIZE[1]} pixels, {attrs['model']} at {attrs['resolution']}\n")
-    print(f"Fractions of the valid pixels\n{fractions(masks['cloudmask'], truth).to_string(float_format='%.2f')}\n")
-    scores, kappa = agreement(masks["cloudmask"], truth)
+    scores, kappa = agreement(mask, truth)
+    clear = float((composite["clear_count"] > 0).mean())
+    attrs = mask.attrs
+    print(f"{mask.sizes['time']} dates of {SIZE[0]} x {SIZE[1]} pixels, {attrs['model']} at {attrs['resolution']}\n")
+    print(f"Fractions of the valid pixels\n{fractions(mask, truth).to_string(float_format='%.2f')}\n")
     print(f"Agreement with the known truth: Cohen's kappa {kappa:.2f}\n{scores.to_string(float_format='%.2f')}\n")
-    seen = float((composite["clear_count"] > 0).mean())
-    print(
-        f"Composite: median of {len(kept['time'])} dates with at most {MAX_CLOUD:.0%} cloud, {seen:.0%} of the pixels clear\n"
-    )
+    print(f"Composite: the median of {len(kept['time'])} dates with at most {MAX_CLOUD:.0%} cloud;")
+    print(f"{clear:.0%} of its pixels were clear at least once\n")
 
-    plot.overview(cube, masks, truth=truth, path=folder / "overview.png")
-    composite.cloudmask.reflectance().drop_vars("clear_count").rio.to_raster(folder / "composite.tif", driver="COG")
-    cogs, stores = (export.to_file(masks, folder / name) for name in ("mask.tif", "masks.nc"))
-    for what, path in (
-        ("Picture of all dates", folder / "overview.png"),
-        ("Masks of all dates", *stores),
-        ("Composite", folder / "composite.tif"),
-        *(("Mask, opens in QGIS with its colours", cog) for cog in cogs),
-    ):
-        print(f"{what}: {path}")
+    plot.overview(masked, truth=truth, path=folder / "overview.png")
+    composite.drop_vars("clear_count").rio.to_raster(folder / "composite.tif", driver="COG")
+    written = [*export.to_file(mask, folder / "masks.nc"), *export.to_file(mask, folder / "mask.tif")]
+    print("Picture, composite, and masks as netCDF and as COGs that QGIS opens with their colours:")
+    print("\n".join(f"  {path}" for path in (folder / "overview.png", folder / "composite.tif", *written)))
 
 
 def real_surface() -> xr.DataArray:
@@ -117,7 +114,8 @@ def agreement(mask: xr.DataArray, truth: xr.DataArray) -> tuple[pd.DataFrame, fl
 
 def _grouped(mask: xr.DataArray) -> npt.NDArray[np.intp]:
     """Return the position in GROUPS of every pixel; one past its end where there is no data."""
-    table = np.full(256, len(GROUPS))
+    positions = np.full(256, len(GROUPS))
     for entry in scheme_of(mask).classes:
-        table[entry.code] = GROUPS.index(GROUP_OF[entry.name])
-    return table[mask.values]
+        positions[entry.code] = GROUPS.index(GROUP_OF[entry.name])
+    grouped: npt.NDArray[np.intp] = positions[mask.values]
+    return grouped

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,6 +197,17 @@ def _stamps(dataset: xr.Dataset, time: str) -> list[str]:
     raise FileError(f"dates that repeat in {time!r}", "a date and time for each file", "write .nc or .zarr instead")
 
 
+@contextmanager
+def _georeferenced_or_not() -> Iterator[None]:
+    """Keep rasterio from warning of masks whose cube has no coordinates: their users know."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@_georeferenced_or_not()
 def _write_cog(dataset: xr.Dataset, path: Path) -> None:
     """Write labels to a plain GeoTIFF, count them there, and let GDAL make the COG of it."""
     import rasterio
@@ -233,7 +245,6 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
     import rasterio
 
     view = layout.view(array)
-    grid = array.rio.set_spatial_dims(view.x, view.y).rio
     profile = {
         "driver": "GTiff",
         "dtype": "uint8",
@@ -242,7 +253,7 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
         "width": array.sizes[view.x],
         "nodata": scheme.no_data,
         "crs": layout.coordinate_reference_system(view),
-        "transform": grid.transform(recalc=True),
+        "transform": _transform(view),
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
@@ -254,6 +265,22 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
         file.set_band_description(1, MASK_NAME)
     blocks = array.transpose(view.y, view.x)
     da.store((blocks if blocks.chunks else blocks.chunk(CHUNK)).data, _Labels(path), lock=True)  # type: ignore[arg-type]
+
+
+def _transform(view: layout.CubeView) -> Any:
+    """Return the affine transform, or None where pixels have no coordinates; a single row is as high as it is wide."""
+    from odc.geo.math import affine_from_axis
+
+    if not {view.x, view.y} <= set(view.source.coords):
+        return None
+    axes = [view.source.coords[dim].values for dim in (view.x, view.y)]
+    steps = [float(abs(axis[1] - axis[0])) for axis in axes if axis.size > 1]
+    try:
+        return affine_from_axis(*axes, fallback_resolution=min(steps, default=None))
+    except ValueError as error:
+        raise FileError(
+            f"a mask of one pixel, whose size nothing tells ({error})", "at least two pixels in a GeoTIFF", "write .nc"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -302,6 +329,7 @@ def _open_raster(path: Path) -> xr.DataArray:
     return array
 
 
+@_georeferenced_or_not()
 def _open_cog(path: Path) -> xr.Dataset:
     import rasterio
 

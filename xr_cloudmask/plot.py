@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -97,26 +97,32 @@ def overview(
     >>> [axes.get_title().splitlines()[0] for axes in figure.axes[:3]]
     ['2024-06-01', '2024-06-11', '2024-06-21']
     """
-    full = labels.mask_of(_first(mask, cube))
-    masks = {"mask": full} if truth is None else {"mask": full, "truth": truth}
+    if mask is None and cube is None:
+        raise CloudMaskError("neither a cube nor a mask", "at least one", "overview(cube, cube.cloudmask.predict())")
+    masks = {"mask": labels.mask_of(cube if mask is None else mask)}  # type: ignore[arg-type]
+    if truth is not None:
+        masks["truth"] = truth
+    _check_grids(masks if cube is None else {"cube": cube, **masks})
     thinned = {name: _thin(values, max_dates, max_pixels) for name, values in masks.items()}
     shown = {name: values.compute() for name, values in thinned.items()}
     rows = [Row(name, _class_pictures(values)) for name, values in shown.items()]
     if cube is not None:
         rows.insert(0, _image_row(_thin(cube, max_dates, max_pixels), shown["mask"], sensor))
-    _check_sizes(rows)
     figure = _sheet(rows, _titles(thinned["mask"], shown["mask"]), _legend(shown.values()))
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _first(mask: layout.Cube | None, cube: layout.Cube | None) -> layout.Cube:
-    if mask is None and cube is None:
+def _check_grids(drawn: Mapping[str, layout.Cube]) -> None:
+    views = {name: layout.view(values) for name, values in drawn.items()}
+    found = {name: (view.dates, view.sizes[view.y], view.sizes[view.x]) for name, view in views.items()}
+    if len(set(found.values())) > 1:
         raise CloudMaskError(
-            "neither a cube nor a mask", "at least one of them", "overview(cube, cube.cloudmask.predict())"
+            f"(dates, rows, columns): {found}",
+            "cube, mask and truth on the same dates and pixels",
+            "mask.sel(time=cube.time), or mask=cube.cloudmask.predict()",
         )
-    return mask if mask is not None else cube  # type: ignore[return-value]
 
 
 def _thin(cube: Any, max_dates: int, max_pixels: int) -> Any:
@@ -163,10 +169,7 @@ def _image_row(cube: Any, mask: xr.DataArray, sensor: str | None) -> Row:
             "overview(None, mask) to draw the mask alone",
         )
     calibrated = layout.view(reflectance.to_reflectance(cube, sensor)).bands
-    chosen = xr.concat(
-        [_dated(calibrated[roles[role]]).drop_vars("band", errors="ignore") for role in COMPOSITES[name]], "rgb"
-    )
-    values = np.moveaxis(chosen.compute().values, 0, -1)
+    values = np.asarray(np.stack([_dated(calibrated[roles[role]]).data for role in COMPOSITES[name]], axis=-1))
     return Row(name, list(_stretched(values, labels.clear(_dated(mask)).values)))
 
 
@@ -187,16 +190,6 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
     return np.where(known[..., None], tone / max(float(tone.max()), 1e-3) * 255, 0).astype("uint8")
 
 
-def _check_sizes(rows: Sequence[Row]) -> None:
-    found = {row.name: (len(row.pictures), *row.pictures[0].shape[:2]) for row in rows}
-    if len(set(found.values())) > 1:
-        raise CloudMaskError(
-            f"(dates, rows, columns) drawn: {found}",
-            "cube, mask and truth on the same dates and pixels",
-            "mask.sel(time=cube.time), or mask=cube.cloudmask.predict()",
-        )
-
-
 def _titles(thinned: xr.DataArray, mask: xr.DataArray) -> list[str]:
     exact = thinned.coords.get("cloud_fraction")
     fraction = coverage.coverage(mask)["cloud_fraction"] if exact is None or exact.chunks else exact
@@ -207,17 +200,15 @@ def _titles(thinned: xr.DataArray, mask: xr.DataArray) -> list[str]:
 
 def _title(day: Any, share: float) -> str:
     cloud = "no data" if np.isnan(share) else f"{share:.0%} cloud"
-    return (
-        cloud
-        if day is None
-        else f"{np.datetime_as_string(day, unit='D') if isinstance(day, np.datetime64) else day}\n{cloud}"
-    )
+    date = np.datetime_as_string(day, unit="D") if isinstance(day, np.datetime64) else day
+    return cloud if date is None else f"{date}\n{cloud}"
 
 
-def _legend(masks: Any) -> dict[str, str]:
+def _legend(masks: Iterable[xr.DataArray]) -> dict[str, str]:
     """Return names and colours of the classes, and of no data where it is drawn."""
-    entries = {entry.name: entry.color for mask in masks for entry in labels.scheme_of(mask).classes}
-    if any((mask == labels.scheme_of(mask).no_data).any() for mask in masks):
+    schemes = [(mask, labels.scheme_of(mask)) for mask in masks]
+    entries = {entry.name: entry.color for _, scheme in schemes for entry in scheme.classes}
+    if any((mask == scheme.no_data).any() for mask, scheme in schemes):
         entries["no_data"] = labels.BLACK
     return {name.replace("_", " "): color for name, color in entries.items()}
 

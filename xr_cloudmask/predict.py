@@ -1,6 +1,6 @@
 """The whole path, from a cube to a mask. Read this first.
 
-    cube ─▶ bands ─▶ reflectance ─▶ model ─▶ engine ─▶ labels ─▶ coverage
+cube ─▶ bands ─▶ reflectance ─▶ model ─▶ engine ─▶ labels ─▶ coverage
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ from xr_cloudmask.models.base import ModelSpec
 
 OPTIONS = ("window", "halo", "batch_size")
 KEYWORDS = (
-    *("model", "sensor", "descriptors", "level", "scheme", "probabilities", "resolution", "nodata", "weights", "device"),
+    *(
+        "model",
+        "sensor",
+        "descriptors",
+        "level",
+        "scheme",
+        "probabilities",
+        "resolution",
+        "nodata",
+        "weights",
+        "device",
+    ),
     *OPTIONS,
 )
 
@@ -140,7 +151,9 @@ def _job(
     options: dict[str, int],
 ) -> Job:
     if weights is not None:
-        raise ModelError(f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
+        raise ModelError(
+            f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out"
+        )
     factor = _factor(view, spec, resolution)
     shape = (view.sizes[view.y], view.sizes[view.x])
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)

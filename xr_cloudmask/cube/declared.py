@@ -35,6 +35,7 @@ HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applie
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
 
 # CF standard names and processing levels that say the level whatever the sensor.
@@ -75,7 +76,9 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     ]
     if is_float:  # what xarray decoded moves to the encoding
         encoding = values.encoding
-        candidates.append(_linear(encoding.get("scale_factor"), encoding.get("add_offset"), "CF encoding", applied=True))
+        candidates.append(
+            _linear(encoding.get("scale_factor"), encoding.get("add_offset"), "CF encoding", applied=True)
+        )
     return next((declared for declared in candidates if declared is not None), None)
 
 
@@ -183,15 +186,15 @@ def offsets_by_baseline(view: CubeView, baseline: float, shifted: float) -> Date
 
 
 def _baselines(view: CubeView) -> tuple[float, ...] | None:
-    stated = item_property(view, *BASELINE_KEYS)
-    numbers = tuple(map(as_number, stated)) if stated is not None else ()
-    if numbers and all(n is not None for n in numbers):
-        return tuple(n for n in numbers if n is not None)
-    rows = texts(view, *PRODUCT_KEYS)
-    matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
-    if not matches or any(m is None for m in matches):
-        return None
-    return tuple(float(f"{m[1]}.{m[2]}") for m in matches if m is not None)
+    """Return the processing baselines, one or one per date; None where a date lacks it."""
+    stated = item_property(view, *BASELINE_KEYS) or ()
+    spelt = (f"{value:.2f}" if isinstance(value, float | int) else str(value) for value in stated)
+    matches = [BASELINE.search(text) for text in spelt]
+    if not matches or None in matches:
+        rows = texts(view, *PRODUCT_KEYS)
+        matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
+    found = tuple(float(f"{match[1]}.{match[2]}") for match in matches if match is not None)
+    return found if len(found) == len(matches) else None
 
 
 def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """What a cube says about itself: item properties and band metadata, wherever the loaders put them.
 
 stackstac and odc-stac keep item properties as coordinates, satpy and cubo as attributes, EOPF as a nested STAC item.
-Nothing here computes: coordinates backed by dask are passed over.
+No band is ever computed. Coordinates of a few numbers are read even where ``cube.chunk()`` made dask arrays of them:
+passing over a flag that is there would change the reflectance.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
     """Yield every place's answer: coordinate, attributes of the cube, of a band, of a nested STAC item."""
     if name in view.source.coords:
         coord = view.source.coords[name]
-        if coord.chunks is None and coord.dims in ((), (view.time,)):
-            yield (coord.values.item(),) if coord.ndim == 0 else tuple(coord.values.tolist())
+        if coord.dims in ((), (view.time,)):
+            yield tuple(np.atleast_1d(_read(coord)).tolist())
     for attrs in (view.source.attrs, *(band.attrs for band in view.bands.values())):
         if name in attrs:
             yield (attrs[name],)
@@ -102,19 +103,22 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
 def _band_coords(view: CubeView, name: str) -> dict[str, Any]:
     """Coordinates along the band dimension at one band; stackstac makes equal ones scalars."""
     if view.band is None:
-        return {str(k): v.values.item() for k, v in view.bands[name].coords.items() if _is_scalar(v)}
+        return {str(key): _read(coord).item() for key, coord in view.bands[name].coords.items() if coord.ndim == 0}
     index = list(view.bands).index(name)
     found: dict[str, Any] = {}
     for key, coord in view.source.coords.items():
-        if coord.chunks is None and coord.dims == (view.band,):
-            found[str(key)] = coord.values[index]
-        elif _is_scalar(coord):
-            found[str(key)] = coord.values.item()
+        if coord.dims == (view.band,):
+            found[str(key)] = _read(coord)[index]
+        elif coord.ndim == 0:
+            found[str(key)] = _read(coord).item()
     return found
 
 
-def _is_scalar(coord: xr.DataArray) -> bool:
-    return coord.ndim == 0 and coord.chunks is None
+def _read(coord: xr.DataArray) -> np.ndarray:
+    """Read a small coordinate in this thread, whatever scheduler is set."""
+    variable = coord.variable
+    values: np.ndarray = (variable if coord.chunks is None else variable.compute(scheduler="synchronous")).values
+    return values
 
 
 def _single(bands: Any) -> Mapping[str, Any]:

@@ -98,6 +98,7 @@ class _Context:
     sensor_name: str | None
     sensor: Sensor | None
     level: str | None
+    level_given: bool
     rule: RadiometryRule | None
 
 
@@ -299,7 +300,7 @@ def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str 
     rule = _rule(table, stated)
     if stated is None and rule is not None and table is not None and len(table.radiometry) == 1:
         stated = rule.level
-    return _Context(view, sensor, table, stated, rule)
+    return _Context(view, sensor, table, stated, level is not None, rule)
 
 
 def _agreed(evidence: list[set[str]]) -> str | None:
@@ -353,7 +354,8 @@ def _completed(
 
 
 def _has_rule(context: _Context, name: str) -> bool:
-    return context.rule is not None or declared_scaling(context.view, name) is not None
+    is_known = context.rule is not None and context.rule.unsupported is None
+    return is_known or declared_scaling(context.view, name) is not None
 
 
 def _settled(
@@ -453,7 +455,7 @@ def _are_reflectance(context: _Context, name: str) -> bool:
         return _stackstac_left_numbers(context)
     if typical is not None:
         raise _not_reflectance(typical)
-    if context.level is not None:
+    if context.level_given:
         return True
     raise ReflectanceError(
         f"band {name!r}: lazy floating-point values of {context.sensor.title} without scale, units or mark",
@@ -528,7 +530,8 @@ def _are_fractions(values: np.ndarray, nodata: float | None) -> bool:
 
 def _data(values: np.ndarray, nodata: float | None) -> np.ndarray:
     keep = np.isfinite(values) & (values != 0)
-    return values[keep if nodata is None else keep & (values != nodata)]
+    data: np.ndarray = values[keep if nodata is None else keep & (values != nodata)]
+    return data
 
 
 def _convert_array(cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]) -> Cube:

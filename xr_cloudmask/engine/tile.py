@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Protocol
 
 import numpy as np
@@ -147,9 +148,11 @@ def predict_tile(
 
 def _model_pixels(
     job: Job, bands: Sequence[npt.NDArray[Any]], date: int
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return reflectance ``(band, y, x)`` at the model's pixels and, at the cube's pixels, where all bands have data."""
-    blank = np.logical_and.reduce([band == 0 for band in bands])  # fill at the edge of a swath
+) -> tuple[list[FloatArray], npt.NDArray[np.bool_]]:
+    """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data."""
+    blank = bands[0] == 0  # zero in all bands: fill at the edge of a swath
+    for band in bands[1:]:
+        blank &= band == 0
     valid = ~blank
     coarse = []
     for band, calibration in zip(bands, job.calibrations, strict=True):
@@ -158,7 +161,7 @@ def _model_pixels(
         reflectance[blank] = np.nan
         valid &= np.isfinite(reflectance)
         coarse.append(block_mean(reflectance, job.factor))
-    return np.stack(coarse), valid
+    return coarse, valid
 
 
 def block_mean(values: FloatArray, factor: int) -> FloatArray:
@@ -185,19 +188,19 @@ def block_mean(values: FloatArray, factor: int) -> FloatArray:
 
 
 def _predict_windows(
-    job: Job, tile: Tile, reflectance: FloatArray, labels: npt.NDArray[np.uint8], chances: FloatArray | None
+    job: Job, tile: Tile, reflectance: Sequence[FloatArray], labels: npt.NDArray[np.uint8], chances: FloatArray | None
 ) -> None:
     """Fill `labels` (and `chances`) of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
     for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
-        windows = [_cut(job, reflectance, i, j, origin) for i, j in batch]
-        wanted = [k for k, window in enumerate(windows) if np.isfinite(window).any()]
-        if not wanted:
+        cuts = [_cut(job, reflectance, i, j, origin) for i, j in batch]
+        wanted = [bool(np.isfinite(cut).any()) for cut in cuts]
+        if not any(wanted):
             continue
-        results = _infer(model, np.stack([windows[k] for k in wanted]), job.descriptors)
-        for k, result in zip(wanted, results, strict=True):
-            _place(job, tile, batch[k], job.to_labels.gather(result), labels, chances)
+        results = _infer(model, np.stack(list(compress(cuts, wanted))), job.descriptors)
+        for window, result in zip(compress(batch, wanted), results, strict=True):
+            _place(job, tile, window, job.to_labels.gather(result), labels, chances)
 
 
 def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
@@ -205,10 +208,10 @@ def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescript
         return model.probabilities(windows, descriptors)
 
 
-def _cut(job: Job, reflectance: FloatArray, i: int, j: int, origin: tuple[int, int]) -> FloatArray:
+def _cut(job: Job, reflectance: Sequence[FloatArray], i: int, j: int, origin: tuple[int, int]) -> FloatArray:
     """Cut window ``(i, j)`` out of a tile; an array smaller than the window is mirrored until it fills it."""
     y, x = job.rows.starts[i] - origin[0], job.columns.starts[j] - origin[1]
-    window = reflectance[:, y : y + job.rows.window, x : x + job.columns.window]
+    window = np.stack([band[y : y + job.rows.window, x : x + job.columns.window] for band in reflectance])
     lacking = (job.rows.window - window.shape[1], job.columns.window - window.shape[2])
     if lacking == (0, 0):
         return window
@@ -271,5 +274,3 @@ def _interpolate_axis(values: FloatArray, axis: int, core: slice, factor: int) -
     last = values.shape[axis] - 1
     low, high = (values.take(np.clip(k, 0, last), axis=axis) for k in (below, below + 1))
     return low + (high - low) * weight.reshape(shape)
-
-

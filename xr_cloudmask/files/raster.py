@@ -68,7 +68,8 @@ def _open(path: Path, chunks: int) -> xr.Dataset:
         )
     for array in dataset.values():
         _drop_undeclared(array.attrs)
-    return dataset
+    squeezed = [dim for dim in ("y", "x") if dim not in dataset.dims]  # rioxarray does where there is a single pixel
+    return dataset.expand_dims(squeezed).transpose("y", "x")
 
 
 @contextmanager

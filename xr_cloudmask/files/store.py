@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 
@@ -43,8 +44,11 @@ def open_store(path: Path, chunks: int) -> xr.Dataset:
         with xr.open_dataset(path, engine=engine, decode_cf=False) as stored:
             plan = {dim: _chunk(stored, dim, chunks) for dim in stored.dims}
             packed: dict[str, bool] = dict.fromkeys(map(str, stored.data_vars), False)
-        # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
-        cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
+        with warnings.catch_warnings():
+            # The plan follows the pixels' chunks; of what is loaded below, it may split those.
+            warnings.filterwarnings("ignore", "The specified chunks separate the stored chunks", UserWarning)
+            # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
+            cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
         # What is said of a date is metadata: only pixels stay lazy.
         small = [name for name, coord in cube.coords.items() if coord.chunks and not SPATIAL & set(coord.dims)]
         return cube.assign_coords({name: cube[name].variable.compute() for name in small})

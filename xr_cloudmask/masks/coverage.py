@@ -51,9 +51,11 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
     weights = fraction_weights(scheme)
     table = _fractions(_histogram(mask, time), weights, scheme)
     dims = () if time is None else (time,)
-    coords = {name: coord.variable for name, coord in mask.coords.items() if time in coord.dims and coord.ndim == 1}
+    # Fractions that the mask already carries are of the area it was cut from: they are not reused.
+    dated = {name: coord.variable for name, coord in mask.coords.items() if coord.dims == (time,)}
+    coords = {name: variable for name, variable in dated.items() if name not in FRACTIONS}
     variables = {name: (dims, table[..., i], _attrs(name)) for i, name in enumerate((*weights, VALID_FRACTION))}
-    return xr.Dataset(variables, coords=coords if time is not None else {})
+    return xr.Dataset(variables, coords=coords)
 
 
 def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:

@@ -76,7 +76,7 @@ class CsmaskNetwork:
         """Return softmax probabilities of clear, cloud and shadow; no data enters as the training mean of its band."""
         normalised = np.subtract(windows, self._mean, dtype="float32")
         normalised *= self._inverse_std
-        np.nan_to_num(normalised, copy=False, nan=0.0)
+        normalised[np.isnan(normalised)] = 0
         (logits,) = self._session.run(None, {"input": normalised})
         return _softmax(logits)
 

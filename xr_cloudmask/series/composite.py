@@ -43,7 +43,9 @@ def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> C
         raise CloudMaskError(f"method {method!r}", f"one of {sorted(METHODS)}", "composite('median')")
     time = layout.view(cube).time
     if time is None:
-        raise CloudMaskError(f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')")
+        raise CloudMaskError(
+            f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
+        )
     clear = labels.clear(mask_for(cube, mask)).drop_vars(FRACTIONS, errors="ignore")
     count = clear.sum(time, dtype="uint16").assign_attrs(long_name="number of clear dates", units="1")
     bare = cube.drop_vars((*MASK_VARIABLES, *FRACTIONS), errors="ignore")
@@ -80,7 +82,7 @@ def _median(values: npt.NDArray[Any], clear: npt.NDArray[np.bool_], dtype: np.dt
     count = clear.sum(axis=-1, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, ordered.shape[-1] - 1), axis=-1)
-    return np.where(count > 0, low + (high - low) / 2, np.nan)[..., 0].astype(dtype)
+    return np.where(count > 0, low / 2 + high / 2, np.nan)[..., 0].astype(dtype)
 
 
 METHODS = {"median": _median}

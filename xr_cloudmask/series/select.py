@@ -17,6 +17,7 @@ from xr_cloudmask.masks.coverage import FRACTIONS, coverage
 from xr_cloudmask.predict import predict
 
 MASK_VARIABLES = (labels.MASK_NAME, "probability")
+FLAGS = {"flag_values", "flag_masks"}
 
 
 def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
@@ -51,8 +52,9 @@ def on_bands(cube: Cube, function: Any) -> Cube:
     """Return the cube with `function` applied to every variable that holds pixels."""
     if isinstance(cube, xr.DataArray):
         return function(cube)  # type: ignore[no-any-return]
-    view = layout.view(cube)
-    names = list(view.bands) if view.band is None else [n for n, v in cube.data_vars.items() if view.band in v.dims]
+    pixels = {layout.view(cube).y, layout.view(cube).x}
+    # Variables with flags are classes, not measurements: the mask itself, a truth, a quality band.
+    names = [n for n, v in cube.data_vars.items() if pixels <= set(v.dims) and not FLAGS & set(v.attrs)]
     return cube.assign({name: function(cube[name]) for name in names if name not in MASK_VARIABLES})
 
 
@@ -134,7 +136,9 @@ def filter_dates(
     _check_limits(limits)
     time = layout.view(cube).time
     if time is None:
-        raise CloudMaskError(f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')")
+        raise CloudMaskError(
+            f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
+        )
     fractions = coverage(mask_for(cube, mask))
     untold = [name for name in limits if name not in fractions]
     if untold:

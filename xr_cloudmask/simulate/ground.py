@@ -13,7 +13,7 @@ from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.simulate.clouds import noise
 from xr_cloudmask.simulate.light import Floats
 
-# Typical reflectance by wavelength in nm, after the spectra of the ECOSTRESS library in broad strokes.
+# Typical reflectance by wavelength in nm: round figures that have the shape of real spectra, no measurements.
 # fmt: off
 NODES = (400, 450, 500, 550, 600, 670, 700, 740, 800, 900, 1200, 1450, 1650, 1950, 2200, 2400)
 SPECTRA = {
@@ -24,8 +24,8 @@ SPECTRA = {
     "water": (.03, .035, .04, .04, .02, .012, .01, .006, .005, .004, .003, .002, .002, .002, .002, .002),
 }
 # fmt: on
-RARITY = {"urban": 0.9, "water": 0.9}  # in standard deviations of the patches
-PATCH, TEXTURE = 1500.0, 200.0  # metres
+RARITY = {"urban": 0.9, "water": 1.5}  # in standard deviations of the patches
+PATCH, TEXTURE = 3000.0, 200.0  # metres
 DEFAULT_SIZE = (512, 512)
 
 
@@ -73,7 +73,7 @@ def clear_surface(
     _check_size(size)
     rng = np.random.default_rng([seed, 1])
     spectra = np.array([np.interp(centres(found), NODES, values) for values in SPECTRA.values()])
-    patches = np.stack([noise(rng, size, PATCH / pixel, 3.2) - RARITY.get(name, 0.0) for name in SPECTRA])
+    patches = np.stack([noise(rng, size, PATCH / pixel, 4.0) - RARITY.get(name, 0.0) for name in SPECTRA])
     share = np.exp(8 * (patches - patches.max(axis=0)))
     texture = np.clip(1 + 0.15 * noise(rng, size, TEXTURE / pixel, 2.0), 0.5, 1.5)
     values = np.einsum("kb,kyx->byx", spectra, share / share.sum(axis=0)) * texture

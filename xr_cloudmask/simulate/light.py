@@ -1,8 +1,8 @@
 """What air and clouds do to light, by wavelength.
 
-Sources: Rayleigh scattering after Hansen & Travis (1974, doi:10.1007/BF00168069), aerosol after Ångström's law, cloud
-reflectance and transmittance from the two-stream approximation with the similarity parameter of King (1987),
-absorption of droplets and crystals in the magnitudes of Hale & Querry (1973) and Warren & Brandt (2008).
+Sources: Rayleigh scattering after Fröhlich & Shaw (1980) as corrected by Young (1981), aerosol after Ångström's law,
+cloud reflectance and transmittance from the two-stream approximation with the similarity parameter of King (1987);
+absorption by vapour, droplets and crystals in round figures that have the shape of the real spectra.
 """
 
 from __future__ import annotations

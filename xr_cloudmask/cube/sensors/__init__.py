@@ -32,7 +32,7 @@ class SensorBand:
     role : str or None
         STAC common name; None where STAC has none.
     min_wavelength, max_wavelength : float
-        Limits at half maximum in nanometres.
+        Limits in nanometres, as the table's source gives them.
     gsd : float or None
         Ground sample distance in metres.
     aliases : tuple of str

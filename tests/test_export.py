@@ -1,0 +1,318 @@
+"""Masks as files: what a COG, a netCDF and a Zarr store keep, and what is said when they cannot be written."""
+
+from __future__ import annotations
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
+
+from xr_cloudmask import export
+from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.masks.coverage import FRACTIONS, with_coverage
+from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+
+SUFFIXES = (".tif", ".nc", ".zarr")
+DATES = np.array(["2024-06-01T13:10", "2024-06-11T13:10", "2024-06-11T13:25"], "M8[ns]")
+
+
+def make_mask(labels, scheme="cloudsen12", chunks=None, ascending=False):
+    """A Dataset as predict makes it: labels (time, y, x) or (y, x), CRS, provenance, coverage."""
+    rows, columns = labels.shape[-2:]
+    y = 7_600_000.0 - 10 * np.arange(rows) - 5
+    coords = {"y": y[::-1] if ascending else y, "x": 600_005.0 + 10 * np.arange(columns), "platform": "sentinel-2a"}
+    dims = ("time", "y", "x")[-labels.ndim :]
+    coords |= {"time": DATES[: len(labels)]} if labels.ndim == 3 else {"time": DATES[0]}
+    data = labels if chunks is None else da.from_array(labels, chunks=chunks)
+    attrs = flag_attrs(SCHEMES[scheme]) | {"model": "csmask", "model_version": "1.0", "level": "TOA"}
+    dataset = xr.DataArray(data, coords, dims, "cloudmask", attrs).rio.write_crs("EPSG:32723").to_dataset()
+    dataset["cloudmask"].encoding["grid_mapping"] = "spatial_ref"
+    return with_coverage(dataset["cloudmask"], dataset)
+
+
+def random_labels(*shape, scheme="cloudsen12", seed=0):
+    table = SCHEMES[scheme]
+    codes = np.array([*(entry.code for entry in table.classes), table.no_data], "uint8")
+    return np.random.default_rng(seed).choice(codes, shape)
+
+
+LABELS = random_labels(60, 70)
+
+
+def assert_same_mask(got, expected, labels):
+    assert got["cloudmask"].dtype == "uint8"
+    np.testing.assert_array_equal(got["cloudmask"], labels)
+    flags = expected["cloudmask"].attrs["flag_values"]
+    assert got["cloudmask"].attrs["flag_values"].dtype == flags.dtype
+    np.testing.assert_array_equal(got["cloudmask"].attrs["flag_values"], flags)
+    for key in ("flag_meanings", "flag_colors", "standard_name", "scheme", "model", "model_version", "level"):
+        assert got["cloudmask"].attrs[key] == expected["cloudmask"].attrs[key]
+    for name in set(FRACTIONS) & set(expected.coords):
+        np.testing.assert_allclose(got.coords[name], expected.coords[name])
+        assert got.coords[name].attrs["units"] == "1"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("chunks", [None, (7, 70), ((20, 40), (33, 3, 34))])
+def test_round_trip_of_one_date(tmp_path, suffix, chunks):
+    mask = make_mask(LABELS, chunks=chunks)
+    (written,) = export.to_file(mask, tmp_path / f"mask{suffix}")
+    got = export.open_mask(written)
+    assert got["cloudmask"].chunks is not None
+    assert_same_mask(got, mask, LABELS)
+    assert got["time"].values == DATES[0]
+    assert got.rio.crs.to_epsg() == 32723
+    assert got.rio.transform() == mask.rio.transform()
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("chunks", [None, ((1, 2), (20, 40), (33, 3, 34))])
+def test_round_trip_of_several_dates(tmp_path, suffix, chunks):
+    labels = random_labels(3, 60, 70)
+    mask = make_mask(labels, chunks=chunks)
+    (written,) = export.to_file(mask, tmp_path / f"mask{suffix}")
+    got = export.open_mask(written)
+    assert_same_mask(got, mask, labels)
+    np.testing.assert_array_equal(got["time"], DATES)
+    assert all(got[name].chunks is None for name in FRACTIONS)
+
+
+def test_cogs_of_several_dates_carry_them_in_their_names(tmp_path):
+    labels = random_labels(3, 60, 70)
+    mask = make_mask(labels, chunks=(1, 30, 70))
+    days = export.to_file(mask.isel(time=[0, 1]), tmp_path / "mask.tif")
+    assert [path.name for path in days] == ["mask_20240601.tif", "mask_20240611.tif"]
+    times = export.to_file(mask, tmp_path / "mask.tif")
+    assert [path.name for path in times][1:] == ["mask_20240611T131000.tif", "mask_20240611T132500.tif"]
+    for i, path in enumerate(times):
+        assert_same_mask(export.open_mask(path), mask.isel(time=i), labels[i])
+    (single,) = export.to_file(mask.isel(time=[0]), tmp_path / "one.tif")
+    assert single.name == "one.tif"
+    with pytest.raises(FileError, match="dates that repeat"):
+        export.to_file(mask.isel(time=[0, 0]), tmp_path / "mask.tif")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_cog_shows_itself(tmp_path, scheme):
+    table = SCHEMES[scheme]
+    labels = random_labels(600, 700, scheme=scheme)
+    (path,) = export.to_cog(make_mask(labels, scheme, chunks=200), tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.colorinterp == (ColorInterp.palette,)
+        colors = file.colormap(1)
+        for entry in table.classes:
+            assert "#{:02x}{:02x}{:02x}".format(*colors[entry.code][:3]) == entry.color
+        assert file.nodata == table.no_data
+        assert colors[table.no_data][3] == 0
+        assert file.descriptions == ("cloudmask",)
+        assert file.crs.to_epsg() == 32723
+        assert file.tags()["flag_meanings"].endswith("no_data")
+        assert float(file.tags()["valid_fraction"]) == pytest.approx((labels != table.no_data).mean())
+        assert file.overviews(1)
+        assert set(np.unique(file.read(1, out_shape=(300, 350)))) <= set(np.unique(labels))  # no mixed codes
+    names = path.with_name("mask.tif.aux.xml").read_text()
+    assert all(f"<Category>{entry.name}</Category>" for entry in table.classes)
+    assert names.count("<Category>") + names.count("<Category/>") + names.count("<Category />") == 1 + max(
+        table.no_data, *(entry.code for entry in table.classes)
+    )
+    assert "<Category>no_data</Category>" in names
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_cf_xarray_reads_the_flags(tmp_path, suffix):
+    import cf_xarray  # noqa: F401 - registers .cf
+
+    (path,) = export.to_file(make_mask(LABELS), tmp_path / f"mask{suffix}")
+    mask = (xr.open_zarr(path) if suffix == ".zarr" else xr.open_dataset(path))["cloudmask"]
+    assert mask.dtype == "uint8"
+    np.testing.assert_array_equal(mask.cf == "cloud_shadow", LABELS == 3)
+    np.testing.assert_array_equal(mask.cf.isin(["thick_cloud", "thin_cloud"]), np.isin(LABELS, (1, 2)))
+    mask.close()
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_probabilities_go_with_the_labels(tmp_path, suffix):
+    mask = make_mask(LABELS)
+    chances = np.random.default_rng(0).random((4, 60, 70), dtype="float32")
+    names = ["clear", "thick_cloud", "thin_cloud", "cloud_shadow"]
+    mask = mask.assign(probability=(("class", "y", "x"), chances)).assign_coords({"class": names})
+    with pytest.raises(FileError, match="probability"):
+        export.to_file(mask, tmp_path / "mask.tif")
+    (path,) = export.to_file(mask, tmp_path / f"mask{suffix}")
+    got = export.open_mask(path)
+    np.testing.assert_array_equal(got["probability"], chances)
+    assert list(got["class"].values) == names
+
+
+def test_a_bare_mask_array_gets_its_coverage(tmp_path):
+    array = xr.DataArray(LABELS, dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    for suffix in SUFFIXES:
+        (path,) = export.to_file(array, tmp_path / f"mask{suffix}")
+        assert export.open_mask(path).coords["valid_fraction"] == pytest.approx((LABELS != 255).mean())
+    assert "cloud_fraction" not in array.coords
+
+
+def test_masks_that_stand_upside_down_are_written_north_up(tmp_path):
+    mask = make_mask(LABELS, ascending=True)
+    (path,) = export.to_cog(mask, tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.transform.e < 0
+        np.testing.assert_array_equal(file.read(1), LABELS[::-1])
+    xr.testing.assert_equal(
+        export.open_mask(path)["cloudmask"].drop_vars("platform", errors="ignore")[0, 0],
+        mask["cloudmask"].drop_vars("platform")[-1, 0],
+    )
+
+
+def test_other_dimension_names_and_degrees(tmp_path):
+    mask = make_mask(LABELS).rename(y="latitude", x="longitude")
+    mask = mask.assign_coords(latitude=np.linspace(1, 0, 60), longitude=np.linspace(5, 6, 70)).rio.write_crs(4326)
+    (path,) = export.to_cog(mask, tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.crs.to_epsg() == 4326
+        assert file.bounds.left == pytest.approx(5 - 0.5 / 69)
+
+
+def test_a_single_row_is_placed_and_a_single_pixel_refused(tmp_path):
+    (path,) = export.to_cog(make_mask(LABELS[:1]), tmp_path / "row.tif")
+    with rasterio.open(path) as file:
+        assert file.transform[:6] == (10, 0, 600_000, 0, -10, 7_600_000)
+    with pytest.raises(FileError, match="one pixel"):
+        export.to_cog(make_mask(LABELS[:1, :1]), tmp_path / "pixel.tif")
+    (path,) = export.to_file(make_mask(LABELS[:1, :1]), tmp_path / "pixel.nc")
+    np.testing.assert_array_equal(export.open_mask(path)["cloudmask"], LABELS[:1, :1])
+
+
+def test_dates_without_data_keep_nan(tmp_path):
+    labels = np.full((8, 8), 255, "uint8")
+    for suffix in SUFFIXES:
+        (path,) = export.to_file(make_mask(labels), tmp_path / f"mask{suffix}")
+        got = export.open_mask(path)
+        assert got["valid_fraction"] == 0
+        assert np.isnan(got["cloud_fraction"])
+
+
+def test_catalogue_objects_are_left_out(tmp_path):
+    items = np.empty((), dtype=object)
+    items[()] = {"href": "…"}
+    mask = make_mask(LABELS).assign_coords(item=((), items), title=((), np.array("tile", dtype=object)))
+    for suffix in (".nc", ".zarr"):
+        (path,) = export.to_file(mask, tmp_path / f"mask{suffix}")
+        got = export.open_mask(path)
+        assert "item" not in got.coords
+        assert got["title"].item() == "tile"
+
+
+@settings(max_examples=15)
+@given(data=st.data(), suffix=st.sampled_from(SUFFIXES))
+def test_any_chunks_give_the_same_file(tmp_path_factory, data, suffix):
+    sizes = st.lists(st.integers(1, 40), min_size=1, max_size=4)
+    rows, columns = data.draw(sizes), data.draw(sizes.filter(lambda chunks: sum(chunks) > 1))
+    labels = random_labels(sum(rows), sum(columns), seed=sum(rows))
+    mask = make_mask(labels, chunks=(tuple(rows), tuple(columns)))
+    (path,) = export.to_file(mask, tmp_path_factory.mktemp("masks") / f"mask{suffix}")
+    assert_same_mask(export.open_mask(path), mask.compute(), labels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_block_is_computed_once(tmp_path, suffix):
+    computed = []
+
+    def count(block):
+        computed.append(block.shape)
+        return block
+
+    lazy = da.from_array(LABELS, chunks=20).map_blocks(count, meta=np.empty((0, 0), "uint8"))
+    mask = make_mask(LABELS, chunks=20)
+    mask = mask.drop_vars(FRACTIONS).assign(cloudmask=mask["cloudmask"].copy(data=lazy))
+    export.to_file(with_coverage(mask["cloudmask"], mask), tmp_path / f"mask{suffix}")
+    assert len(computed) == lazy.npartitions
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("error", [OSError("disk"), RuntimeError("NetCDF: HDF error")])
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, suffix, error):
+    def fail(block):
+        raise error
+
+    target = tmp_path / f"mask{suffix}"
+    export.to_file(make_mask(LABELS), target)
+    before = sorted(tmp_path.iterdir())
+    mask = make_mask(LABELS, chunks=20)
+    broken = da.from_array(LABELS, chunks=20).map_blocks(fail, meta=np.empty((0, 0), "uint8"))
+    mask = mask.assign(cloudmask=mask["cloudmask"].copy(data=broken))
+    with pytest.raises(FileError, match=str(error)) as raised:
+        export.to_file(mask, target)
+    assert raised.value.__cause__ is error
+    assert sorted(tmp_path.iterdir()) == before
+    np.testing.assert_array_equal(export.open_mask(target)["cloudmask"], LABELS)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_older_mask_is_replaced(tmp_path, suffix):
+    target = tmp_path / f"mask{suffix}"
+    export.to_file(make_mask(LABELS), target)
+    export.to_file(make_mask(LABELS[:30]), target)
+    assert export.open_mask(target)["cloudmask"].shape == (30, 70)
+
+
+def test_errors_of_our_own_pass_through(tmp_path):
+    def fail(block):
+        raise CloudMaskError("a", "b", "c")
+
+    mask = make_mask(LABELS, chunks=20)
+    broken = da.from_array(LABELS, chunks=20).map_blocks(fail, meta=np.empty((0, 0), "uint8"))
+    with pytest.raises(CloudMaskError, match="found: a"):
+        export.to_file(mask.assign(cloudmask=mask["cloudmask"].copy(data=broken)), tmp_path / "mask.tif")
+
+
+def test_names_that_cannot_be_written(tmp_path):
+    mask = make_mask(LABELS)
+    with pytest.raises(FileError, match=r"ends in .tif, .tiff, .nc, .zarr"):
+        export.to_file(mask, tmp_path / "mask.png")
+    with pytest.raises(FileError, match=r"ends in .tif"):
+        export.to_cog(mask, tmp_path / "mask.nc")
+    with pytest.raises(FileError, match="mkdir -p"):
+        export.to_file(mask, tmp_path / "nowhere" / "mask.tif")
+    (tmp_path / "folder.zarr").mkdir()
+    with pytest.raises(FileError, match="no Zarr store"):
+        export.to_file(mask, tmp_path / "folder.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.zarr"]
+
+
+def test_what_is_no_mask_is_not_opened(tmp_path):
+    path = tmp_path / "cube.nc"
+    xr.Dataset({"red": (("y", "x"), np.zeros((2, 2)))}).to_netcdf(path)
+    with pytest.raises(FileError, match="without flags"):
+        export.open_mask(path)
+    with pytest.raises(FileError, match="cannot read"):
+        export.open_mask(tmp_path / "nothing.tif")
+
+
+def test_opening_a_mask_computes_nothing(tmp_path):
+    paths = [export.to_file(make_mask(LABELS), tmp_path / f"mask{suffix}")[0] for suffix in (".tif", ".nc")]
+
+    def scheduler(*args, **kwargs):
+        raise AssertionError("computed")
+
+    with dask.config.set(scheduler=scheduler):
+        for path in paths:
+            assert export.open_mask(path)["cloudmask"].chunks is not None
+
+
+def test_a_mask_is_not_changed_by_writing_it(tmp_path):
+    mask = make_mask(LABELS)
+    mask["y"].encoding["chunksizes"] = (1,)
+    before = {name: dict(variable.encoding) for name, variable in mask.variables.items()}
+    expected = mask.copy(deep=True)
+    for suffix in SUFFIXES:
+        export.to_file(mask, tmp_path / f"mask{suffix}")
+    xr.testing.assert_identical(mask, expected)
+    assert before == {name: dict(variable.encoding) for name, variable in mask.variables.items()}

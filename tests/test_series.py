@@ -1,0 +1,208 @@
+"""Carrying a mask, blanking out, filtering and compositing agree with their plain definitions."""
+
+import dask
+import numpy as np
+import pytest
+import toys  # noqa: F401 - registers the toy model
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xr_cloudmask import CloudMaskError, predict
+from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+
+CODES = [0, 1, 2, 3, 255]
+TIMES = np.datetime64("2024-01-01", "ns") + np.arange(4) * np.timedelta64(10, "D")
+RNG = np.random.default_rng(5)
+
+
+def cube(dtype="float32", dates=4, **attrs):
+    values = (RNG.random((dates, 6, 7)) * 1000 + 1).astype(dtype)
+    coords = {"time": TIMES[:dates], "y": -np.arange(6.0), "x": np.arange(7.0)}
+    bands = {role: (("time", "y", "x"), values + i, attrs) for i, role in enumerate(["blue", "green", "red", "nir"])}
+    return xr.Dataset(bands, coords=coords, attrs={"title": "kept"})
+
+
+def mask_like(data, codes=None):
+    codes = RNG.choice(CODES, (data.sizes["time"], 6, 7)) if codes is None else codes
+    coords = {dim: data[dim] for dim in ("time", "y", "x")}
+    attrs = flag_attrs(SCHEMES["cloudsen12"])
+    return xr.DataArray(
+        np.asarray(codes, "uint8"), dims=("time", "y", "x"), coords=coords, attrs=attrs, name="cloudmask"
+    )
+
+
+def test_with_mask_carries_mask_and_coverage():
+    data = (cube() / 1100).assign_attrs(level="TOA")
+    out = predict(data, "toy")
+    carried = data.cloudmask.with_mask("toy")
+    xr.testing.assert_identical(
+        carried["cloudmask"].drop_vars(list(carried.coords)), out["cloudmask"].drop_vars(list(out.coords))
+    )
+    np.testing.assert_array_equal(carried["cloud_fraction"], out["cloud_fraction"])
+    xr.testing.assert_identical(carried[["blue"]].drop_vars(set(carried.coords) - set(data.coords)), data[["blue"]])
+    array = data.to_dataarray("band").assign_attrs(level="TOA").cloudmask.with_mask("toy")
+    np.testing.assert_array_equal(array["cloudmask"], out["cloudmask"])
+    assert array["cloudmask"].attrs["scheme"] == "cloudsen12"
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_apply_blanks_what_is_not_clear(lazy):
+    data, attrs = cube(), {"units": "1"}
+    mask = mask_like(data)
+    data["red"].attrs = attrs
+    out = (data.chunk(x=3) if lazy else data).cloudmask.apply(mask)
+    xr.testing.assert_allclose(out["red"].compute(), data["red"].where(mask == 0))
+    assert out["red"].attrs == attrs
+    assert out.attrs == data.attrs
+    assert (out["red"].chunks is not None) == lazy
+
+
+def test_apply_keeps_the_dtype_of_integers_with_declared_nodata():
+    data = cube("uint16", _FillValue=0)
+    mask = mask_like(data)
+    out = data.cloudmask.apply(mask, keep=["clear", "thin_cloud"])
+    assert out["nir"].dtype == np.uint16
+    np.testing.assert_array_equal(out["nir"], np.where(np.isin(mask, [0, 2]), data["nir"], 0))
+    plain = cube("uint16").cloudmask.apply(mask)["nir"]
+    assert plain.dtype.kind == "f"
+    assert np.isnan(plain.values[mask.values != 0]).all()
+
+
+def test_apply_takes_predicts_dataset_a_mask_or_the_cubes_own():
+    data = cube()
+    mask = mask_like(data)
+    expected = data.cloudmask.apply(mask)
+    xr.testing.assert_identical(data.cloudmask.apply(mask.to_dataset()), expected)
+    carried = data.assign(cloudmask=mask)
+    xr.testing.assert_identical(carried.cloudmask.apply()[["red"]], expected[["red"]])
+    assert carried.cloudmask.apply()["cloudmask"].identical(mask)
+    array = data.to_dataarray("band")
+    xr.testing.assert_allclose(array.cloudmask.apply(mask), expected.to_dataarray("band"))
+
+
+def test_apply_without_any_mask_predicts():
+    data = (cube() / 1100).assign_attrs(level="TOA")
+    assert data.cloudmask.apply()["blue"].shape == data["blue"].shape
+
+
+@settings(max_examples=30)
+@given(st.data(), st.floats(0, 1), st.floats(0, 1) | st.none(), st.floats(0, 1) | st.none())
+def test_filter_is_its_definition(data, max_cloud, max_shadow, min_valid):
+    codes = np.array(data.draw(st.lists(st.sampled_from(CODES), min_size=168, max_size=168))).reshape(4, 6, 7)
+    stack = cube()
+    mask = mask_like(stack, codes)
+    kept = []
+    for i, date in enumerate(codes):
+        valid = date[date != 255]
+        fits = valid.size > 0 and np.isin(valid, [1, 2]).mean() <= max_cloud
+        fits = fits and (max_shadow is None or (valid == 3).mean() <= max_shadow)
+        fits = fits and (min_valid is None or valid.size / date.size >= min_valid)
+        kept += [i] * bool(fits)
+    out = stack.cloudmask.filter(max_cloud=max_cloud, max_shadow=max_shadow, min_valid=min_valid, mask=mask)
+    np.testing.assert_array_equal(out.time, stack.time[kept])
+    lazy = stack.chunk(time=1).cloudmask.filter(max_cloud, max_shadow, min_valid, mask.chunk(x=2))
+    np.testing.assert_array_equal(lazy.time, out.time)
+    assert lazy["red"].chunks is not None
+
+
+def test_filter_computes_the_coverage_and_nothing_else():
+    data = cube().chunk(time=1)
+    seen = []
+
+    def spy(block):
+        seen.append(block.shape)
+        return block
+
+    data = data.map_blocks(lambda d: d).assign(
+        {n: d.copy(data=d.data.map_blocks(spy, meta=d.data._meta)) for n, d in data.items()}
+    )
+    out = data.cloudmask.filter(max_cloud=0.5, mask=mask_like(cube()).chunk(time=1))
+    assert not seen
+    assert out.sizes["time"] <= 4
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({}, "no limit"),
+        ({"max_cloud": 30}, "from 0 to 1"),
+        ({"max_cloud": 0.3, "max_shadow": -1}, "from 0 to 1"),
+    ],
+)
+def test_filter_refuses_bad_limits(keywords, message):
+    data = cube()
+    with pytest.raises(CloudMaskError, match=message):
+        data.cloudmask.filter(**keywords, mask=mask_like(data))
+
+
+def test_filter_refuses_what_a_scheme_cannot_tell_and_cubes_without_time():
+    data = cube()
+    with pytest.raises(CloudMaskError, match="cloud_shadow_fraction"):
+        data.cloudmask.filter(max_shadow=0.5, mask=mask_like(data).cloudmask.to_scheme("binary"))
+    with pytest.raises(CloudMaskError, match="time dimension"):
+        data.isel(time=0).cloudmask.filter(max_cloud=0.5, mask=mask_like(data).isel(time=0))
+
+
+@settings(max_examples=30)
+@given(st.data(), st.integers(1, 4), st.sampled_from(["float32", "float64", "uint16"]), st.booleans())
+def test_median_is_numpys(data, dates, dtype, lazy):
+    stack = cube(dtype, dates)
+    codes = np.array(data.draw(st.lists(st.sampled_from([0, 0, 1, 3]), min_size=42 * dates, max_size=42 * dates)))
+    mask = mask_like(stack, codes.reshape(dates, 6, 7))
+    out = (stack.chunk(time=1, x=3) if lazy else stack).cloudmask.composite("median", mask=mask)
+    for name, band in stack.items():
+        values = np.where(mask == 0, band, np.nan)
+        expected = np.full((6, 7), np.nan)
+        some = (mask == 0).any("time").values
+        expected[some] = np.nanmedian(values[:, some], axis=0)
+        np.testing.assert_allclose(out[name], expected, rtol=1e-6)
+        assert out[name].dtype == ("float64" if dtype == "float64" else "float32")
+        assert (out[name].chunks is not None) == lazy
+    np.testing.assert_array_equal(out["clear_count"], (mask == 0).sum("time"))
+    assert "time" not in out.dims
+    assert "time" not in out.coords
+
+
+def test_composite_ignores_missing_values_that_the_mask_calls_clear():
+    data = cube()
+    data["red"][0, 0, 0] = np.nan
+    mask = mask_like(data, np.zeros((4, 6, 7)))
+    out = data.cloudmask.composite(mask=mask)
+    assert float(out["red"][0, 0]) == pytest.approx(float(np.nanmedian(data["red"][:, 0, 0])))
+
+
+def test_composite_of_an_array_and_of_a_cube_with_its_mask():
+    data = cube()
+    mask = mask_like(data)
+    expected = data.cloudmask.composite(mask=mask)
+    array = data.to_dataarray("band").transpose("time", "y", "band", "x")
+    out = array.cloudmask.composite(mask=mask)
+    assert out.dims == ("y", "band", "x")
+    np.testing.assert_allclose(out.sel(band="red"), expected["red"])
+    np.testing.assert_array_equal(out["clear_count"], expected["clear_count"])
+    carried = data.assign(cloudmask=mask).assign_coords(cloud_fraction=("time", np.zeros(4)))
+    out = carried.cloudmask.composite()
+    assert "cloudmask" not in out
+    assert "cloud_fraction" not in out.coords
+    xr.testing.assert_allclose(out["red"], expected["red"])
+
+
+def test_the_whole_chain_is_lazy_until_the_filter():
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed")
+
+    data = (cube() / 1100).assign_attrs(level="TOA").chunk(time=1)
+    with dask.config.set(scheduler=refuse):
+        out = predict(data, "toy")
+        data.cloudmask.apply(out).cloudmask.composite(mask=out)
+        with pytest.raises(AssertionError, match="computed"):
+            data.cloudmask.filter(max_cloud=0.3, mask=out)
+
+
+def test_composite_refuses_unknown_methods_and_cubes_without_time():
+    data = cube()
+    with pytest.raises(CloudMaskError, match="'median'"):
+        data.cloudmask.composite("mode", mask=mask_like(data))
+    with pytest.raises(CloudMaskError, match="time dimension"):
+        data.isel(time=0).cloudmask.composite(mask=mask_like(data).isel(time=0))

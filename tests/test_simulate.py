@@ -1,0 +1,250 @@
+"""Simulated scenes: physics, truth, reproducibility, and that the real line understands them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xr_cloudmask import simulate
+from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube.sensors import sensors
+from xr_cloudmask.errors import BandError, CloudMaskError
+from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.simulate import clouds, ground, scenes
+from xr_cloudmask.simulate.light import Sky, air, two_stream
+
+FOUR = ["blue", "green", "red", "nir"]
+
+
+@pytest.fixture(scope="module")
+def cube() -> xr.Dataset:
+    return simulate.series(bands=FOUR, size=(240, 260), gsd=30)
+
+
+@pytest.fixture(scope="module")
+def seen(cube: xr.Dataset) -> xr.Dataset:
+    return reflectance.to_reflectance(cube.drop_vars("truth"))
+
+
+def test_same_seed_same_pixels_other_seed_other_pixels(cube: xr.Dataset) -> None:
+    xr.testing.assert_identical(simulate.series(bands=FOUR, size=(240, 260), gsd=30), cube)
+    assert (simulate.series(bands=FOUR, size=(240, 260), gsd=30, seed=1).B02 != cube.B02).mean() > 0.5
+
+
+@given(st.fixed_dictionaries({"time": st.integers(1, 3), "y": st.integers(7, 40), "x": st.integers(7, 50)}))
+def test_any_chunks_same_pixels(chunks: dict[str, int]) -> None:
+    options = {"bands": ["red"], "dates": 2, "size": (40, 50), "gsd": 30}
+    lazy = simulate.series(**options, chunks=chunks)
+    assert lazy.B04.chunks is not None
+    assert max(lazy.B04.chunksizes["x"]) == min(chunks["x"], 50)
+    xr.testing.assert_identical(lazy.compute(), simulate.series(**options))
+
+
+def test_a_lazy_series_simulates_nothing_until_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "layers", lambda *_: pytest.fail("simulated while building"))
+    lazy = simulate.series(bands=FOUR, size=(64, 64), chunks={"time": 1})
+    assert lazy.truth.data._meta.dtype == np.uint8
+    assert lazy.B02.data._meta.dtype == np.uint16
+    again = simulate.series(bands=FOUR, size=(64, 64), chunks={"time": 1})
+    assert again.B02.data.name == lazy.B02.data.name
+
+
+@pytest.mark.parametrize("sensor", sorted(sensors()))
+def test_every_sensor_is_recognised_and_calibrated_by_the_real_line(sensor: str) -> None:
+    made = simulate.series(sensor=sensor, dates=2, size=(48, 52), cover=0.3)
+    table = sensors()[sensor]
+    reflective = [band for band in table.bands if band.kind == "reflectance"]
+    described = bands.describe(layout.view(made))
+    assert [band.name for band in described] == [band.name for band in reflective]
+    assert [band.role for band in described] == [band.role for band in reflective]
+    back = reflectance.to_reflectance(made)
+    divisor = np.sin(np.radians(made["view:sun_elevation"])) if sensor.startswith("landsat") else 1.0
+    name = reflective[-1].name
+    expected = ((made[name] * 1e-4 - 0.1) / divisor).where(made[name] != 0)
+    np.testing.assert_allclose(back[name], expected, atol=1e-6)
+    assert back[name].attrs["level"] == "TOA"
+    assert layout.ground_sample_distance(layout.view(made)) == pytest.approx(table.gsd)
+
+
+def test_truth_is_a_mask_that_explains_itself(cube: xr.Dataset) -> None:
+    assert cube.truth.dtype == np.uint8
+    assert labels.scheme_of(cube.truth).name == "cloudsen12"
+    assert set(np.unique(cube.truth)) == {0, 1, 2, 3, 255}
+
+
+def test_cloud_fractions_range_from_nearly_clear_to_overcast(cube: xr.Dataset) -> None:
+    fraction = coverage.coverage(cube.truth).cloud_fraction.values
+    assert fraction.min() < 0.1
+    assert fraction.max() > 0.85
+    assert ((fraction > 0.15) & (fraction < 0.8)).sum() >= 2
+
+
+@given(st.floats(0.05, 1.0), st.integers(0, 1000))
+def test_cover_is_the_share_of_low_cloud(cover: float, seed: int) -> None:
+    (_, low), _ = clouds.layers(np.random.default_rng(seed), cover, (60, 64), 100.0)
+    assert (low >= clouds.THIN - 1e-3).mean() == pytest.approx(cover, abs=2e-3)
+
+
+def test_no_data_is_where_truth_says_so_and_only_on_every_other_date(cube: xr.Dataset) -> None:
+    for name in ("B02", "B03", "B04", "B08"):
+        np.testing.assert_array_equal(cube[name] == 0, cube.truth == 255)
+    share = (cube.truth == 255).mean(("y", "x"))
+    assert ((share[::2] > 0.04) & (share[::2] < 0.21)).all()
+    assert (share[1::2] == 0).all()
+    last = (cube.truth == 255).isel(time=0).any("y")
+    assert bool(last[-1])
+    assert not bool(last[0])
+
+
+@given(st.floats(0, 360), st.floats(30, 70))
+def test_shadows_fall_away_from_the_sun_at_the_cloud_height(azimuth: float, elevation: float) -> None:
+    tau = np.zeros((121, 121), "float32")
+    tau[57:64, 57:64] = 20
+    flat = clouds.Clouds(cell=200, slope=4, billow=0, thickness=9, softness=1, base=1000, depth=0)
+    shaded = clouds.shade(tau, flat, Sky(azimuth, elevation, 0.1, 2.0), 50.0)
+    row, column = (np.average(axis, weights=shaded) - 60 for axis in np.indices(tau.shape))
+    length = 1000 / np.tan(np.radians(elevation)) / 50
+    # Rows grow southward, columns eastward.
+    assert row == pytest.approx(length * np.cos(np.radians(azimuth)), abs=1)
+    assert column == pytest.approx(-length * np.sin(np.radians(azimuth)), abs=1)
+
+
+def test_shadows_of_a_series_lie_on_the_far_side_of_the_sun() -> None:
+    made = simulate.series(bands=["nir"], dates=2, cover=0.12, size=(300, 300), gsd=30, seed=3).isel(time=1)
+    azimuth = np.radians(made["view:sun_azimuth"].item())
+    cloud, shadow = (made.truth.isin([1, 2]).values, (made.truth == 3).values)
+
+    def overlap(distance: int) -> float:
+        shift = round(distance * np.cos(azimuth)), round(-distance * np.sin(azimuth))
+        return float((np.roll(cloud, shift, (0, 1)) & shadow).mean())
+
+    away = max(overlap(d) for d in range(25, 75, 5))
+    toward = max(overlap(-d) for d in range(25, 75, 5))
+    assert away > 2 * toward
+
+
+def test_clouds_are_bright_shadows_dark_and_bluish_and_haze_is_blue(cube: xr.Dataset, seen: xr.Dataset) -> None:
+    by_class = {code: seen.where(cube.truth == code).median() for code in (0, 1, 2, 3)}
+    for name in ("B02", "B03", "B04"):
+        assert by_class[1][name] > by_class[2][name] > by_class[0][name] > by_class[3][name]
+    ratio = {name: float(by_class[3][name] / by_class[0][name]) for name in ("B02", "B08")}
+    assert ratio["B02"] > 1.2 * ratio["B08"]
+    clear = simulate.series(bands=FOUR, size=(240, 260), gsd=30, cover=0)
+    ground_truth = simulate.clear_surface(bands=FOUR, size=(240, 260), gsd=30)
+    haze = reflectance.to_reflectance(clear.drop_vars("truth")).median(("time", "y", "x"))
+    assert float(haze.B02) > 1.5 * float(ground_truth.sel(band="B02").median())
+
+
+def test_without_clouds_the_same_series_is_the_truth_for_composites(cube: xr.Dataset) -> None:
+    clear = simulate.series(bands=FOUR, size=(240, 260), gsd=30, cover=0)
+    assert set(np.unique(clear.truth)) == {0, 255}
+    np.testing.assert_array_equal(clear["view:sun_elevation"], cube["view:sun_elevation"])
+    # Where nothing clouds or shades a nearly clear date, only a little diffuse light differs.
+    date = int(coverage.coverage(cube.truth).cloud_fraction.values.argmin())
+    far = (cube.truth.isel(time=date) == 0).values
+    difference = np.abs(cube.B04.isel(time=date).astype(int) - clear.B04.isel(time=date).astype(int)).values[far]
+    assert np.median(difference) < 20
+
+
+def test_cirrus_band_sees_hardly_any_ground() -> None:
+    made = simulate.series(bands=["B10", "B04"], cover=0, dates=1, size=(64, 64))
+    back = reflectance.to_reflectance(made.drop_vars("truth"))
+    assert float(back.B10.median()) < 0.01 < float(back.B04.median())
+
+
+@given(st.floats(0, 100), st.floats(400, 2400), st.sampled_from(["water", "ice"]))
+def test_two_stream_conserves_energy(tau: float, wavelength: float, phase: str) -> None:
+    bright, through = two_stream(np.array([[tau]]), np.array([wavelength]), phase)
+    assert bright.min() >= 0
+    assert through.min() >= 0
+    assert float((bright + through).max()) <= 1 + 1e-9
+
+
+@given(st.floats(20, 80))
+def test_air_is_brightest_in_the_blue(elevation: float) -> None:
+    found = air(np.array([450.0, 550.0, 650.0, 850.0]), Sky(30.0, elevation, 0.1, 2.0))
+    assert (np.diff(found.path.ravel()) < 0).all()
+    assert (np.diff(found.diffuse.ravel()) < 0).all()
+    assert ((found.diffuse > 0) & (found.diffuse < 1)).all()
+
+
+def test_a_surface_of_the_users_own_keeps_its_bands_and_pixels() -> None:
+    own = xr.Dataset(
+        {name: (("y", "x"), np.full((50, 60), value, "float32")) for name, value in (("nir", 0.4), ("red", 0.1))},
+        {"y": ("y", np.arange(50) * -20.0, {"units": "m"}), "x": ("x", np.arange(60) * 20.0, {"units": "m"})},
+    )
+    made = simulate.series(own, dates=2, cover=0)
+    assert list(made.data_vars) == ["B08", "B04", "truth"]
+    assert made.B08.shape == (2, 50, 60)
+    assert float(made.x[1] - made.x[0]) == 20
+    assert float(made.y[1] - made.y[0]) == -20
+    back = reflectance.to_reflectance(made.drop_vars("truth"))
+    assert float(back.B08.mean()) == pytest.approx(0.4, abs=0.06)
+
+
+def test_a_surface_is_cropped_or_quilted_to_any_size() -> None:
+    own = simulate.clear_surface(bands=FOUR, size=(40, 50))
+    view, table = layout.view(own), sensors()["sentinel-2"]
+    _, cropped = ground.fitted(view, table, None, (30, 20), seed=0)
+    np.testing.assert_array_equal(cropped, own.values[:, :30, :20])
+    _, larger = ground.fitted(view, table, None, (95, 130), seed=0)
+    assert larger.shape == (4, 95, 130)
+    pixels = {tuple(pixel) for pixel in own.values.reshape(4, -1).T}
+    assert {tuple(pixel) for pixel in larger.reshape(4, -1).T} <= pixels
+
+
+def test_the_grid_is_understood_by_others(cube: xr.Dataset) -> None:
+    import odc.geo.xr
+    import rioxarray
+
+    assert odc.geo.xr
+    assert rioxarray
+    assert cube.rio.crs.to_epsg() == 32723
+    assert cube.rio.resolution() == (30.0, -30.0)
+    assert cube.odc.geobox.crs.epsg == 32723
+
+
+def test_a_scene_is_one_date_without_time() -> None:
+    scene = simulate.scene(bands=FOUR, size=(96, 96), gsd=30, cover=0.4)
+    assert scene.B02.dims == ("y", "x")
+    assert scene.time.ndim == 0
+    expected = simulate.series(bands=FOUR, size=(96, 96), gsd=30, cover=0.4, dates=1).isel(time=0)
+    xr.testing.assert_identical(scene, expected)
+
+
+def test_netcdf_round_trip(cube: xr.Dataset, tmp_path: object) -> None:
+    cube.to_netcdf(f"{tmp_path}/cube.nc")
+    with xr.open_dataset(f"{tmp_path}/cube.nc", decode_coords="all") as read:
+        back = reflectance.to_reflectance(read.load())
+    expected = reflectance.to_reflectance(cube)
+    np.testing.assert_allclose(back.B04, expected.B04, atol=1e-6)
+    np.testing.assert_array_equal(back.truth, cube.truth)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"bands": ["purple"]}, BandError, "purple"),
+        ({"sensor": "sentinel-99"}, BandError, "sentinel-99"),
+        ({"sensor": "landsat-8-9", "bands": ["lwir11"]}, BandError, "lwir11"),
+        ({"sensor": "CBERS-4A"}, BandError, "several"),
+        ({"cover": 1.5}, CloudMaskError, "1.5"),
+        ({"cover": [0.1, 0.2]}, CloudMaskError, "6 dates"),
+        ({"dates": 0}, CloudMaskError, "0 dates"),
+        ({"size": (1, 50)}, CloudMaskError, "1, 50"),
+        ({"surface": xr.Dataset({"red": (("y", "x"), np.full((9, 9), 3000))})}, CloudMaskError, "3000"),
+        ({"surface": simulate.clear_surface(bands=["red"], size=(9, 9)), "bands": ["nir"]}, BandError, "B08"),
+    ],
+)
+def test_bad_input_says_what_to_type(options: dict[str, object], error: type[CloudMaskError], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        simulate.series(**options)
+    assert caught.value.remedy
+
+
+def test_dates_are_ten_days_apart(cube: xr.Dataset) -> None:
+    assert (np.diff(cube.time.values) == scenes.REVISIT).all()
+    assert cube.indexes["time"].is_monotonic_increasing
