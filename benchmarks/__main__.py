@@ -24,7 +24,7 @@ def row(name: str, figure: str) -> None:
     print(f"| {name} | {figure} |", flush=True)
 
 
-def scene(size: int, bands: int, dates: int = 0) -> np.ndarray:
+def scene(size: int, bands: int) -> np.ndarray:
     """Return smooth reflectance ``(band, y, x)``: what it shows does not matter for speed."""
     random = np.random.default_rng(0)
     coarse = random.random((bands, size // 16 + 1, size // 16 + 1), dtype="float32") * 0.6

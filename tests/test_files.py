@@ -115,9 +115,9 @@ def make_safe(root, level="L1C", baseline="04.00", day="20220811", offset=-1000,
     )
     if sun:
         (folder / granule / "MTD_TL.xml").write_text(
-            "<n1:Level_Tile_ID xmlns:n1='x'><n1:Geometric_Info><Tile_Angles><Mean_Sun_Angle><ZENITH_ANGLE unit='deg'>33.5"
-            "</ZENITH_ANGLE><AZIMUTH_ANGLE unit='deg'>152.25</AZIMUTH_ANGLE></Mean_Sun_Angle></Tile_Angles>"
-            "</n1:Geometric_Info></n1:Level_Tile_ID>"
+            "<n1:Level_Tile_ID xmlns:n1='x'><n1:Geometric_Info><Tile_Angles><Mean_Sun_Angle>"
+            "<ZENITH_ANGLE unit='deg'>33.5</ZENITH_ANGLE><AZIMUTH_ANGLE unit='deg'>152.25</AZIMUTH_ANGLE>"
+            "</Mean_Sun_Angle></Tile_Angles></n1:Geometric_Info></n1:Level_Tile_ID>"
         )
     return folder
 
@@ -391,6 +391,17 @@ def test_grids_that_do_not_fit_are_refused(tmp_path, other):
     with pytest.raises(FileError, match="another grid") as raised:
         open_cube(paths)
     assert "gdalwarp" in raised.value.remedy
+
+
+def test_truncated_pixels_are_told_at_once(tmp_path):
+    path = write_raster(tmp_path / "cube.tif", BANDS, names=NAMES)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FileError, match=r"cube\.tif"):
+        open_cube(path)
+    image = next(make_safe(tmp_path).rglob("*_B03.jp2"))
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    with pytest.raises(FileError, match="B03"):
+        open_cube(next(tmp_path.glob("*.SAFE")))
 
 
 def test_opening_reads_no_pixels(tmp_path, monkeypatch):

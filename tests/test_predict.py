@@ -21,7 +21,7 @@ def cube(bands=ROLES[:4], size=70, gsd=10.0, dates=2):
     values = RNG.random((dates, size, size)).astype("float32") * 0.4
     steps = np.arange(size) * gsd
     out = xr.Dataset(
-        {band: (("time", "y", "x"), values) for band in bands},
+        dict.fromkeys(bands, (("time", "y", "x"), values)),
         coords={"time": TIMES[:dates], "y": -steps, "x": steps, "tile": "22KGA"},
         attrs={"title": "a cube"},
     )

@@ -34,7 +34,7 @@ class CloudmaskAccessor(Generic[CubeT]):
     """
 
     def __init__(self, obj: CubeT) -> None:
-        self._obj = obj
+        self._obj: CubeT = obj
 
     def descriptors(self, sensor: str | None = None) -> tuple[BandDescriptor, ...]:
         """Return what each recognised band measures; computes nothing. See `cube.bands.describe`."""
@@ -92,7 +92,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         return labels.to_scheme(self._mask, name)
 
     def plot(self, mask: xr.Dataset | xr.DataArray | None = None, **keywords: Any) -> Figure:
-        """Draw the cube above its mask, a column per date; or a mask alone. Computes what it draws. See `plot.overview`."""
+        """Draw the cube above its mask, a column per date, or a mask alone; computes it. See `plot.overview`."""
         if mask is None and isinstance(self._obj, xr.DataArray) and "flag_values" in self._obj.attrs:
             return overview(None, self._obj, **keywords)
         return overview(self._obj, mask, **keywords)

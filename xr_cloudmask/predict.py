@@ -6,7 +6,8 @@ cube ─▶ bands ─▶ reflectance ─▶ model ─▶ engine ─▶ labels �
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Hashable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ import xarray as xr
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.cube.reflectance import Radiometry
+from xr_cloudmask.cube.reflectance import Factor, Radiometry
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError, ModelError
@@ -24,21 +25,6 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 
 OPTIONS = ("window", "halo", "batch_size")
-KEYWORDS = (
-    *(
-        "model",
-        "sensor",
-        "descriptors",
-        "level",
-        "scheme",
-        "probabilities",
-        "resolution",
-        "nodata",
-        "weights",
-        "device",
-    ),
-    *OPTIONS,
-)
 
 
 def predict(
@@ -51,6 +37,8 @@ def predict(
     scheme: str = "cloudsen12",
     probabilities: bool = False,
     resolution: str | float = "auto",
+    scale: Factor | None = None,
+    offset: Factor | None = None,
     nodata: float | None = None,
     weights: str | None = None,
     device: str | None = None,
@@ -81,6 +69,8 @@ def predict(
     resolution : 'auto', 'native' or float
         Pixel size the model works at: the ground sample distance it was trained at where the cube is finer
         (``'auto'``), the cube's own (``'native'``), or metres. The mask always has the cube's pixels.
+    scale, offset : float or mapping of band name to float, optional
+        ``reflectance = digital number * scale + offset``, where the cube's metadata does not tell.
     nodata : float, optional
         Digital number that marks missing pixels, where the cube does not declare it. NaN, and zero in all bands,
         always do.
@@ -119,24 +109,36 @@ def predict(
     view = layout.view(cube)
     described = bands.describe(view, sensor, descriptors)
     spec = registry.choose(model, described, reflectance.level_of(view, described, sensor, level))
+    _check_weights(spec, weights)
     used = spec.inputs(described)
-    radiometry = reflectance.calibrate(view, used, sensor=sensor, level=level, nodata=nodata)
+    radiometry = reflectance.calibrate(
+        view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
+    )
     mask_scheme = labels.scheme_for(scheme, spec.classes)
     labeller = labels.Labeller.of(mask_scheme, spec.classes)
-    job = _job(view, spec, used, radiometry, labeller, resolution, device, weights, options)
+    factor = _factor(view, spec, resolution)
+    job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [_dated(view, band.name) for band in used], probabilities)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
 
 
 def _check_options(options: dict[str, int]) -> None:
+    known = [*list(inspect.signature(predict).parameters)[1:-1], *OPTIONS]
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], KEYWORDS, n=1) or [OPTIONS[0]]
-        raise CloudMaskError(f"unknown keyword {unknown[0]!r}", f"one of {list(KEYWORDS)}", f"predict({close[0]}=...)")
+        close = difflib.get_close_matches(unknown[0], known, n=1) or [OPTIONS[0]]
+        raise CloudMaskError(f"unknown keyword {unknown[0]!r}", f"one of {known}", f"predict({close[0]}=...)")
     wrong = {name: value for name, value in options.items() if not isinstance(value, int) or value < (name != "halo")}
     if wrong:
         raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
+
+
+def _check_weights(spec: ModelSpec, weights: str | None) -> None:
+    if weights is not None:
+        raise ModelError(
+            f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out"
+        )
 
 
 def _job(
@@ -144,17 +146,12 @@ def _job(
     spec: ModelSpec,
     used: tuple[BandDescriptor, ...],
     radiometry: Radiometry,
+    *,
+    factor: int,
     labeller: labels.Labeller,
-    resolution: str | float,
     device: str | None,
-    weights: str | None,
     options: dict[str, int],
 ) -> Job:
-    if weights is not None:
-        raise ModelError(
-            f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out"
-        )
-    factor = _factor(view, spec, resolution)
     shape = (view.sizes[view.y], view.sizes[view.x])
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
     rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
@@ -193,7 +190,8 @@ def _dated(view: CubeView, band: str) -> Any:
     """Return a band's array as ``(time, y, x)``, with one date where the cube has no time."""
     values = view.bands[band]
     layout.require_real_numbers(band, values)
-    return values.data if view.time is not None else values.data[None]
+    array = values.values if values.chunks is None else values.data
+    return array if view.time is not None else array[None]
 
 
 def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, Any]:
@@ -221,7 +219,7 @@ def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     mask, chances = (array if array is None or view.time is not None else array[0] for array in arrays)
     variables = {labels.MASK_NAME: xr.Variable(view.dims, mask, attrs)}
-    coords = view.coords
+    coords: dict[Hashable, Any] = dict(view.coords)
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}

@@ -71,7 +71,7 @@ class CubeView:
     def coords(self) -> dict[Hashable, xr.DataArray]:
         """Coordinates that do not run along the band dimension."""
         coords = self.source.coords
-        return {k: v.variable for k, v in coords.items() if self.band not in v.dims and k != self.band}  # type: ignore[misc]
+        return {k: v for k, v in coords.items() if self.band not in v.dims and k != self.band}
 
     @property
     def grid_mapping(self) -> str | None:
@@ -289,8 +289,9 @@ def coordinate_reference_system(cube: CubeView) -> Any | None:
     name = cube.grid_mapping
     if name is not None and name in cube.source.coords:
         attrs = cube.source.coords[name].attrs
-        if "crs_wkt" in attrs or "spatial_ref" in attrs:
-            return CRS.from_wkt(attrs.get("crs_wkt", attrs.get("spatial_ref")))
+        wkt = attrs.get("crs_wkt", attrs.get("spatial_ref"))
+        if wkt is not None:
+            return CRS.from_wkt(wkt)
         if "grid_mapping_name" in attrs:
             return CRS.from_cf(attrs)
     epsg = cube.source.coords.get("epsg", cube.source.attrs.get("epsg"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from xr_cloudmask.errors import ModelError
 
@@ -105,12 +106,12 @@ def tiles(axis: Axis, factor: int, boundaries: Sequence[int], most: int) -> tupl
     Examples
     --------
     >>> tiles(fit(4000, 512, 32, 32), 1, [2048, 4000], most=4)
-    (0, 4, 5, 9)
+    (0, 4, 8, 9)
     """
     begins = {min(range(len(axis) + 1), key=lambda i: abs(axis.edges[i] * factor - end)) for end in boundaries}
     begins |= {0, len(axis)}
     ordered = sorted(begins)
-    out = {i for a, b in zip(ordered, ordered[1:], strict=False) for i in range(a, b, most)}
+    out = {i for a, b in pairwise(ordered) for i in range(a, b, most)}
     return (*sorted(out), len(axis))
 
 

@@ -19,6 +19,7 @@ from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
 
 MOST_WINDOWS = 4  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
+Grid = tuple[tuple[tuple[int, int], ...], ...]  # window ranges of the tiles along rows and columns
 Bounds = tuple[int, ...]  # where the chunks of an axis begin, and its length
 
 
@@ -90,12 +91,12 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple
     token = tokenize(job, [band.name for band in bands], probabilities)
     tile_name, job_name = f"predict-tile-{token}", f"predict-job-{token}"
     grid = _tile_grid(job, chunks)
-    layer = _tile_layer(job, bands, grid, tile_name, job_name, probabilities)
+    layer = _tile_layer(job, bands, grid, name=tile_name, job_name=job_name, probabilities=probabilities)
     graph = HighLevelGraph.from_collections(tile_name, layer, dependencies=bands)
 
     def output(name: str, index: int, dtype: str, middle: tuple[int, ...]) -> Any:
         whole = chunks[:1] + tuple((size,) for size in middle) + chunks[1:]
-        outer = _output_layer(job, grid, chunks, tile_name, f"{name}-{token}", index, len(middle))
+        outer = _output_layer(job, grid, chunks, tile_name, name=f"{name}-{token}", index=index, middle=len(middle))
         layers = {**graph.layers, f"{name}-{token}": outer}
         dependencies = {**graph.dependencies, f"{name}-{token}": {tile_name}}
         meta = np.empty((0,) * len(whole), dtype)
@@ -113,7 +114,7 @@ def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
     return band if band.chunks[0] == chunks[0] else band.rechunk({0: chunks[0]})
 
 
-def _tile_grid(job: Job, chunks: tuple[tuple[int, ...], ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _tile_grid(job: Job, chunks: tuple[tuple[int, ...], ...]) -> Grid:
     """Return the window ranges of the tiles along rows and columns."""
     return tuple(
         tuple(pairwise(tiles(axis, job.factor, tuple(accumulate(sizes))[:-1], MOST_WINDOWS)))
@@ -124,7 +125,8 @@ def _tile_grid(job: Job, chunks: tuple[tuple[int, ...], ...]) -> tuple[tuple[tup
 def _tile_layer(
     job: Job,
     bands: Sequence[Any],
-    grid: tuple[tuple[tuple[int, int], ...], ...],
+    grid: Grid,
+    *,
     name: str,
     job_name: str,
     probabilities: bool,
@@ -160,9 +162,10 @@ def _join(blocks: list[list[npt.NDArray[Any]]]) -> npt.NDArray[Any]:
 
 def _output_layer(
     job: Job,
-    grid: tuple[tuple[tuple[int, int], ...], ...],
+    grid: Grid,
     chunks: tuple[tuple[int, ...], ...],
     tile_name: str,
+    *,
     name: str,
     index: int,
     middle: int,

@@ -25,8 +25,15 @@ _INFERENCE = threading.Lock()
 class ToLabels(Protocol):
     """Turns class probabilities into labels; `masks.labels.Labeller` is one."""
 
-    names: tuple[str, ...]
-    no_data: int
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes, in the order of the gathered probabilities."""
+        ...
+
+    @property
+    def no_data(self) -> int:
+        """The code of pixels without data."""
+        ...
 
     def gather(self, probabilities: FloatArray) -> FloatArray:
         """Sum ``(class, y, x)`` into the classes of the scheme."""
@@ -165,7 +172,7 @@ def _model_pixels(
 
 
 def block_mean(values: FloatArray, factor: int) -> FloatArray:
-    """Average blocks of ``factor × factor`` pixels, leaving out NaN; incomplete blocks at the end are averaged as they are.
+    """Average blocks of ``factor × factor`` pixels, leaving out NaN; blocks at the end may be incomplete.
 
     Examples
     --------
@@ -184,7 +191,7 @@ def block_mean(values: FloatArray, factor: int) -> FloatArray:
             total[window] += np.where(finite, part, 0)
             count[window] += finite
     with np.errstate(invalid="ignore"):
-        return total / count
+        return np.divide(total, count, out=total)
 
 
 def _predict_windows(
@@ -200,7 +207,7 @@ def _predict_windows(
             continue
         results = _infer(model, np.stack(list(compress(cuts, wanted))), job.descriptors)
         for window, result in zip(compress(batch, wanted), results, strict=True):
-            _place(job, tile, window, job.to_labels.gather(result), labels, chances)
+            _place(job, tile, window, job.to_labels.gather(result), labels=labels, chances=chances)
 
 
 def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
@@ -223,6 +230,7 @@ def _place(
     tile: Tile,
     window: tuple[int, int],
     result: FloatArray,
+    *,
     labels: npt.NDArray[np.uint8],
     chances: FloatArray | None,
 ) -> None:
@@ -273,4 +281,5 @@ def _interpolate_axis(values: FloatArray, axis: int, core: slice, factor: int) -
     shape = [-1 if i == axis else 1 for i in range(values.ndim)]
     last = values.shape[axis] - 1
     low, high = (values.take(np.clip(k, 0, last), axis=axis) for k in (below, below + 1))
-    return low + (high - low) * weight.reshape(shape)
+    between: FloatArray = low + (high - low) * weight.reshape(shape)
+    return between

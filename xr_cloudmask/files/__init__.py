@@ -51,7 +51,8 @@ def open_cube(
     -------
     Dataset
         A dask variable ``(y, x)`` per band, or ``(time, y, x)`` for several products, in the file's own dtype and
-        numbers; attrs ``scale_factor``, ``add_offset``, ``_FillValue`` as declared. Only metadata is read.
+        numbers; attrs ``scale_factor``, ``add_offset``, ``_FillValue`` as declared. Only metadata is read, and of
+        rasters one pixel, the last, which tells a truncated file.
 
     Raises
     ------

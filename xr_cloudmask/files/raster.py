@@ -40,15 +40,18 @@ def open_bands(files: Mapping[str, Path], chunks: int) -> xr.Dataset:
 
 def open_each(paths: Sequence[Path], chunks: int) -> list[xr.Dataset]:
     """Open rasters, each on its own grid, a variable per band."""
-    sizes = [_pixel_size(path) for path in paths]
+    sizes = [_probe(path) for path in paths]
     # A coarse band's chunk covers the ground of a fine band's chunk, so that one read serves one output chunk.
     return [_open(path, max(1, round(chunks * min(sizes) / size))) for path, size in zip(paths, sizes, strict=True)]
 
 
-def _pixel_size(path: Path) -> float:
+def _probe(path: Path) -> float:
+    """Return the pixel size of a raster whose last pixel can be read: a truncated download is told at once."""
     import rasterio
+    from rasterio.windows import Window
 
     with _readable(path), rasterio.open(path) as source:
+        source.read(source.count, window=Window(source.width - 1, source.height - 1, 1, 1))
         return float(abs(source.res[0]))
 
 
@@ -79,7 +82,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileError(
-            f"{str(path)!r}, which GDAL cannot read: {error}",
+            f"{str(path)!r}, which GDAL cannot read: {error.__cause__ or error}",
             "an intact raster in a format that GDAL reads (GeoTIFF, COG, JPEG 2000, VRT …)",
             f"gdalinfo {path}; download or copy the file again if it is damaged",
         ) from error

@@ -237,7 +237,8 @@ class Labeller:
 
     def label(self, gathered: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Return the code of the most probable class; the first one wins a tie."""
-        return np.asarray(self.codes, dtype="uint8")[gathered.argmax(axis=0)]
+        labels: npt.NDArray[np.uint8] = np.asarray(self.codes, dtype="uint8")[gathered.argmax(axis=0)]
+        return labels
 
 
 def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
@@ -323,6 +324,6 @@ def clear(mask: xr.DataArray, keep: str | Sequence[str] = "clear") -> xr.DataArr
 
 def _codes(scheme: Scheme, name: str) -> list[int]:
     if name == "clear":
-        # By meaning, not by name: land, water and snow are clear; binary's clear, which hides shadows, is the best it has.
+        # By meaning: land, water and snow are clear too; binary's "clear", which hides shadows, is the best it has.
         return [c.code for c in scheme.classes if c.name == "clear" or set(c.gathers) <= set(SURFACES)]
     return [scheme.code(name)]

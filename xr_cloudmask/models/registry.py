@@ -113,8 +113,9 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
     fitting = [spec for spec in candidates if spec.inputs(descriptors)]
     if not fitting:
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
+        present = ", ".join(f"{band.name} ({band.role})" for band in descriptors)
         raise ModelError(
-            f"bands {[f'{d.name} ({d.role})' for d in descriptors]}, which lack {', '.join(nearest.missing(descriptors))}",
+            f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
             f"for model {nearest.name!r} at least {nearest.needs}",
             "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
         )

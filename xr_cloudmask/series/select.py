@@ -127,12 +127,8 @@ def filter_dates(
     CloudMaskError
         No time dimension, no limit, a limit outside 0–1, or a mask whose scheme cannot tell what is limited.
     """
-    limits = {
-        "cloud_fraction": max_cloud,
-        "cloud_shadow_fraction": max_shadow,
-        "valid_fraction": min_valid,
-    }
-    limits = {name: value for name, value in limits.items() if value is not None}
+    given = {"cloud_fraction": max_cloud, "cloud_shadow_fraction": max_shadow, "valid_fraction": min_valid}
+    limits = {name: value for name, value in given.items() if value is not None}
     _check_limits(limits)
     time = layout.view(cube).time
     if time is None:

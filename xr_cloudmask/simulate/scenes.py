@@ -231,8 +231,8 @@ def _record_later(date: Date, clear: Floats, wavelengths: Floats) -> tuple[Any, 
 
     numbers, truth = delayed(_record, pure=True, nout=2)(date, clear, wavelengths)
     return (
-        from_delayed(numbers, clear.shape, meta=np.empty((0, 0, 0), "uint16")),  # type: ignore[no-untyped-call]
-        from_delayed(truth, clear.shape[1:], meta=np.empty((0, 0), "uint8")),  # type: ignore[no-untyped-call]
+        from_delayed(numbers, clear.shape, meta=np.empty((0, 0, 0), "uint16")),
+        from_delayed(truth, clear.shape[1:], meta=np.empty((0, 0), "uint8")),
     )
 
 

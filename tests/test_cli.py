@@ -1,0 +1,196 @@
+"""The command line: what it writes and prints, its exit codes, and that input errors come without a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+
+from xr_cloudmask import demo, export, predict, simulate
+from xr_cloudmask.cli import main
+from xr_cloudmask.errors import ModelError
+
+BANDS = ["B02", "B03", "B04", "B08"]
+OPTIONS = ["--sensor", "sentinel-2", "--level", "TOA", "--resolution", "native"]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return simulate.series(bands=BANDS, dates=2, size=(96, 128), seed=3).drop_vars("truth")
+
+
+@pytest.fixture(scope="module")
+def expected(scenes):
+    return predict(scenes, sensor="sentinel-2", level="TOA", resolution="native")["cloudmask"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, scenes):
+    """Inputs of every kind of the same scenes."""
+    path = tmp_path_factory.mktemp("inputs")
+    scenes.to_netcdf(path / "series.nc")
+    scene = scenes.isel(time=0, drop=True)
+    scene.rio.to_raster(path / "scene.tif", tiled=True, blockxsize=64, blockysize=64)
+    for name, band in scene.items():
+        band.rio.to_raster(path / f"T23KPR_20240601_{name}.tif")
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nc", ".zarr"])
+def test_predict_a_multi_band_raster(folder, tmp_path, capsys, expected, suffix):
+    out = tmp_path / f"mask{suffix}"
+    assert run("predict", folder / "scene.tif", "-o", out, *OPTIONS) == 0
+    printed = capsys.readouterr()
+    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+    assert str(out) in printed.out
+    assert f"{float(expected[0]['cloud_fraction']):.3f}" in printed.out
+    assert printed.err == ""
+
+
+def test_predict_a_file_per_band(folder, tmp_path, expected):
+    out = tmp_path / "mask.nc"
+    assert run("predict", *sorted(folder.glob("T23KPR*.tif")), "-o", out, *OPTIONS) == 0
+    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+
+
+def test_predict_writes_every_date(folder, tmp_path, capsys, expected):
+    assert run("predict", folder / "series.nc", "-o", tmp_path / "mask.tif", *OPTIONS) == 0
+    printed = capsys.readouterr().out
+    for i, day in enumerate(expected["time"].dt.strftime("%Y-%m-%d").values):
+        path = tmp_path / f"mask_{day.replace('-', '')}.tif"
+        assert f"{day}T" in printed
+        assert str(path) in printed
+        np.testing.assert_array_equal(export.open_mask(path)["cloudmask"], expected[i])
+
+
+def test_predict_options_reach_the_prediction(folder, tmp_path, capsys):
+    out = tmp_path / "mask.zarr"
+    arguments = ("--scheme", "binary", "--probabilities", "--window", 64, "--halo", 8, "--quiet", "--model", "csmask")
+    assert run("predict", folder / "series.nc", "-o", out, *OPTIONS, *arguments) == 0
+    assert capsys.readouterr() == ("", "")
+    mask = export.open_mask(out)
+    assert mask["cloudmask"].attrs["scheme"] == "binary"
+    assert mask["cloudmask"].attrs["window"] == "64 x 64"
+    assert mask["probability"].dtype == "float32"
+
+
+def test_predict_with_a_scale_of_the_users(folder, tmp_path, scenes, expected):
+    path, out = tmp_path / "bare.tif", tmp_path / "mask.nc"
+    with rasterio.open(folder / "scene.tif") as source, rasterio.open(path, "w", **source.profile) as file:
+        file.write(source.read())
+    names = ("--bands", "blue,green,red,nir", "--level", "TOA", "--resolution", "native", "--nodata", 0)
+    assert run("predict", path, "-o", out, *names, "--scale", 1e-4, "--offset", -0.1) == 0
+    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+
+
+def truncated(folder, tmp_path):
+    """A raster whose header is whole and whose pixels are not."""
+    content = (folder / "scene.tif").read_bytes()
+    path = tmp_path / "truncated.tif"
+    path.write_bytes(content[: len(content) * 3 // 5])
+    return path
+
+
+BAD = {
+    "missing": (lambda f, t: [t / "none.tif", "-o", t / "mask.tif"], "no file or folder"),
+    "no raster": (lambda f, t: [__file__, "-o", t / "mask.tif"], "GDAL cannot read"),
+    "truncated": (lambda f, t: [truncated(f, t), "-o", t / "mask.tif"], "truncated.tif"),
+    "unknown suffix": (lambda f, t: [f / "scene.tif", "-o", t / "mask.png"], "ends in .tif"),
+    "unknown model": (lambda f, t: [f / "scene.tif", "-o", t / "mask.tif", "--model", "csmsk"], "csmsk"),
+    "unknown scheme": (lambda f, t: [f / "scene.tif", "-o", t / "mask.tif", "--scheme", "colours"], "colours"),
+    "probabilities": (lambda f, t: [f / "scene.tif", "-o", t / "mask.tif", "--probabilities"], "probability"),
+    "over the input": (lambda f, t: [f / "series.nc", "-o", f / "series.nc"], "which is an input"),
+    "missing bands": (lambda f, t: [f / "series.nc", "-o", t / "mask.nc", "--bands", "B02,B03"], "red"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_message_and_exit_code_1(folder, tmp_path, capsys, case):
+    arguments, words = BAD[case]
+    assert run("predict", *arguments(folder, tmp_path), *OPTIONS) == 1
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.startswith("found: ")
+    assert "\nexpected: " in message
+    assert "\ntry: " in message
+    assert "Traceback" not in message
+    assert not [path for path in tmp_path.iterdir() if path.name != "truncated.tif"]
+
+
+def test_debug_shows_where_an_error_comes_from(folder, tmp_path):
+    with pytest.raises(ModelError):
+        run("predict", folder / "scene.tif", "-o", tmp_path / "mask.tif", "--model", "none", "--debug")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["predict"], ["predict", "a.tif"], ["mask"], ["predict", "a.tif", "-o", "b.tif", "--resolution", "fine"]],
+)
+def test_what_cannot_be_understood_is_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    assert "usage: xr-cloudmask" in capsys.readouterr().err
+
+
+def test_interrupt_is_exit_code_130(folder, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "to_file", interrupt)
+    assert run("predict", folder / "scene.tif", "-o", tmp_path / "mask.tif", *OPTIONS) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_bar_is_shown_on_a_terminal_only(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run("predict", folder / "scene.tif", "-o", tmp_path / "mask.tif", *OPTIONS) == 0
+    assert "Completed" in capsys.readouterr().err
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    printed = capsys.readouterr().out
+    assert "csmask" in printed
+    assert "Apache-2.0" in printed
+
+
+def test_demo_shows_and_writes_everything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "SIZE", (300, 300))
+    assert run("demo", "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "kappa" in printed
+    written = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".xml")
+    cogs = [name for name in written if name.startswith("mask_")]
+    assert len(cogs) == 6
+    assert sorted(written) == sorted(["composite.tif", "masks.nc", "overview.png", *cogs])
+    assert all(str(tmp_path / "out" / name) in printed for name in written)
+    with rasterio.open(tmp_path / "out" / "composite.tif") as file:
+        assert file.descriptions == tuple(BANDS)
+        assert 0 < np.nanmedian(file.read()) < 1
+
+
+def test_agreement_counts_what_both_see():
+    truth = xr.DataArray(np.uint8([[0, 0, 1, 2, 3, 255]]), dims=("y", "x"), attrs={"scheme": "cloudsen12"})
+    mask = truth.copy(data=np.uint8([[0, 1, 1, 1, 3, 0]]))
+    scores, kappa = demo.agreement(mask, truth)
+    assert scores.loc["cloud"].tolist() == pytest.approx([2 / 3, 1, 2 / 3])
+    assert scores.loc["clear"].tolist() == pytest.approx([1 / 2, 1 / 2, 1])
+    assert scores.loc["shadow"].tolist() == [1, 1, 1]
+    assert kappa == pytest.approx((4 / 5 - 9 / 25) / (1 - 9 / 25))
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "xr_cloudmask", "models"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "csmask" in done.stdout
+    assert done.stderr == ""
