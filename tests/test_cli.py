@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
+from products import make_landsat, make_safe
 
 from xr_cloudmask import demo, export, predict, simulate
 from xr_cloudmask.cli import main
@@ -90,6 +91,19 @@ def test_predict_with_a_scale_of_the_users(folder, tmp_path, scenes, expected):
     names = ("--bands", "blue,green,red,nir", "--level", "TOA", "--resolution", "native", "--nodata", 0)
     assert run("predict", path, "-o", out, *names, "--scale", 1e-4, "--offset", -0.1) == 0
     np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "level"), [(make_safe, "L1C"), (make_safe, "L2A"), (make_landsat, "L1"), (make_landsat, "L2")]
+)
+def test_predict_a_product_folder_without_any_option(tmp_path, capsys, make, level):
+    out = tmp_path / "mask.tif"
+    assert run("predict", make(tmp_path, level), "-o", out) == 0
+    mask = export.open_mask(out)
+    assert mask["cloudmask"].attrs["level"] == {"1": "TOA", "2": "BOA"}[level[1]]
+    assert len(mask["cloudmask"].attrs["bands"].split()) == 6
+    assert mask.rio.crs.to_epsg() == 32632
+    assert str(mask["time"].values)[:10] in capsys.readouterr().out
 
 
 def truncated(folder, tmp_path):

@@ -82,8 +82,7 @@ def fractions(mask: xr.DataArray, truth: xr.DataArray) -> pd.DataFrame:
         for name, fraction in columns.items()
         for who, labels in (("true", truth), ("predicted", mask))
     }
-    table = pd.DataFrame(found)
-    return table.set_index(table.index.strftime("%Y-%m-%d"))
+    return pd.DataFrame(found).set_index(truth["time"].dt.strftime("%Y-%m-%d").to_series())
 
 
 def agreement(mask: xr.DataArray, truth: xr.DataArray) -> tuple[pd.DataFrame, float]:

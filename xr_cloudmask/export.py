@@ -195,8 +195,9 @@ def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
 
 
 def _stamps(dataset: xr.Dataset, time: str) -> list[str]:
+    index: Any = dataset.indexes[time]  # pandas' for datetime64, xarray's for other calendars
     for stamp in STAMPS:
-        stamps = [str(date) for date in dataset.indexes[time].strftime(stamp)]
+        stamps = [str(date) for date in index.strftime(stamp)]
         if len(set(stamps)) == len(stamps):
             return stamps
     raise FileError(f"dates that repeat in {time!r}", "a date and time for each file", "write .nc or .zarr instead")
@@ -278,10 +279,10 @@ def _transform(view: layout.CubeView) -> Any:
 
     if not {view.x, view.y} <= set(view.source.coords):
         return None
-    axes = [view.source.coords[dim].values for dim in (view.x, view.y)]
-    steps = [float(abs(axis[1] - axis[0])) for axis in axes if axis.size > 1]
+    x, y = (view.source.coords[dim].values for dim in (view.x, view.y))
+    steps = [float(abs(axis[1] - axis[0])) for axis in (x, y) if axis.size > 1]
     try:
-        return affine_from_axis(*axes, fallback_resolution=min(steps, default=None))
+        return affine_from_axis(x, y, fallback_resolution=min(steps, default=None))
     except ValueError as error:
         raise FileError(
             f"a mask of one pixel, whose size nothing tells ({error})", "at least two pixels in a GeoTIFF", "write .nc"

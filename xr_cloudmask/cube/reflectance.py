@@ -504,8 +504,8 @@ def _sample(values: xr.Variable) -> np.ndarray:
 
 
 def _check_magnitude(dn: np.ndarray, scale: float, nodata: float | None) -> None:
-    flat = dn.reshape(-1)
-    sample = flat[:: max(1, flat.size // SAMPLE)]
+    step = max(1, math.isqrt(dn.size // SAMPLE))
+    sample = dn[(..., *(slice(None, None, step),) * min(dn.ndim, 2))]
     typical = _typical(sample, nodata)
     if scale >= SMALLEST_SCALE_OF_REFLECTANCE and typical > LARGEST_TYPICAL_REFLECTANCE:
         raise _not_reflectance(typical)

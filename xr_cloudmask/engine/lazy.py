@@ -17,7 +17,7 @@ import numpy.typing as npt
 from xr_cloudmask.engine.lattice import tiles
 from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
 
-MOST_WINDOWS = 4  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
+MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
 Grid = tuple[tuple[tuple[int, int], ...], ...]  # window ranges of the tiles along rows and columns
 Bounds = tuple[int, ...]  # where the chunks of an axis begin, and its length

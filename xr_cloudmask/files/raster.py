@@ -119,7 +119,7 @@ def name_in(stem: str) -> str:
     Examples
     --------
     >>> name_in("T32TQM_20220811T101559_B8A_20m"), name_in("LC09_L2SP_193028_SR_B4"), name_in("my_field")
-    ('B8A', 'SR_B4', 'my_field')
+    ('B8A_20m', 'SR_B4', 'my_field')
     """
     parts = re.split(r"[_.\- ]", stem)
     spans = [(end, start) for end in range(len(parts), 0, -1) for start in range(end)]  # last and longest first

@@ -44,7 +44,7 @@ LEVELS = (
 
 def is_product(path: Path) -> bool:
     """Tell whether a path is a SAFE folder."""
-    return path.suffix == ".SAFE" or any((path / level.metadata).is_file() for level in LEVELS)
+    return path.is_dir() and (path.suffix == ".SAFE" or any((path / level.metadata).is_file() for level in LEVELS))
 
 
 def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.Dataset:

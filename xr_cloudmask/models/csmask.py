@@ -23,6 +23,8 @@ from xr_cloudmask.models.base import FloatArray, ModelSpec
 
 VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
 SWIR = (("swir16",), ("swir22",))
+# Trained on 256 pixels; up to 1056 the labels agree with simulated truth as well or better, and 768 wastes least time.
+WINDOW, HALO = 768, 32
 PRODUCT_LEVEL = {"TOA": "l1c", "BOA": "l2a"}
 
 SHA256 = {
@@ -42,8 +44,8 @@ def _spec(bands: tuple[tuple[str, ...], ...], level: str) -> ModelSpec:
         bands=bands,
         level=level,
         classes=("clear", "thick_cloud", "cloud_shadow"),
-        window=512,
-        halo=32,
+        window=WINDOW,
+        halo=HALO,
         multiple=32,
         gsd=30.0,
         loader="xr_cloudmask.models.csmask:load",
