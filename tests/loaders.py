@@ -223,6 +223,7 @@ def eopf(folder: Path) -> xr.Dataset:
     """Sentinel-2 as an EOPF Zarr product: decoded by xarray, lower-case names, the STAC item in the attributes."""
     names = ("b02", "b03", "b04", "b08", "b11", "b12")
     pixels = np.full((SIZE, SIZE), 0.2)
+    pixels[0, 0] = np.nan
     item = {"properties": {"platform": "sentinel-2a", "instrument": "msi", "processing:level": "L2A"}}
     cube = xr.Dataset(dict.fromkeys(names, (("y", "x"), pixels)), attrs={"stac_discovery": item})
     packing = {"dtype": "uint16", "scale_factor": 0.0001, "add_offset": -0.1, "_FillValue": 0}

@@ -111,3 +111,14 @@ def test_accuracy_on_the_real_patch(patch, bands, least):
     ours = kappa(truth, masks[0])
     assert ours >= least
     assert ours >= kappa(truth, peer) - 0.01
+
+
+def test_chunk_exact_with_the_real_network():
+    from xr_cloudmask import simulate
+
+    cube = simulate.series(dates=1, size=(200, 250), seed=2)
+    whole = predict(cube, resolution="native", window=128, probabilities=True)
+    for chunks in ({"y": 61, "x": 250}, {"y": 200, "x": 40}, {"y": (3, 150, 47), "x": 99}):
+        out = predict(cube.chunk(chunks), resolution="native", window=128, probabilities=True).compute()
+        np.testing.assert_array_equal(out["cloudmask"], whole["cloudmask"])
+        np.testing.assert_allclose(out["probability"], whole["probability"], atol=1e-5, rtol=0)

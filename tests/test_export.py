@@ -159,6 +159,14 @@ def test_a_bare_mask_array_gets_its_coverage(tmp_path):
     assert "cloud_fraction" not in array.coords
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("chunks", [None, 20])
+def test_coverage_is_that_of_the_pixels_written(tmp_path, suffix, chunks):
+    cut = make_mask(LABELS, chunks=chunks).isel(y=slice(0, 5))
+    (path,) = export.to_file(cut, tmp_path / f"mask{suffix}")
+    assert export.open_mask(path).coords["valid_fraction"] == pytest.approx((LABELS[:5] != 255).mean())
+
+
 def test_masks_that_stand_upside_down_are_written_north_up(tmp_path):
     mask = make_mask(LABELS, ascending=True)
     (path,) = export.to_cog(mask, tmp_path / "mask.tif")
