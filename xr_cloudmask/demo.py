@@ -82,7 +82,7 @@ def fractions(mask: xr.DataArray, truth: xr.DataArray) -> pd.DataFrame:
         for name, fraction in columns.items()
         for who, labels in (("true", truth), ("predicted", mask))
     }
-    return pd.DataFrame(found).set_index(truth["time"].dt.strftime("%Y-%m-%d").to_series())
+    return pd.DataFrame(found).set_index(truth["time"].dt.strftime("%Y-%m-%d").rename("date").to_series())
 
 
 def agreement(mask: xr.DataArray, truth: xr.DataArray) -> tuple[pd.DataFrame, float]:

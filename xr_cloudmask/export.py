@@ -129,9 +129,8 @@ def _as_dataset(mask: Masked) -> xr.Dataset:
     dataset = mask_of(mask).to_dataset(name=MASK_NAME)
     if isinstance(mask, xr.Dataset) and PROBABILITY in mask:
         dataset = dataset.assign({PROBABILITY: mask[PROBABILITY]})
-    if not set(FRACTIONS) & set(dataset.coords):
-        dataset = with_coverage(dataset[MASK_NAME], dataset)
     dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
+    dataset = with_coverage(dataset[MASK_NAME], dataset)  # anew: the mask may have been cut since
     for variable in dataset.variables.values():
         # How an input file was packed is no advice for this one.
         variable.encoding = {key: value for key, value in variable.encoding.items() if key == "grid_mapping"}
@@ -314,8 +313,10 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 def _tags(array: xr.DataArray, fractions: Mapping[str, float]) -> dict[str, str]:
     """Return attributes, coverage and date as text; numbers as JSON."""
-    attrs = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in array.attrs.items()}
-    tags = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in attrs.items()}
+    plain = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in array.attrs.items()}
+    tags = {
+        str(key): value if isinstance(value, str) else json.dumps(value, default=str) for key, value in plain.items()
+    }
     tags |= {name: json.dumps(value) for name, value in fractions.items()}
     time = next((array.coords[name] for name in layout.TIME_NAMES if name in array.coords), None)
     return tags if time is None else tags | {"time": str(time.values)}
