@@ -1,4 +1,4 @@
-"""csmask's networks through our engine: the same numbers as their own files give, and the same accuracy on real data."""
+"""csmask's networks through our engine: the numbers of their own files, and their accuracy on real data."""
 
 import hashlib
 from dataclasses import replace

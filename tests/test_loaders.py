@@ -1,4 +1,4 @@
-"""Cubes from every loader become masks: without an argument where the loader says enough, else with what the error asks."""
+"""Cubes of every loader become masks: without an argument where it says enough, else with what the error asks."""
 
 import loaders
 import numpy as np

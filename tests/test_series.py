@@ -145,9 +145,9 @@ def test_filter_refuses_what_a_scheme_cannot_tell_and_cubes_without_time():
 
 
 @settings(max_examples=30)
-@given(st.data(), st.integers(1, 4), st.sampled_from(["float32", "float64", "uint16"]), st.booleans())
-def test_median_is_numpys(data, dates, dtype, lazy):
-    stack = cube(dtype, dates)
+@given(st.data(), st.integers(1, 4), st.sampled_from(["float32", "float64", "uint16"]), st.booleans(), st.booleans())
+def test_median_is_numpys(data, dates, dtype, lazy, declared):
+    stack = cube(dtype, dates, **({"_FillValue": 0} if declared and dtype == "uint16" else {}))
     codes = np.array(data.draw(st.lists(st.sampled_from([0, 0, 1, 3]), min_size=42 * dates, max_size=42 * dates)))
     mask = mask_like(stack, codes.reshape(dates, 6, 7))
     out = (stack.chunk(time=1, x=3) if lazy else stack).cloudmask.composite("median", mask=mask)
@@ -156,8 +156,10 @@ def test_median_is_numpys(data, dates, dtype, lazy):
         expected = np.full((6, 7), np.nan)
         some = (mask == 0).any("time").values
         expected[some] = np.nanmedian(values[:, some], axis=0)
+        if declared and dtype == "uint16":
+            expected = np.nan_to_num(np.rint(expected), nan=0)
         np.testing.assert_allclose(out[name], expected, rtol=1e-6)
-        assert out[name].dtype == ("float64" if dtype == "float64" else "float32")
+        assert out[name].dtype == (dtype if declared or dtype != "uint16" else "float32")
         assert (out[name].chunks is not None) == lazy
     np.testing.assert_array_equal(out["clear_count"], (mask == 0).sum("time"))
     assert "time" not in out.dims
@@ -206,3 +208,32 @@ def test_composite_refuses_unknown_methods_and_cubes_without_time():
         data.cloudmask.composite("mode", mask=mask_like(data))
     with pytest.raises(CloudMaskError, match="time dimension"):
         data.isel(time=0).cloudmask.composite(mask=mask_like(data).isel(time=0))
+
+
+def test_the_chain_of_the_readme_takes_one_mask_for_all_steps():
+    data = cube()
+    codes = np.zeros((4, 6, 7))
+    codes[1] = 1
+    mask = mask_like(data, codes)
+    kept = data.cloudmask.filter(max_cloud=0.5, mask=mask)
+    assert kept.sizes["time"] == 3
+    out = kept.cloudmask.composite(mask=mask)
+    np.testing.assert_allclose(out["red"], data["red"].isel(time=[0, 2, 3]).median("time"), rtol=1e-6)
+    xr.testing.assert_allclose(kept.cloudmask.apply(mask)["red"], kept["red"])
+
+
+@pytest.mark.parametrize("other", [{"time": [0, 0, 1, 2]}, {"x": slice(3)}, {"time": slice(2)}])
+def test_a_mask_of_another_cube_is_refused(other):
+    data = cube()
+    with pytest.raises(CloudMaskError, match="differs from the cube's"):
+        data.cloudmask.apply(mask_like(data).isel(other))
+    shifted = mask_like(data).assign_coords(x=np.arange(7.0) + 100)
+    with pytest.raises(CloudMaskError, match=r"\['x'\]"):
+        data.cloudmask.composite(mask=shifted)
+
+
+def test_a_composite_of_digital_numbers_can_still_become_reflectance():
+    data = cube("uint16", _FillValue=0, scale_factor=1e-4, add_offset=0.0)
+    out = data.cloudmask.composite(mask=mask_like(data, np.zeros((4, 6, 7))))
+    assert out["red"].dtype == np.uint16
+    xr.testing.assert_allclose(out.cloudmask.reflectance()["red"], out["red"] * np.float32(1e-4))

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from xr_cloudmask import export, files
-from xr_cloudmask.cube import reflectance
-from xr_cloudmask.cube.layout import TIME_NAMES, Cube
+from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError, FileError
 from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.masks.labels import SCHEME_NAMES
@@ -24,7 +23,20 @@ from xr_cloudmask.predict import predict
 GDAL_CACHE = 256  # MiB of raster blocks
 DONE, UNUSABLE, INTERRUPTED = 0, 1, 130  # argparse itself exits with 2
 # Options that go to predict() as they are, if given.
-PREDICT = ("model", "sensor", "level", "scheme", "resolution", "nodata", "weights", "device", "window", "halo")
+PREDICT = (
+    "scale",
+    "offset",
+    "model",
+    "sensor",
+    "level",
+    "scheme",
+    "resolution",
+    "nodata",
+    "weights",
+    "device",
+    "window",
+    "halo",
+)
 SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
 
 
@@ -113,9 +125,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     if arguments.output.resolve() in [path.resolve() for path in arguments.inputs]:
         raise FileError(f"output {str(arguments.output)!r}, which is an input", "a new name", "-o mask.tif")
-    cube: Cube = files.open_cube(arguments.inputs, bands=arguments.bands)
-    if arguments.scale is not None or arguments.offset is not None:
-        cube = reflectance.to_reflectance(cube, arguments.sensor, arguments.scale, arguments.offset, arguments.level)
+    cube = files.open_cube(arguments.inputs, bands=arguments.bands)
     given = {name: getattr(arguments, name) for name in PREDICT if getattr(arguments, name) is not None}
     mask = predict(cube, **given, probabilities=arguments.probabilities)
     # Every pixel is read about once: GDAL's own 5 % of the machine's memory would buy nothing.

@@ -505,7 +505,7 @@ def _sample(values: xr.Variable) -> np.ndarray:
 
 def _check_magnitude(dn: np.ndarray, scale: float, nodata: float | None) -> None:
     step = max(1, math.isqrt(dn.size // SAMPLE))
-    sample = dn[(..., *(slice(None, None, step),) * min(dn.ndim, 2))]
+    sample = np.atleast_2d(dn)[..., ::step, ::step]
     typical = _typical(sample, nodata)
     if scale >= SMALLEST_SCALE_OF_REFLECTANCE and typical > LARGEST_TYPICAL_REFLECTANCE:
         raise _not_reflectance(typical)

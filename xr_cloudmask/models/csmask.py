@@ -59,7 +59,9 @@ def _spec(bands: tuple[tuple[str, ...], ...], level: str) -> ModelSpec:
 
 SPECS = tuple(_spec(bands, level) for bands in (VISIBLE_NIR + SWIR, VISIBLE_NIR) for level in ("TOA", "BOA"))
 
-GPU_BATCH = 8  # on a CPU one window at a time is fastest: its activations stay in the cache
+# On a CPU one window at a time is fastest: its activations stay in the cache.
+CPU_BATCH, GPU_BATCH = 1, 8
+GPU_PROVIDERS = ("CUDA", "Tensorrt", "NvTensorRTRTX", "ROCM", "MIGraphX", "Dml", "CoreML")
 
 
 class CsmaskNetwork:
@@ -72,7 +74,7 @@ class CsmaskNetwork:
         self._session = session
         self._mean = np.asarray(mean, dtype="float32")[:, None, None]
         self._inverse_std = np.float32(1) / np.asarray(std, dtype="float32")[:, None, None]
-        self.batch_size = 1 if session.get_providers() == ["CPUExecutionProvider"] else GPU_BATCH
+        self.batch_size = GPU_BATCH if session.get_providers()[0].startswith(GPU_PROVIDERS) else CPU_BATCH
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:  # noqa: ARG002
         """Return softmax probabilities of clear, cloud and shadow; no data enters as the training mean of its band."""

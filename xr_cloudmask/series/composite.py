@@ -10,6 +10,7 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.reflectance import declared_nodata
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
 from xr_cloudmask.masks.coverage import FRACTIONS
@@ -31,8 +32,10 @@ def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> C
     Returns
     -------
     Dataset or DataArray
-        Without the time dimension, float32 (float64 for float64), NaN where never clear; and ``clear_count``, the
-        number of clear dates: a variable of a Dataset, a coordinate of a DataArray. Lazy where the cube or the mask is.
+        Without the time dimension; and ``clear_count``, the number of clear dates: a variable of a Dataset, a
+        coordinate of a DataArray. Integers with a declared no-data value keep their dtype, rounded, and are that value
+        where never clear; everything else is float (float64 for float64, else float32) and NaN there. Lazy where the
+        cube or the mask is.
 
     Raises
     ------
@@ -57,32 +60,42 @@ def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> C
 
 
 def _reduce(values: xr.DataArray, clear: xr.DataArray, time: str, function: Any) -> xr.DataArray:
-    dtype = values.dtype if values.dtype == "float64" else np.dtype("float32")
+    nodata = declared_nodata(values)
+    keeps_dtype = values.dtype.kind == "f" or nodata is not None
+    dtype = values.dtype if keeps_dtype and values.dtype != "float16" else np.dtype("float32")
     single = (array.chunk({time: -1}) if array.chunks is not None else array for array in (values, clear))
     out: xr.DataArray = xr.apply_ufunc(
-        function,
+        lambda dates, kept: _stored(function(dates, kept), dtype, nodata),
         *single,
         input_core_dims=[[time], [time]],
         dask="parallelized",
         output_dtypes=[dtype],
-        kwargs={"dtype": dtype},
         keep_attrs="override",
     )
     out = out.transpose(*(dim for dim in values.dims if dim != time))
-    out.attrs = {key: value for key, value in values.attrs.items() if key not in ("_FillValue", "nodata")}
-    out.encoding = {key: value for key, value in values.encoding.items() if key == "grid_mapping"}
+    out.attrs = dict(values.attrs)
+    out.encoding = {key: value for key, value in values.encoding.items() if key in ("grid_mapping", "_FillValue")}
     return out
 
 
-def _median(values: npt.NDArray[Any], clear: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _stored(result: npt.NDArray[Any], dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
+    """Bring a result to the dtype of the cube: integers are rounded, and have no data where it is NaN."""
+    if dtype.kind == "f":
+        return result.astype(dtype)
+    result[np.isnan(result)] = nodata
+    return np.rint(result).astype(dtype)
+
+
+def _median(values: npt.NDArray[Any], clear: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """Median over the last axis of clear, finite values; NaN where there are none, without a warning."""
     clear = clear & np.isfinite(values)
-    ordered = np.where(clear, values, np.inf).astype(dtype)
+    ordered = np.where(clear, values, np.inf)
     ordered.sort(axis=-1)
     count = clear.sum(axis=-1, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, ordered.shape[-1] - 1), axis=-1)
-    return np.where(count > 0, low / 2 + high / 2, np.nan)[..., 0].astype(dtype)
+    median: npt.NDArray[Any] = np.where(count > 0, low / 2 + high / 2, np.nan)[..., 0]
+    return median
 
 
 METHODS = {"median": _median}

@@ -21,11 +21,34 @@ FLAGS = {"flag_values", "flag_masks"}
 
 
 def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
-    """Return the mask to use: the one given, else the one the cube carries, else a prediction."""
+    """Return the mask to use, on the cube's dates: the one given, else the one the cube carries, else a prediction."""
     if mask is not None:
-        return labels.mask_of(mask)
+        return _on_pixels_of(cube, labels.mask_of(mask))
     carries_one = labels.MASK_NAME in cube.coords or (isinstance(cube, xr.Dataset) and labels.MASK_NAME in cube)
     return labels.mask_of(cube if carries_one else predict(cube))
+
+
+def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
+    """Return a mask on the dates that are left of the cube, as after a filter; refuse one on another grid."""
+    view = layout.view(cube)
+    if view.time in cube.indexes and view.time in mask.indexes:
+        left, dates = cube.indexes[view.time], mask.indexes[view.time]
+        if dates.is_unique and len(left) < len(dates) and left.isin(dates).all():
+            mask = mask.sel({view.time: left})
+    unequal = [dim for dim in view.dims if not _same_axis(cube, mask, dim)]
+    if unequal:
+        raise CloudMaskError(
+            f"a mask with {dict(mask.sizes)}, which differs from the cube's along {unequal}",
+            f"a mask of this cube: {dict(view.sizes)} with the same coordinates",
+            "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels",
+        )
+    return mask
+
+
+def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
+    ours, theirs = cube.indexes.get(dim), mask.indexes.get(dim)
+    same_size = mask.sizes.get(dim) == cube.sizes[dim]
+    return same_size and (ours is None or theirs is None or ours.equals(theirs))
 
 
 def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
