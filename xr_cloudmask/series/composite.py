@@ -82,8 +82,8 @@ def _stored(result: npt.NDArray[Any], dtype: np.dtype[Any], nodata: float | None
     """Bring a result to the dtype of the cube: integers are rounded, and have no data where it is NaN."""
     if dtype.kind == "f":
         return result.astype(dtype)
-    result[np.isnan(result)] = nodata
-    return np.rint(result).astype(dtype)
+    stored: npt.NDArray[Any] = np.rint(np.where(np.isnan(result), nodata, result)).astype(dtype)
+    return stored
 
 
 def _median(values: npt.NDArray[Any], clear: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
