@@ -80,7 +80,7 @@ def _reduce(values: xr.DataArray, clear: xr.DataArray, time: str, function: Any)
 
 def _stored(result: npt.NDArray[Any], dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
     """Bring a result to the dtype of the cube: integers are rounded, and have no data where it is NaN."""
-    if dtype.kind == "f":
+    if nodata is None or dtype.kind == "f":
         return result.astype(dtype)
     stored: npt.NDArray[Any] = np.rint(np.where(np.isnan(result), nodata, result)).astype(dtype)
     return stored
