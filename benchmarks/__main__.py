@@ -115,7 +115,7 @@ def _write_tile(folder: str) -> None:
         "s2:processing_baseline": "05.10",
         "epsg": 32722,
     }
-    cube.chunk(y=2048, x=2048).to_zarr(Path(folder) / "cube.zarr", mode="w", zarr_format=3)
+    cube.chunk(y=2048, x=2048).to_zarr(Path(folder) / "cube.zarr", mode="w", zarr_format=2)
 
 
 def _predict_tile(folder: str) -> None:
@@ -126,7 +126,7 @@ def _predict_tile(folder: str) -> None:
     begin = time.perf_counter()
     cube = xr.open_zarr(Path(folder) / "cube.zarr", chunks={})
     mask = cube.cloudmask.predict()
-    mask.drop_encoding().to_zarr(Path(folder) / "mask.zarr")
+    mask.drop_encoding().to_zarr(Path(folder) / "mask.zarr", zarr_format=2)
     duration = time.perf_counter() - begin
     row(
         f"Sentinel-2 tile, 10980² × 6 uint16, Zarr → Zarr, {mask['cloudmask'].attrs['resolution']}",
