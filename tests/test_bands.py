@@ -152,10 +152,10 @@ def test_common_names_need_no_sensor():
 )
 def test_ambiguous_names_list_the_sensors(names, candidates):
     with pytest.raises(BandError) as error:
-        describe(layout.view(dataset(names)))
+        identify_sensor(layout.view(dataset(names)))
     assert error.value.found == f"bands {', '.join(names)}, which fit several sensors: {', '.join(candidates)}"
     assert error.value.expected == "one sensor"
-    assert error.value.remedy == f"sensor='{candidates[0]}'"
+    assert error.value.remedy == f"sensor='{candidates[0]}' or sensor='{candidates[1]}'"
     for candidate in candidates:
         assert roles(dataset(names), sensor=candidate)
 
@@ -354,3 +354,27 @@ def test_rechunking_hides_no_metadata():
     assert cube.platform.chunks is not None
     assert roles(cube) == {"p": "blue", "q": "nir"}
     assert sensor_of(cube) == "sentinel-2"
+
+
+def test_sensors_that_describe_the_bands_alike_are_not_ambiguous():
+    cube = dataset(["BAND13", "BAND14", "BAND15", "BAND16"])
+    assert list(roles(cube).values()) == ["blue", "green", "red", "nir"]
+    with pytest.raises(BandError, match="fit several sensors: cbers-4-wfi, cbers-4a-wfi"):
+        identify_sensor(layout.view(cube))
+
+
+@pytest.mark.parametrize("mine", [["B02"], "B02", BandDescriptor("one", "red", 630, 690), 5])
+def test_descriptors_that_are_none(mine):
+    with pytest.raises(BandError, match="descriptors="):
+        describe(layout.view(dataset(["one"])), descriptors=mine)
+
+
+def test_remedy_for_unknown_names_can_be_typed():
+    cube = array([1, 2])
+    with pytest.raises(BandError) as error:
+        describe(layout.view(cube))
+    assert error.value.remedy.startswith("cube.assign_coords(band=['blue', ...])")
+    assert list(roles(cube.assign_coords(band=["blue", "red"]))) == ["blue", "red"]
+    with pytest.raises(BandError) as error:
+        describe(layout.view(cube.isel(band=0, drop=True)))
+    assert error.value.remedy.startswith("cube.rename('red')")

@@ -13,7 +13,7 @@ import xarray as xr
 from products import make_landsat, make_safe
 
 from xr_cloudmask import demo, export, predict, simulate
-from xr_cloudmask.cli import main
+from xr_cloudmask.cli import in_shell, main
 from xr_cloudmask.errors import ModelError
 
 BANDS = ["B02", "B03", "B04", "B08"]
@@ -138,6 +138,52 @@ def test_bad_input_is_a_message_and_exit_code_1(folder, tmp_path, capsys, case):
     assert "\ntry: " in message
     assert "Traceback" not in message
     assert not [path for path in tmp_path.iterdir() if path.name != "truncated.tif"]
+
+
+@pytest.mark.parametrize(
+    ("remedy", "typed"),
+    [
+        ("sensor='hls-s30'", "--sensor hls-s30"),
+        ("bands=[...]", "--bands BANDS"),
+        ("name them in order: bands=['blue', 'near infrared']", "name them in order: --bands 'blue,near infrared'"),
+        ("predict(level='BOA') or predict(level='TOA')", "--level BOA or --level TOA"),
+        ("predict(window=64, halo=16)", "--window 64 --halo 16"),
+        ("predict(window=...)", "--window WINDOW"),
+        ("predict(..., scheme='binary') with a model", "--scheme binary with a model"),
+        ("'m.nc'; or predict(probabilities=False)", "'m.nc'; or no --probabilities"),
+        ("scale=1e-4, offset=-0.1 or sensor='x'; scale=1.", "--scale 0.0001 --offset -0.1 or --sensor x; --scale 1."),
+        ("files with sensor=, level=, scale= and offset=", "files with --sensor, --level, --scale and --offset"),
+        ("leave weights= out", "leave --weights out"),
+        ("cube.rename({'a': 'blue'}), sensor='x'", "cube.rename({'a': 'blue'}), --sensor x"),
+        ("cube.rio.write_crs(32723), or resolution='native'", "cube.rio.write_crs(32723), or --resolution native"),
+        ("resolution=30.00", "--resolution 30.0"),
+        (
+            "load(items, dtype='uint16', nodata=0); or scale=1 if",
+            "load(items, dtype='uint16', nodata=0); or --scale 1 if",
+        ),
+        *[
+            (same, same)
+            for same in ("mask.assign_attrs(scheme='binary')", "scale={'B1': ...}", "max_scale=1", "keep='a'")
+        ],
+        *[(same, same) for same in ("predict(batch_size=4)", "cube.cloudmask.predict()", "check the path")],
+    ],
+)
+def test_remedies_are_spelled_as_options(remedy, typed):
+    assert in_shell(remedy) == typed
+
+
+def test_a_message_says_which_option_to_type(folder, tmp_path, capsys):
+    assert run("predict", folder / "series.nc", "-o", tmp_path / "mask.nc", "--sensor", "sentinel") == 1
+    assert "\ntry: --sensor sentinel-2" in capsys.readouterr().err
+    assert run("predict", folder / "series.nc", "-o", tmp_path / "mask.tif", *OPTIONS, "--probabilities") == 1
+    assert "or no --probabilities" in capsys.readouterr().err
+
+
+def test_dates_without_a_coordinate_are_listed(tmp_path, capsys, scenes):
+    scenes.drop_vars("time").to_netcdf(tmp_path / "series.nc")
+    for suffix in (".nc", ".tif"):
+        assert run("predict", tmp_path / "series.nc", "-o", tmp_path / f"mask{suffix}", *OPTIONS) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_debug_shows_where_an_error_comes_from(folder, tmp_path):

@@ -167,16 +167,56 @@ def test_coverage_is_that_of_the_pixels_written(tmp_path, suffix, chunks):
     assert export.open_mask(path).coords["valid_fraction"] == pytest.approx((LABELS[:5] != 255).mean())
 
 
-def test_masks_that_stand_upside_down_are_written_north_up(tmp_path):
-    mask = make_mask(LABELS, ascending=True)
+@pytest.mark.parametrize("reverse", [["y"], ["x"], ["y", "x"]])
+def test_masks_that_stand_upside_down_are_written_north_up_and_come_back_as_they_were(tmp_path, reverse):
+    mask = make_mask(LABELS).drop_vars("platform")
+    turned = mask.isel(dict.fromkeys(reverse, slice(None, None, -1)))
+    (path,) = export.to_cog(turned, tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.transform[:6] == (10, 0, 600_000, 0, -10, 7_600_000)
+        np.testing.assert_array_equal(file.read(1), LABELS)
+    got = export.open_mask(path)
+    xr.testing.assert_equal(got["cloudmask"].drop_vars("spatial_ref"), turned["cloudmask"].drop_vars("spatial_ref"))
+    assert got.rio.transform() == turned.rio.transform()
+
+
+def in_degrees(names=("latitude", "longitude"), units=(None, None)):
+    """A mask on latitude and longitude, without a CRS."""
+    mask = make_mask(LABELS).drop_vars("spatial_ref").rename(dict(zip("yx", names, strict=True)))
+    mask = mask.assign_coords(dict(zip(names, (np.linspace(-20, -21, 60), np.linspace(5, 6, 70)), strict=True)))
+    for name, unit in zip(names, units, strict=True):
+        mask[name].attrs |= {} if unit is None else {"units": unit}
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("names", "units"),
+    [
+        (("latitude", "longitude"), (None, None)),
+        (("lat", "lon"), ("degrees", "degrees")),
+        (("y", "x"), ("degrees_north", "degrees_east")),
+        (("y", "x"), ("degreeN", "degreesE")),
+    ],
+)
+def test_latitude_and_longitude_are_wgs_84_and_keep_their_names(tmp_path, names, units):
+    mask = in_degrees(names, units)
     (path,) = export.to_cog(mask, tmp_path / "mask.tif")
     with rasterio.open(path) as file:
-        assert file.transform.e < 0
-        np.testing.assert_array_equal(file.read(1), LABELS[::-1])
-    xr.testing.assert_equal(
-        export.open_mask(path)["cloudmask"].drop_vars("platform", errors="ignore")[0, 0],
-        mask["cloudmask"].drop_vars("platform")[-1, 0],
-    )
+        assert file.crs.to_epsg() == 4326
+    got = export.open_mask(path)
+    assert got["cloudmask"].dims == names
+    assert got.rio.crs.to_epsg() == 4326
+    for name in names:
+        np.testing.assert_allclose(got[name], mask[name], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("names", "units"), [(("y", "x"), (None, None)), (("lat", "lon"), ("m", "m")), (("y", "x"), ("degrees", "degrees"))]
+)
+def test_what_may_be_no_latitude_gets_no_crs(tmp_path, names, units):
+    (path,) = export.to_cog(in_degrees(names, units), tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.crs is None
 
 
 def test_other_dimension_names_and_degrees(tmp_path):
@@ -194,8 +234,72 @@ def test_a_single_row_is_placed_and_a_single_pixel_refused(tmp_path):
         assert file.transform[:6] == (10, 0, 600_000, 0, -10, 7_600_000)
     with pytest.raises(FileError, match="one pixel"):
         export.to_cog(make_mask(LABELS[:1, :1]), tmp_path / "pixel.tif")
+    declared = make_mask(LABELS[:1, :1])
+    declared["spatial_ref"].attrs["GeoTransform"] = "600000.0 10.0 0.0 7600000.0 0.0 -20.0"
+    (path,) = export.to_cog(declared, tmp_path / "declared.tif")
+    with rasterio.open(path) as file:
+        assert file.transform[:6] == (10, 0, 600_000, 0, -20, 7_600_005)
     (path,) = export.to_file(make_mask(LABELS[:1, :1]), tmp_path / "pixel.nc")
     np.testing.assert_array_equal(export.open_mask(path)["cloudmask"], LABELS[:1, :1])
+
+
+@pytest.mark.parametrize(
+    "x", [[5.0, 15, 25, 45], [5.0, 5, 5, 5], [5.0, 15, np.nan, 35], 10 + np.array([0, 1e-3, 3e-3, 4e-3])]
+)
+def test_uneven_coordinates_are_refused_in_a_geotiff_only(tmp_path, x):
+    mask = make_mask(LABELS[:4, :4]).assign_coords(x=x)
+    with pytest.raises(FileError, match="unevenly spaced coordinate 'x'"):
+        export.to_cog(mask, tmp_path / "mask.tif")
+    assert not list(tmp_path.iterdir())
+    (path,) = export.to_file(mask, tmp_path / "mask.nc")
+    np.testing.assert_array_equal(export.open_mask(path)["x"], x)
+
+
+@pytest.mark.parametrize(("start", "step"), [(600_005, 10), (-122.123456, 1e-4)])
+def test_coordinates_that_are_even_but_for_rounding_are_written(tmp_path, start, step):
+    x = (start + step * np.arange(70)).astype("float32")
+    (path,) = export.to_cog(make_mask(LABELS).assign_coords(x=x), tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        assert file.transform.a == pytest.approx(step, rel=1e-2)
+        assert file.bounds.right == pytest.approx(start + 69.5 * step, abs=step / 10)
+
+
+def test_dates_without_a_gregorian_calendar_are_written(tmp_path):
+    mask = make_mask(random_labels(2, 60, 70))
+    cases = {
+        "none": mask.drop_vars("time"),
+        "numbers": mask.assign_coords(time=[7, 8]),
+        "calendar": mask.assign_coords(
+            time=xr.date_range("2024-02-29", periods=2, calendar="360_day", use_cftime=True)
+        ),
+    }
+    stamps = {"none": ("000", "001"), "numbers": ("000", "001"), "calendar": ("20240229", "20240230")}
+    for name, case in cases.items():
+        paths = export.to_cog(case, tmp_path / f"{name}.tif")
+        assert [path.name for path in paths] == [f"{name}_{stamp}.tif" for stamp in stamps[name]]
+        for i, path in enumerate(paths):
+            got = export.open_mask(path)
+            np.testing.assert_array_equal(got["cloudmask"], mask["cloudmask"][i])
+            assert ("time" in got.coords) == ("time" in case.coords)
+            if "time" in case.coords:
+                assert got["time"].item() == case["time"][i].item()
+        (path,) = export.to_file(case, tmp_path / f"{name}.nc")
+        assert export.open_mask(path)["cloudmask"].coords.keys() == case["cloudmask"].coords.keys()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_data_stays_a_code_whatever_reads_the_file(tmp_path, suffix):
+    mask = make_mask(LABELS)
+    mask["cloudmask"].attrs |= {"nodata": 255, "_FillValue": np.uint8(255)}
+    (path,) = export.to_file(mask, tmp_path / f"mask{suffix}")
+    got = export.open_mask(path)["cloudmask"]
+    assert got.attrs["nodata"] == 255
+    assert "_FillValue" not in got.attrs
+    assert got.rio.nodata == 255
+    np.testing.assert_array_equal(got, LABELS)
+    if suffix != ".tif":
+        with xr.open_dataset(path, engine="zarr" if suffix == ".zarr" else "netcdf4") as plain:
+            assert plain["cloudmask"].dtype == "uint8"
 
 
 def test_dates_without_data_keep_nan(tmp_path):

@@ -124,7 +124,7 @@ def test_mask_of_finds_the_mask():
     with pytest.raises(CloudMaskError, match="without a 'cloudmask'"):
         mask_of(xr.DataArray(np.zeros((1, 1)), dims=("y", "x")))
     with pytest.raises(CloudMaskError, match="flag_values"):
-        scheme_of(xr.DataArray(np.zeros((1, 1)), dims=("y", "x")))
+        scheme_of(xr.DataArray(np.zeros((1, 1), "uint8"), dims=("y", "x")))
 
 
 @given(hnp.arrays("float32", (3, 4, 5), elements=st.floats(0, 1, width=32)))

@@ -154,3 +154,36 @@ def test_ground_sample_distance_in_feet():
 def test_a_single_pixel_has_no_known_size():
     cube = array(sizes={"y": 1, "x": 1}).assign_coords(y=[0.0], x=[0.0]).rio.write_crs("EPSG:32723")
     assert ground_sample_distance(view(cube)) is None
+
+
+def test_coordinates_of_an_earlier_prediction_do_not_come_through():
+    fractions = dict.fromkeys(("cloud_fraction", "valid_fraction"), ("time", [0.1, 0.2]))
+    mask = {"cloudmask": (("time", "y", "x"), np.zeros((2, 4, 5), "uint8")), "class": ["clear", "cloud"]}
+    cube = array(spatial_ref=0).to_dataset("band").assign_coords(**fractions, **mask)
+    assert set(view(cube).coords) == {"spatial_ref"}
+    assert set(view(cube.drop_dims("class").to_array("band")).coords) == {"spatial_ref"}
+
+
+def test_grid_mapping_that_xarray_left_among_the_variables(tmp_path):
+    cube = array().assign_coords(y=np.arange(4) * -10.0, x=np.arange(5) * 10.0).to_dataset("band")
+    cube.rio.write_crs("EPSG:32723").to_netcdf(tmp_path / "cube.nc")
+    with xr.open_dataset(tmp_path / "cube.nc") as opened:
+        assert "spatial_ref" in opened.data_vars
+        seen = view(opened)
+        assert seen.grid_mapping == "spatial_ref"
+        assert xr.Dataset(coords=seen.coords).rio.crs.to_epsg() == 32723
+        assert ground_sample_distance(seen) == 10
+
+
+def test_cf_bounds_are_no_band_and_no_other_grid():
+    bounds = {"time_bnds": (("time", "nv"), np.zeros((2, 2))), "y_bnds": (("y", "nv"), np.zeros((4, 2)))}
+    assert list(view(array().to_dataset("band").assign(bounds)).bands) == BANDS
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:4326"])
+def test_a_degree_of_longitude_shrinks_towards_the_poles(crs):
+    cube = array().rename(y="latitude", x="longitude")
+    cube = cube.assign_coords(latitude=60 - np.arange(4) * 0.001, longitude=np.arange(5) * 0.002)
+    cube = cube if crs is None else cube.rio.write_crs(crs)
+    assert ground_sample_distance(view(cube)) == pytest.approx(111.32, rel=1e-3)  # (111.32 + 2 * 55.66) / 2
+    assert ground_sample_distance(view(cube.drop_vars("latitude"))) is None

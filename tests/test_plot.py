@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 from xr_cloudmask import plot, simulate
 from xr_cloudmask.errors import BandError, CloudMaskError
@@ -55,10 +56,45 @@ def test_titles_have_date_and_cloud_fraction(cube: xr.Dataset, mask: xr.DataArra
     ]
 
 
-def test_title_prefers_the_exact_fraction_a_mask_carries(cube: xr.Dataset, mask: xr.DataArray) -> None:
-    carrying = mask.assign_coords(cloud_fraction=("time", [0.111, 0.222, np.nan]))
-    figure = plot.overview(None, carrying, max_pixels=10)
-    assert [axes.get_title().splitlines()[1] for axes in figure.axes] == ["11% cloud", "22% cloud", "no data"]
+def clouds(figure: Figure) -> list[str]:
+    return [axes.get_title().splitlines()[-1] for axes in figure.axes]
+
+
+def test_titles_count_the_mask_that_is_given_and_all_of_it(mask: xr.DataArray) -> None:
+    stale = mask.assign_coords(cloud_fraction=("time", [0.111, 0.222, np.nan]))
+    cut = stale.isel(x=slice(0, 50))
+    shares = (cut.isin([1, 2]).sum(("y", "x")) / (cut != 255).sum(("y", "x"))).values
+    for max_pixels in (400, 10):
+        assert clouds(plot.overview(None, cut, max_pixels=max_pixels)) == [f"{share:.0%} cloud" for share in shares]
+
+
+def test_titles_of_a_thinned_lazy_mask_say_that_they_count_what_is_drawn(mask: xr.DataArray) -> None:
+    lazy = mask.chunk({"time": 1}).assign_coords(cloud_fraction=("time", [0.111, 0.222, 0.333]))
+    thinned = mask[:, ::12, ::12]
+    shares = (thinned.isin([1, 2]).sum(("y", "x")) / (thinned != 255).sum(("y", "x"))).values
+    assert clouds(plot.overview(None, lazy, max_pixels=10)) == [f"≈ {share:.0%} cloud" for share in shares]
+    assert clouds(plot.overview(None, lazy)) == clouds(plot.overview(None, mask))
+
+
+def test_a_mask_in_the_place_of_the_cube_is_drawn_alone(mask: xr.DataArray) -> None:
+    predicted = mask.rename("cloudmask").to_dataset()
+    predicted["probability"] = mask.astype("float32").expand_dims({"class": ["clear"]}, axis=1)
+    named = mask.copy()
+    named.attrs = {"scheme": "cloudsen12"}
+    for alone in (predicted, predicted[["cloudmask"]], mask, named):
+        figure = plot.overview(alone)
+        assert [axes.get_ylabel() for axes in figure.axes] == ["mask", "", ""]
+        np.testing.assert_array_equal(
+            figure.axes[0].images[0].get_array(), plot.overview(None, mask).axes[0].images[0].get_array()
+        )
+
+
+def test_dates_of_other_calendars_and_numbers_are_titles(mask: xr.DataArray) -> None:
+    other = mask.assign_coords(time=xr.date_range("2024-02-29", periods=3, calendar="360_day", use_cftime=True))
+    days = [axes.get_title().splitlines()[0] for axes in plot.overview(None, other).axes]
+    assert days == ["2024-02-29", "2024-02-30", "2024-03-01"]
+    numbered = plot.overview(None, mask.assign_coords(time=[1, 2, 3]))
+    assert [axes.get_title().splitlines()[0] for axes in numbered.axes] == ["1", "2", "3"]
 
 
 def test_no_element_leaves_the_sheet(cube: xr.Dataset, mask: xr.DataArray) -> None:

@@ -240,3 +240,42 @@ def test_accessors_are_registered_on_both_kinds():
     assert [d.role for d in data.cloudmask.descriptors()] == ROLES[:4]
     with pytest.raises(TypeError):
         data.cloudmask.predict("toy", "sentinel-2")
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [{"model": None}, {"resolution": None}, {"sensor": 2}, {"level": 2}, {"scale": "x"}, {"descriptors": ["B02"]}],
+    ids=str,
+)
+def test_arguments_of_the_wrong_type_are_refused(keywords):
+    with pytest.raises(CloudMaskError):
+        predict(cube(), **({"model": "toy", "level": "TOA"} | keywords))
+
+
+def test_numpy_integers_are_whole_numbers():
+    out = predict(cube(), "toy", level="TOA", window=np.int64(32), halo=np.int16(4))
+    assert out["cloudmask"].attrs["window"] == "24 x 24"
+
+
+def test_attributes_of_the_dataset_survive():
+    assert predict(cube(), "toy", level="TOA").attrs["title"] == "a cube"
+
+
+def test_rioxarray_knows_the_masks_nodata():
+    assert predict(cube(), "toy", level="TOA")["cloudmask"].rio.nodata == 255
+
+
+def test_a_mask_draws_itself():
+    out = predict(cube(), "toy", level="TOA")
+    assert len(out.cloudmask.plot().axes) >= 2
+    assert len(out["cloudmask"].cloudmask.plot().axes) >= 2
+
+
+def test_fill_that_was_decoded_is_still_fill():
+    numbers = (cube() * 10000).astype("uint16") + np.uint16(1000)
+    for name in numbers:
+        numbers[name][:, :5, :5] = 0
+    raw = predict(numbers, "toy", level="TOA", scale=1e-4, offset=-0.1)
+    assert (raw["cloudmask"][:, :5, :5] == 255).all()
+    converted = numbers.cloudmask.reflectance(scale=1e-4, offset=-0.1, level="TOA")
+    xr.testing.assert_equal(predict(converted, "toy")["cloudmask"], raw["cloudmask"])

@@ -19,7 +19,7 @@ from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.bands import describe
 from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.reflectance import Calibration, Radiometry, apply, calibrate, level_of, to_reflectance
-from xr_cloudmask.errors import CubeError, ReflectanceError
+from xr_cloudmask.errors import BandError, CubeError, ReflectanceError
 
 # stackstac's and rioxarray's readers multiply affine transforms the old way while dask computes.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -56,15 +56,15 @@ def refuse(*_: Any, **__: Any) -> None:
     st.sampled_from(["uint8", "uint16", "int16", "int32", "float32", "float64"]),
     st.sampled_from([1e-4, 2.75e-5, 0.01]),
     st.sampled_from([0.0, -0.1, -0.2]),
-    st.sampled_from([None, 0.0, 255.0, -9999.0, NAN]),
+    st.lists(st.sampled_from([0.0, 105.0, -9999.0, NAN]), max_size=2).map(tuple),
 )
 def test_kernel_is_the_formula(dtype, scale, offset, nodata):
     dn = np.arange(60).reshape(3, 4, 5).astype(dtype) + np.dtype(dtype).type(100)
     dn[0, 0, 0] = 0
     result = apply(dn, scale, offset, nodata)
     expected = dn.astype("float64") * scale + offset
-    if nodata is not None:
-        expected[dn == nodata] = np.nan
+    for value in nodata:
+        expected[dn == value] = np.nan
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, atol=1e-6)
 
@@ -72,25 +72,25 @@ def test_kernel_is_the_formula(dtype, scale, offset, nodata):
 def test_kernel_never_changes_its_input_and_drops_infinities():
     dn = np.array([np.nan, np.inf, 0.5, -np.inf], "float32")
     kept = dn.copy()
-    np.testing.assert_array_equal(apply(dn, 1.0, 0.0, None), np.array([NAN, NAN, 0.5, NAN], "float32"))
+    np.testing.assert_array_equal(apply(dn, 1.0, 0.0, ()), np.array([NAN, NAN, 0.5, NAN], "float32"))
     np.testing.assert_array_equal(dn, kept)
-    assert apply(np.zeros((0, 3), "float32"), 1.0, 0.0, None).shape == (0, 3)
+    assert apply(np.zeros((0, 3), "float32"), 1.0, 0.0, ()).shape == (0, 3)
 
 
 def test_kernel_agrees_with_xarray():
     raw = xr.Dataset({"b": ("x", np.array([0, 1000, 2000, 65535], "uint16"))})
     raw.b.attrs = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": np.uint16(0)}
     decoded = xr.decode_cf(raw).b.values
-    np.testing.assert_allclose(apply(raw.b.values, 1e-4, -0.1, 0), decoded, atol=1e-6)
+    np.testing.assert_allclose(apply(raw.b.values, 1e-4, -0.1, (0,)), decoded, atol=1e-6)
 
 
 def test_kernel_refuses_numbers_taken_for_reflectance_and_the_reverse():
     with pytest.raises(ReflectanceError, match="floating-point values of about 3000 where reflectance was expected"):
-        apply(np.full((4, 4), 3000.0), 1.0, 0.0, None)
+        apply(np.full((4, 4), 3000.0), 1.0, 0.0, ())
     with pytest.raises(ReflectanceError, match=r"fractions of about 0\.3 where digital numbers were expected"):
-        apply(np.full((4, 4), 0.3), 1e-4, 0.0, None)
-    assert apply(np.array([[1.0]]), 1e-4, 0.0, None)[0, 0] == pytest.approx(1e-4)  # a dark pixel is whole
-    assert np.isnan(apply(np.full((2, 2), -9999.0), 1.0, 0.0, -9999.0)).all()
+        apply(np.full((4, 4), 0.3), 1e-4, 0.0, ())
+    assert apply(np.array([[1.0]]), 1e-4, 0.0, ())[0, 0] == pytest.approx(1e-4)  # a dark pixel is whole
+    assert np.isnan(apply(np.full((2, 2), -9999.0), 1.0, 0.0, (-9999.0,))).all()
 
 
 # --- every loader
@@ -111,7 +111,7 @@ def test_planetary_computer_through_stackstac(tmp_path):
     cube = loaders.stackstac_planetary_computer(tmp_path)
     found = radiometry(cube)
     assert found.level == "BOA"
-    assert found.calibrations[0] == Calibration((1e-4,), (0.0, -0.1), None)
+    assert found.calibrations[0] == Calibration((1e-4,), (0.0, -0.1), (0.0,))
     assert found.provenance == (
         "sentinel-2 table: DN * 0.0001, offset 0 on 1 dates and -0.1 on 1 dates (processing baseline 03.01, 05.09)"
     )
@@ -265,7 +265,7 @@ def test_eopf_is_decoded_by_xarray(tmp_path):
 )
 def test_sentinel_2_offset(attrs, offset):
     for cube in (sentinel(**attrs), sentinel(chunks=2, **attrs)):
-        assert radiometry(cube).calibrations == (Calibration((1e-4,), (offset,), 0.0),) * 2
+        assert radiometry(cube).calibrations == (Calibration((1e-4,), (offset,), (0.0,)),) * 2
         np.testing.assert_allclose(first(to_reflectance(cube)), 0.3 + offset, atol=1e-6)
 
 
@@ -325,7 +325,7 @@ def test_landsat_level_2():
     for cube in (landsat(("SR_B4",)), landsat(id="LC08_L2SP_195025_20230910_20230918_02_T1")):
         found = radiometry(cube)
         assert found.level == "BOA"
-        assert found.calibrations == (Calibration((2.75e-5,), (-0.2,), 0.0),)
+        assert found.calibrations == (Calibration((2.75e-5,), (-0.2,), (0.0,)),)
         assert found.provenance == "landsat-8-9 table: DN * 2.75e-05, offset -0.2 (constant)"
         np.testing.assert_allclose(first(to_reflectance(cube)), 0.35, atol=1e-6)
 
@@ -384,7 +384,7 @@ def test_thermal_and_other_variables_stay_as_they_are():
 def test_surface_reflectance_products(name, attrs, nodata):
     cube = xr.Dataset({name: (("y", "x"), np.full((4, 4), 3000, "int16"))}, attrs=attrs)
     found = radiometry(cube)
-    assert found.calibrations == (Calibration((1e-4,), (0.0,), nodata),)
+    assert found.calibrations == (Calibration((1e-4,), (0.0,), (nodata,)),)
     assert found.level == "BOA"
 
 
@@ -414,7 +414,7 @@ def plain(values: float, names: tuple[str, ...] = ("blue", "red"), chunks: Any =
 def test_floats_from_0_to_1_are_reflectance():
     for cube in (plain(0.3), plain(0.3, chunks=2)):
         found = radiometry(cube)
-        assert found.calibrations[0] == Calibration((1.0,), (0.0,), None)
+        assert found.calibrations[0] == Calibration((1.0,), (0.0,))
         assert found.provenance == "floating-point values taken as reflectance"
         assert found.level is None
 
@@ -457,7 +457,7 @@ def test_units(units, value, expected):
 def test_caller_wins_over_everything():
     cube = sentinel(**{"s2:processing_baseline": "05.09"})
     found = radiometry(cube, scale=2e-4, offset=0.05)
-    assert found.calibrations[0] == Calibration((2e-4,), (0.05,), 0.0)
+    assert found.calibrations[0] == Calibration((2e-4,), (0.05,), (0.0,))
     assert found.provenance == "scale and offset given by the caller"
     mapped = radiometry(cube, scale={"B02_10m": 1e-4, "B04_10m": 2e-4}, offset=0)
     assert [c.scale for c in mapped.calibrations] == [(1e-4,), (2e-4,)]
@@ -466,10 +466,10 @@ def test_caller_wins_over_everything():
 
 
 def test_one_of_scale_and_offset_leaves_the_other_to_the_metadata():
-    assert radiometry(sentinel(), offset=0).calibrations[0] == Calibration((1e-4,), (0.0,), 0.0)
+    assert radiometry(sentinel(), offset=0).calibrations[0] == Calibration((1e-4,), (0.0,), (0.0,))
     dated = sentinel(**{"s2:processing_baseline": "05.09"})
-    assert radiometry(dated, scale=2e-4).calibrations[0] == Calibration((2e-4,), (-0.1,), 0.0)
-    assert radiometry(dated.astype("float32") / 1e5, scale=1).calibrations[0] == Calibration((1.0,), (0.0,), None)
+    assert radiometry(dated, scale=2e-4).calibrations[0] == Calibration((2e-4,), (-0.1,), (0.0,))
+    assert radiometry(dated.astype("float32") / 1e5, scale=1).calibrations[0] == Calibration((1.0,), (0.0,))
 
 
 def test_sources_that_differ_between_bands_are_all_named():
@@ -484,16 +484,16 @@ def test_no_data_of_the_band_wins_over_the_table(key):
     cube = sentinel(**{"s2:processing_baseline": "05.09"})
     for name in cube:
         cube[name].attrs[key] = 3000
-    assert radiometry(cube).calibrations[0].nodata == 3000
+    assert radiometry(cube).calibrations[0].nodata == (3000,)
     assert np.isnan(to_reflectance(cube).B02_10m.values).all()
-    assert radiometry(cube, nodata=7).calibrations[0].nodata == 7
-    assert declared_nodata(cube.B02_10m) == 3000
+    assert radiometry(cube, nodata=7).calibrations[0].nodata == (7, 3000)
+    assert declared_nodata(cube.B02_10m) == (3000,)
 
 
 def test_no_data_of_floats_is_only_what_attributes_say():
-    assert radiometry(plain(0.3)).calibrations[0].nodata is None
-    assert radiometry(plain(0.3, _FillValue=-9999.0)).calibrations[0].nodata == -9999
-    assert radiometry(plain(0.3, _FillValue=NAN)).calibrations[0].nodata is None
+    assert radiometry(plain(0.3)).calibrations[0].nodata == ()
+    assert radiometry(plain(0.3, _FillValue=-9999.0)).calibrations[0].nodata == (-9999,)
+    assert radiometry(plain(0.3, _FillValue=NAN)).calibrations[0].nodata == ()
 
 
 @pytest.mark.parametrize(
@@ -567,7 +567,7 @@ def test_exactly_once(dtype, scale, offset, dates, how, lazy, as_array):
     np.testing.assert_allclose(layout.view(once).bands["red"].values, dn * scale + offset, atol=2e-6)
     assert to_reflectance(once, **said) is once
     again = calibrate(layout.view(once), describe(layout.view(once)))
-    assert again.calibrations == (Calibration((1.0,), (0.0,), None),) * 2
+    assert again.calibrations == (Calibration((1.0,), (0.0,), zero=(offset,)),) * 2
     assert again.provenance == once.attrs["reflectance_provenance"]
 
 
@@ -598,7 +598,9 @@ def test_everything_else_survives():
     xr.testing.assert_identical(found.coords.to_dataset().drop_attrs(), cube.coords.to_dataset().drop_attrs())
     assert found.attrs["title"] == "kept"
     assert found.B02_10m.encoding == {"grid_mapping": "spatial_ref"}
-    assert set(found.B02_10m.attrs) == {"long_name", "units", "reflectance_provenance", "level"}
+    assert set(found.B02_10m.attrs) == {
+        *("long_name", "units", "level", "reflectance_provenance", "reflectance_of_zero")
+    }
 
 
 def test_lazy_stays_lazy():
@@ -625,3 +627,144 @@ def test_calibration_travels():
     found = radiometry(sentinel(**{"s2:processing_baseline": "05.09"}))
     assert pickle.loads(pickle.dumps(found)) == found
     assert hash(found) == hash(radiometry(sentinel(**{"s2:processing_baseline": "05.09"})))
+
+
+# --- mistakes of scale, fill, and types
+
+
+@pytest.mark.parametrize("chunks", [None, 2])
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"scale": 1}, "scale 1 for band"),
+        ({"scale": 1e4, "offset": 0}, "scale 10000 for band"),
+        ({"scale": 0, "offset": 0}, "scale 0 for band"),
+        ({"scale": 1e-4, "offset": -1000}, "offset -1000 for band"),
+    ],
+)
+def test_scale_and_offset_that_cannot_be_are_refused_unread(chunks, said, message):
+    with dask.config.set(scheduler=refuse), pytest.raises(ReflectanceError, match=message) as error:
+        radiometry(sentinel(chunks=chunks), **said)
+    if "offset" in message:
+        assert error.value.remedy.startswith("offset=-0.1,")
+
+
+def test_declared_offset_in_digital_numbers_is_refused():
+    cube = plain(3000).astype("uint16")
+    for name in cube:
+        cube[name].attrs["raster:bands"] = [{"scale": 1e-4, "offset": -1000}]
+    with pytest.raises(ReflectanceError, match="offset -1000"):
+        radiometry(cube)
+
+
+def test_integers_that_do_not_become_reflectance():
+    with pytest.raises(
+        ReflectanceError, match="integer values of about 3000 where reflectance was expected with scale"
+    ):
+        to_reflectance(plain(3000).astype("uint16"), scale=0.01)
+    with pytest.raises(ReflectanceError, match="values down to 3000"):
+        to_reflectance(plain(3000).astype("uint16"), scale=1e-4, offset=-1)
+    saturated = np.full((8, 8), 65535, "uint16")
+    assert apply(saturated, 1e-4, -0.1, ()).max() > 6  # a tile within a saturated cloud
+
+
+def test_one_pixel_does_not_hide_that_values_are_scaled_already():
+    scaled = np.full((64, 64), 0.3)
+    scaled[0, 0] = 2.7
+    with pytest.raises(ReflectanceError, match=r"fractions of about 0\.3"):
+        apply(scaled, 1e-4, 0.0, ())
+    water = np.ones((64, 64))  # digital numbers of dark water that a resampling blurred at the shore
+    water[:, :4] = 1.5
+    assert apply(water, 1e-4, 0.0, ()).max() < 0.001
+
+
+@pytest.mark.parametrize(("dtype", "scale", "value"), [("float32", 1, 0.3), ("int16", 1e-4, 3000)])
+@pytest.mark.parametrize("filled", [2, 40, 63])
+def test_undeclared_fill_is_refused(dtype, scale, value, filled):
+    cube = xr.Dataset({"red": (("y", "x"), np.full((64, 64), value, dtype))})
+    cube.red[:filled] = -9999
+    with pytest.raises(ReflectanceError, match="values down to -9999") as error:
+        to_reflectance(cube, scale=scale)
+    assert error.value.remedy.startswith("nodata=-9999 ")
+    view = layout.view(cube)
+    (calibration,) = calibrate(view, describe(view), scale=scale, nodata=-9999).calibrations
+    found = apply(cube.red.values, scale, 0.0, calibration.nodata)
+    assert np.isnan(found).sum() == filled * 64
+
+
+def test_defective_pixels_are_negligible():
+    pixels = np.full((200, 200), 0.3)
+    pixels[0, 0] = -7
+    assert apply(pixels, 1.0, 0.0, ())[0, 0] == -7
+
+
+def test_every_declared_no_data_value_counts():
+    cube = plain(3000).astype("int16")
+    for name in cube:
+        cube[name].attrs = {"_FillValue": -9999, "missing_value": np.array([-1, 0], "int16"), "nodata": -9999}
+        cube[name][0, :3] = [-9999, -1, 7]
+    assert declared_nodata(cube.red) == (-9999, -1, 0)
+    view = layout.view(cube)
+    for said, expected in ((None, (-9999, -1, 0)), (7, (7, -9999, -1, 0)), ([7, 0], (7, 0, -9999, -1))):
+        assert calibrate(view, describe(view), scale=1e-4, nodata=said).calibrations[0].nodata == expected
+    for lazy in (cube, cube.chunk(2), cube.to_array("band").assign_attrs(cube.red.attrs)):
+        found = layout.view(to_reflectance(lazy, scale=1e-4)).bands["red"].values
+        np.testing.assert_allclose(found[0], [NAN, NAN, 7e-4, 0.3], atol=1e-6)
+
+
+def test_what_digital_number_zero_has_become_is_known(tmp_path):
+    raw = plain(3000).astype("uint16")
+    for name in raw:
+        raw[name][0, 0] = 0
+        raw[name].attrs = {"scale_factor": 1e-4, "add_offset": -0.1}
+    raw.to_netcdf(tmp_path / "packed.nc")
+    cube = xr.open_dataset(tmp_path / "packed.nc", chunks={})
+    (first_band, _) = radiometry(cube).calibrations
+    assert first_band.zero == (-0.1,)
+    assert float(cube.blue[0, 0]) == pytest.approx(first_band.zero[0], abs=1e-6)
+    once = to_reflectance(cube)
+    assert once.red.attrs["reflectance_of_zero"] == -0.1
+    once.to_netcdf(tmp_path / "once.nc")
+    with xr.open_dataset(tmp_path / "once.nc") as opened:
+        assert [c.zero for c in radiometry(opened).calibrations] == [(-0.1,)] * 2
+    assert radiometry(raw).calibrations[0].zero == (0.0,)
+    assert radiometry(to_reflectance(raw)).calibrations[0].zero == (-0.1,)
+    assert radiometry(to_reflectance(raw).to_array("band")).calibrations[0].zero == (-0.1,)
+
+
+def test_zero_of_rescaled_stackstac(tmp_path):
+    cube = loaders.stackstac_earth_search(tmp_path, applied=True)
+    assert radiometry(cube).calibrations[0].zero == (-0.1,)
+    assert "reflectance_of_zero" not in to_reflectance(cube).attrs  # the offset was taken back
+
+
+def test_zero_that_differs_between_dates_becomes_no_data():
+    cube = sentinel(dates=2).assign_coords({"s2:processing_baseline": ("time", ["03.01", "05.09"])})
+    for name in cube:
+        cube[name].attrs["nodata"] = 65535
+        cube[name][:, 0, 0] = 0
+    found = to_reflectance(cube)
+    assert "reflectance_of_zero" not in found.attrs
+    assert np.isnan(found.B02_10m[:, 0, 0]).all()
+    np.testing.assert_allclose(first(found), [0.3, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"level": 2}, {"scale": "x"}, {"scale": [1e-4]}, {"scale": NAN}, {"scale": True}, {"scale": {"blue": "x"}}),
+        *({"offset": "a"}, {"nodata": "a"}, {"nodata": [0, "a"]}, {"nodata": {}}),
+    ],
+)
+def test_arguments_of_wrong_type(said):
+    with pytest.raises(ReflectanceError) as error:
+        radiometry(plain(3000).astype("uint16"), **({"scale": 1e-4, "offset": 0.0} | said))
+    assert error.value.found.startswith(next(iter(said)))
+
+
+def test_level_scale_and_offset_of_the_caller_need_no_sensor():
+    cube = xr.Dataset({name: (("y", "x"), np.full((4, 4), 3000, "uint16")) for name in ("BAND13", "BAND14")})
+    found = radiometry(cube, scale=1e-4, offset=0, level="BOA")
+    assert (found.level, found.calibrations) == ("BOA", (Calibration((1e-4,), (0.0,)),) * 2)
+    with pytest.raises(BandError, match="fit several sensors"):
+        radiometry(cube, level="BOA")

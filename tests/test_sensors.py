@@ -159,3 +159,9 @@ def test_unknown_sensor_lists_the_known_ones():
 
 def test_normalised_is_idempotent():
     assert normalised(normalised("Landsat_8 (OLI)")) == normalised("Landsat_8 (OLI)") == "landsat-8-oli"
+
+
+@pytest.mark.parametrize("value", [2, 2.0, ["sentinel-2"], b"sentinel-2"])
+def test_sensor_that_is_no_text(value):
+    with pytest.raises(BandError, match="sensor"):
+        named(value)

@@ -237,3 +237,129 @@ def test_a_composite_of_digital_numbers_can_still_become_reflectance():
     out = data.cloudmask.composite(mask=mask_like(data, np.zeros((4, 6, 7))))
     assert out["red"].dtype == np.uint16
     xr.testing.assert_allclose(out.cloudmask.reflectance()["red"], out["red"] * np.float32(1e-4))
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda mask: mask == 0, lambda mask: mask.where(mask < 255), lambda mask: mask.values]
+)
+def test_what_only_looks_like_a_mask_is_refused(broken):
+    data = cube()
+    with pytest.raises(CloudMaskError, match=r"uint8|type ndarray"):
+        data.cloudmask.apply(broken(mask_like(data)))
+
+
+def test_blanked_integers_survive_a_file(tmp_path):
+    data = cube("uint16")
+    mask = mask_like(data)
+    for name in data:
+        data[name].encoding = {"dtype": "uint16", "scale_factor": 2.0, "zlib": True}
+    data.cloudmask.apply(mask).to_netcdf(tmp_path / "applied.nc")
+    with xr.open_dataset(tmp_path / "applied.nc") as read:
+        np.testing.assert_array_equal(np.isnan(read["red"]), mask != 0)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", -9999), ("int16", 65535), ("uint16", 0.5)])
+def test_a_nodata_value_that_the_dtype_cannot_hold_is_not_written(dtype, nodata):
+    data = cube(dtype, nodata=nodata)
+    mask = mask_like(data)
+    for out in (data.cloudmask.apply(mask), data.cloudmask.composite(mask=mask)):
+        assert out["red"].dtype == np.float32
+
+
+def test_composite_leaves_out_what_a_band_declares_missing():
+    data = cube("uint16", nodata=0)
+    data["blue"][:2] = 0
+    data["blue"][2:] = 1800
+    out = data.cloudmask.composite(mask=mask_like(data, np.zeros((4, 6, 7))))
+    assert (out["blue"] == 1800).all()
+
+
+def test_composite_refuses_numbers_of_different_calibrations():
+    data = cube("uint16", nodata=0).assign_attrs(platform="sentinel-2a", collection="sentinel-2-l2a")
+    mixed = data.assign_coords({"s2:processing_baseline": ("time", ["03.00", "04.00", "05.09", "05.09"])})
+    mask = mask_like(data, np.zeros((4, 6, 7)))
+    with pytest.raises(CloudMaskError, match="differs between dates"):
+        mixed.cloudmask.composite(mask=mask)
+    assert mixed.cloudmask.reflectance().cloudmask.composite(mask=mask)["red"].dtype == np.float32
+    same = data.assign_coords({"s2:processing_baseline": ("time", ["05.09"] * 4)})
+    out = same.cloudmask.composite(mask=mask)
+    assert out["s2:processing_baseline"].item() == "05.09"
+    assert out.cloudmask.reflectance()["red"].attrs["level"] == "BOA"
+
+
+def test_classes_and_static_layers_are_left_alone():
+    data = cube().assign(
+        SCL=(("time", "y", "x"), RNG.integers(0, 11, (4, 6, 7)).astype("uint8")),
+        dem=(("y", "x"), np.ones((6, 7))),
+        ndvi=(("time", "y", "x"), RNG.random((4, 6, 7))),
+    )
+    mask = mask_like(data)
+    applied = data.cloudmask.apply(mask)
+    xr.testing.assert_identical(applied[["SCL", "dem"]], data[["SCL", "dem"]])
+    assert np.isnan(applied["ndvi"].values[mask.values != 0]).all()
+    out = data.cloudmask.composite(mask=mask)
+    assert "SCL" not in out
+    assert out["dem"].identical(data["dem"])
+    assert out["ndvi"].dims == ("y", "x")
+
+
+def test_a_mask_may_have_dimensions_of_one_that_the_cube_lacks():
+    data = cube()
+    mask = mask_like(data)
+    expected = data.isel(time=0).cloudmask.apply(mask.isel(time=0))
+    xr.testing.assert_equal(data.isel(time=0).cloudmask.apply(mask.isel(time=[0]).expand_dims("band")), expected)
+
+
+def test_probabilities_need_a_dataset():
+    data = (cube() / 1100).assign_attrs(level="TOA")
+    with pytest.raises(CloudMaskError, match="to_dataset"):
+        data.to_dataarray("band").assign_attrs(level="TOA").cloudmask.with_mask("toy", probabilities=True)
+    assert "probability" in data.cloudmask.with_mask("toy", probabilities=True)
+
+
+def test_predicting_a_cube_that_carries_a_mask():
+    data = (cube() / 1100).assign_attrs(level="TOA")
+    for carried in (
+        data.cloudmask.with_mask("toy"),
+        data.to_dataarray("band").assign_attrs(level="TOA").cloudmask.with_mask("toy"),
+    ):
+        again = carried.cloudmask.predict("toy")
+        np.testing.assert_array_equal(again["cloudmask"], carried["cloudmask"])
+
+
+def test_lazy_results_can_be_pickled():
+    import pickle
+
+    data = (cube() / 1100).assign_attrs(level="TOA").chunk(time=1)
+    out = predict(data, "toy")
+    composed = data.cloudmask.composite(mask=out)
+    for lazy in (out, composed, data.cloudmask.apply(out)):
+        xr.testing.assert_equal(pickle.loads(pickle.dumps(lazy)).compute(), lazy.compute())
+
+
+def test_counting_and_compositing_need_little_memory():
+    import tracemalloc
+
+    mask = xr.DataArray(
+        np.zeros((1, 3000, 3000), "uint8"), dims=("time", "y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"])
+    )
+    tracemalloc.start()
+    mask.cloudmask.coverage()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * mask.nbytes
+
+
+def test_a_mask_from_a_file_fits_its_cube(tmp_path):
+    from xr_cloudmask import export
+
+    data = cube(dates=1).isel(time=0, drop=True).rename(y="lat", x="lon")
+    data = data.assign_coords(lat=-3.1 - np.arange(6) / 3700, lon=1 / 3 + np.arange(7) / 3700)
+    codes = RNG.choice(CODES[:4], (6, 7)).astype("uint8")
+    coords = {"lat": data.lat, "lon": data.lon}
+    mask = xr.DataArray(
+        codes, dims=("lat", "lon"), coords=coords, attrs=flag_attrs(SCHEMES["cloudsen12"]), name="cloudmask"
+    )
+    expected = data.cloudmask.apply(mask)
+    mask.cloudmask.to_cog(tmp_path / "mask.tif")
+    xr.testing.assert_identical(data.cloudmask.apply(export.open_mask(tmp_path / "mask.tif"))["red"], expected["red"])

@@ -93,8 +93,6 @@ class CloudmaskAccessor(Generic[CubeT]):
 
     def plot(self, mask: xr.Dataset | xr.DataArray | None = None, **keywords: Any) -> Figure:
         """Draw the cube above its mask, a column per date, or a mask alone; computes it. See `plot.overview`."""
-        if mask is None and isinstance(self._obj, xr.DataArray) and "flag_values" in self._obj.attrs:
-            return overview(None, self._obj, **keywords)
         return overview(self._obj, mask, **keywords)
 
     def to_cog(self, path: str | Path) -> tuple[Path, ...]:

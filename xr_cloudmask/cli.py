@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +40,11 @@ PREDICT = (
     "window",
     "halo",
 )
+FLAGS = {"True": "--{}", "False": "no --{}"}
+# What errors suggest to type in Python, as it is typed in a shell: a call, or an option with or without its value.
+VALUE = r"'[^']*'|\[[^\[\]]*\]|-?\d+(?:\.\d+)?(?:e-?\d+)?|\.{3}|True|False"
+OPTION = rf"({'|'.join((*PREDICT, 'bands', 'probabilities'))})=({VALUE})?"
+SUGGESTION = re.compile(rf"(?P<called>[\w.]+)\((?P<arguments>[^()]*)\)|\b{OPTION}(?![\w{{(])")
 SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
 
 
@@ -59,12 +67,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CloudMaskError as error:
         if arguments.debug:
             raise
-        print(error, file=sys.stderr)
+        print(CloudMaskError(error.found, error.expected, in_shell(error.remedy)), file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
     return DONE
+
+
+def in_shell(remedy: str) -> str:
+    """Return what an error suggests with options as the command line spells them; what is no option stays.
+
+    Examples
+    --------
+    >>> in_shell("predict(level='BOA', halo=32), or scale=1e-4 and offset=")
+    '--level BOA --halo 32, or --scale 0.0001 and --offset'
+    >>> in_shell("mask.assign_attrs(scheme='binary')")
+    "mask.assign_attrs(scheme='binary')"
+    """
+    return re.sub(r"(--[a-z]+ \S+), (?=--)", r"\1 ", SUGGESTION.sub(_suggestion_in_shell, remedy))
+
+
+def _suggestion_in_shell(found: re.Match[str]) -> str:
+    if found["called"] is None:
+        return _option_in_shell(found[3], found[4])
+    options = [re.fullmatch(OPTION, part) for part in found["arguments"].split(", ") if part != "..."]
+    if not found["called"].endswith("predict") or not options or None in options:
+        return found[0]
+    return " ".join(_option_in_shell(*option.groups()) for option in options if option)
+
+
+def _option_in_shell(name: str, text: str | None) -> str:
+    if text in FLAGS:
+        return FLAGS[text].format(name)
+    if text is None:
+        return f"--{name}"
+    if "..." in text:
+        return f"--{name} {name.upper()}"
+    value = ast.literal_eval(text)
+    return f"--{name} {shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,7 +198,9 @@ def _summary(written: Sequence[Path]) -> str:
 def _lines(path: Path) -> pd.DataFrame:
     coords = export.open_mask(path).coords
     time = next((name for name in TIME_NAMES if name in coords), None)
-    dates = ["-"] if time is None else [str(date)[: len("2024-01-31T10:15")] for date in np.atleast_1d(coords[time])]
+    dates: Any = "-"
+    if time is not None:
+        dates = [str(date)[: len("2024-01-31T10:15")] for date in np.atleast_1d(coords[time])]
     shares = {label: np.atleast_1d(coords[name]) for name, label in SUMMARISED.items() if name in coords}
     return pd.DataFrame({"date": dates, **shares, "file": str(path)})
 

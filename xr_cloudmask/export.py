@@ -6,9 +6,10 @@ Labels are computed once, chunk by chunk, and a file appears under its name only
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,12 @@ PROBABILITY = "probability"
 BLOCK = 512  # pixels: side of a COG's tiles
 CHUNK = 2048  # pixels: largest side of a chunk in netCDF and Zarr
 STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
+UNEVEN = 0.1  # pixels: how far a coordinate may be from where even spacing puts it; float32 degrees are off by less
+WGS84 = "EPSG:4326"
+DEGREE_NAMES = ("latitude", "lat", "longitude", "lon")
+DEGREE_UNITS = re.compile("degrees?_?[ne]", re.IGNORECASE)  # how CF's units of latitude and longitude begin
+NUMPY_CALENDAR = "proleptic_gregorian"
+FILL_ATTRS = ("_FillValue", "missing_value")
 
 
 def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
@@ -42,8 +49,9 @@ def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
         predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``.
     path : path
         ``.tif``: a Cloud Optimized GeoTIFF; with several dates one for each, the date before the suffix
-        (``mask_20240131.tif``, with the time of day where a date has several). ``.nc``: netCDF-4, compressed.
-        ``.zarr``: Zarr format 2, which all readers in use know. A file of that name is replaced.
+        (``mask_20240131.tif``, with the time of day where a date has several; ``mask_000.tif``, counted from zero,
+        where the dates have no coordinate or only numbers). ``.nc``: netCDF-4, compressed. ``.zarr``: Zarr format 2,
+        which all readers in use know. A file of that name is replaced.
 
     Returns
     -------
@@ -53,7 +61,8 @@ def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
     Raises
     ------
     FileError
-        Unknown suffix, no such folder, a full disk, inputs that turn out to be unreadable. No half file is left.
+        Unknown suffix, no such folder, a full disk, inputs that turn out to be unreadable; for a GeoTIFF, unevenly
+        spaced coordinates. No half file is left.
 
     Examples
     --------
@@ -87,7 +96,9 @@ def to_cog(mask: Masked, path: str | Path) -> tuple[Path, ...]:
 
     The file has the scheme's colours, class names and no-data code, so that QGIS and GDAL show it as it is meant,
     overviews of the most frequent class, and flags, coverage and provenance as tags. Class names are where GDAL keeps
-    them, in ``<name>.aux.xml`` beside the file. Parameters and errors as for `to_file`; the suffix is ``.tif``.
+    them, in ``<name>.aux.xml`` beside the file. Latitude and longitude without a CRS are those of EPSG:4326. Pixels are
+    written north up and west to the left; `open_mask` gives them back as they were.
+    Parameters and errors as for `to_file`; the suffix is ``.tif``.
     """
     target = Path(path)
     if WRITERS.get(target.suffix.lower()) is not _write_cog:
@@ -106,7 +117,8 @@ def open_mask(path: str | Path) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``cloudmask`` uint8 ``(y, x)`` or ``(time, y, x)``, coverage as coordinates.
+        ``cloudmask`` uint8 ``(y, x)`` or ``(time, y, x)``, coverage as coordinates; spatial dimensions with the names
+        and the directions of the mask that was written.
 
     Raises
     ------
@@ -134,12 +146,17 @@ def _as_dataset(mask: Masked) -> xr.Dataset:
     for variable in dataset.variables.values():
         # How an input file was packed is no advice for this one.
         variable.encoding = {key: value for key, value in variable.encoding.items() if key == "grid_mapping"}
+    labels = dataset[MASK_NAME]
+    # No data is a class of its own: xarray would turn codes with a fill value into floats and NaN.
+    labels.attrs = {key: value for key, value in labels.attrs.items() if key not in FILL_ATTRS}
     return dataset
 
 
 def _storable(coord: xr.DataArray) -> bool:
-    """Tell numbers, dates and text from the Python objects that catalogue items bring along."""
-    return coord.dtype.kind != "O" or all(isinstance(value, str) for value in coord.values.flat)
+    """Tell numbers, dates of any calendar and text from the Python objects that catalogue items bring along."""
+    return coord.dtype.kind != "O" or all(
+        isinstance(value, str) or hasattr(value, "calendar") for value in coord.values.flat
+    )
 
 
 @contextmanager
@@ -194,7 +211,9 @@ def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
 
 
 def _stamps(dataset: xr.Dataset, time: str) -> list[str]:
-    index: Any = dataset.indexes[time]  # pandas' for datetime64, xarray's for other calendars
+    index: Any = dataset.indexes.get(time)  # pandas' for datetime64, xarray's for other calendars
+    if not hasattr(index, "strftime"):
+        return [f"{position:03d}" for position in range(dataset.sizes[time])]
     for stamp in STAMPS:
         stamps = [str(date) for date in index.strftime(stamp)]
         if len(set(stamps)) == len(stamps):
@@ -220,13 +239,13 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         plain = Path(scratch) / "labels.tif"
-        array = _north_up(dataset[MASK_NAME])
+        array = _turned(dataset[MASK_NAME], _against(dataset[MASK_NAME]))
         scheme = scheme_of(array)
         _write_labels(array, scheme, plain)
         written = _open_raster(plain).assign_attrs(flag_attrs(scheme))
         fractions = {str(name): float(value) for name, value in coverage(written).compute().items()}
         with rasterio.open(plain, "r+") as file:
-            file.update_tags(**_tags(array, fractions))
+            file.update_tags(**_tags(dataset[MASK_NAME], fractions))
         _write_class_names(scheme, plain)
         copy(
             plain,
@@ -239,10 +258,15 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
         )
 
 
-def _north_up(array: xr.DataArray) -> xr.DataArray:
+def _against(array: xr.DataArray) -> list[str]:
+    """Return the spatial dimensions that run against a map's: y to the north, x to the west."""
     view = layout.view(array)
-    upside_down = view.y in array.coords and array.sizes[view.y] > 1 and bool(array[view.y][0] < array[view.y][-1])
-    return array.isel({view.y: slice(None, None, -1)}) if upside_down else array
+    placed = {dim: array[dim].values for dim in (view.y, view.x) if dim in array.coords}
+    return [dim for dim, axis in placed.items() if (axis[-1] > axis[0] if dim == view.y else axis[-1] < axis[0])]
+
+
+def _turned(array: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
+    return array.isel(dict.fromkeys(dims, slice(None, None, -1)))
 
 
 def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
@@ -257,7 +281,7 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
         "height": array.sizes[view.y],
         "width": array.sizes[view.x],
         "nodata": scheme.no_data,
-        "crs": layout.coordinate_reference_system(view),
+        "crs": _crs(view),
         "transform": _transform(view),
         "tiled": True,
         "blockxsize": BLOCK,
@@ -272,20 +296,57 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
     da.store((blocks if blocks.chunks else blocks.chunk(CHUNK)).data, _Labels(path), lock=True)  # type: ignore[arg-type]
 
 
+def _crs(view: layout.CubeView) -> Any:
+    """Return the CRS, or None; latitude and longitude without one are of WGS 84, as nearly all that are."""
+    declared = layout.coordinate_reference_system(view)
+    coords = [view.source.coords[dim] for dim in (view.y, view.x) if dim in view.source.coords]
+    return WGS84 if declared is None and coords and all(map(_in_degrees, coords)) else declared
+
+
+def _in_degrees(coord: xr.DataArray) -> bool:
+    units = str(coord.attrs.get("units", ""))
+    return DEGREE_UNITS.match(units) is not None or (coord.name in DEGREE_NAMES and units in ("", "degree", "degrees"))
+
+
 def _transform(view: layout.CubeView) -> Any:
-    """Return the affine transform, or None where pixels have no coordinates; a single row is as high as it is wide."""
+    """Return the affine transform, or None where pixels have no coordinates.
+
+    A single row is as high as it is wide; a single pixel has the size that the grid mapping declares.
+    """
     from odc.geo.math import affine_from_axis
 
     if not {view.x, view.y} <= set(view.source.coords):
         return None
-    x, y = (view.source.coords[dim].values for dim in (view.x, view.y))
-    steps = [float(abs(axis[1] - axis[0])) for axis in (x, y) if axis.size > 1]
-    try:
-        return affine_from_axis(x, y, fallback_resolution=min(steps, default=None))
-    except ValueError as error:
+    x, y = (_even(view.source.coords[dim]) for dim in (view.x, view.y))
+    size = next((abs(axis[1] - axis[0]) for axis in (x, y) if axis.size > 1), None) or _declared_size(view)
+    if size is None:
         raise FileError(
-            f"a mask of one pixel, whose size nothing tells ({error})", "at least two pixels in a GeoTIFF", "write .nc"
-        ) from error
+            "a mask of one pixel, whose size nothing tells", "at least two pixels in a GeoTIFF", "write .nc"
+        )
+    return affine_from_axis(x, y, fallback_resolution=size)
+
+
+def _even(coord: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Return the evenly spaced coordinate that rounding hides; refuse one that is not."""
+    values = coord.values.astype("float64")
+    even = np.linspace(values[0], values[-1], values.size)
+    if values.size > 1 and not np.abs(values - even).max() < UNEVEN * abs(even[1] - even[0]):
+        raise FileError(
+            f"unevenly spaced coordinate {str(coord.name)!r}",
+            "pixels of one size in a GeoTIFF",
+            "write .nc or .zarr; or bring the cube to an even grid before predict: cube.interp(x=..., y=...)",
+        )
+    return even
+
+
+def _declared_size(view: layout.CubeView) -> Any:
+    """Return the pixel size in the grid mapping's ``GeoTransform``, as GDAL and rioxarray write it."""
+    from odc.geo import resxy_
+
+    mapping = view.coords.get(view.grid_mapping)
+    declared = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
+    numbers = [float(number) for number in declared.split()]
+    return resxy_(numbers[1], numbers[5]) if numbers else None
 
 
 @dataclass(frozen=True)
@@ -312,14 +373,26 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def _tags(array: xr.DataArray, fractions: Mapping[str, float]) -> dict[str, str]:
-    """Return attributes, coverage and date as text; numbers as JSON."""
+    """Return attributes, coverage, date and what the file cannot say of its dimensions, as text; the rest as JSON."""
     plain = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in array.attrs.items()}
     tags = {
         str(key): value if isinstance(value, str) else json.dumps(value, default=str) for key, value in plain.items()
     }
+    view = layout.view(array)
     tags |= {name: json.dumps(value) for name, value in fractions.items()}
+    tags |= {"dims": json.dumps([view.y, view.x]), "reversed_dims": json.dumps(_against(array))}
     time = next((array.coords[name] for name in layout.TIME_NAMES if name in array.coords), None)
-    return tags if time is None else tags | {"time": str(time.values)}
+    return tags if time is None else tags | _time_tags(time)
+
+
+def _time_tags(time: xr.DataArray) -> dict[str, str]:
+    """Return a date and its calendar, or the number that stands for a date."""
+    value: Any = time.values.item() if time.dtype.kind == "O" else time.values[()]
+    if isinstance(value, np.datetime64):
+        return {"time": str(value), "calendar": NUMPY_CALENDAR}
+    if hasattr(value, "calendar"):
+        return {"time": value.isoformat(timespec="seconds"), "calendar": value.calendar}
+    return {"time": json.dumps(value, default=np.generic.item)}
 
 
 def _write_class_names(scheme: Scheme, path: Path) -> None:
@@ -347,9 +420,23 @@ def _open_cog(path: Path) -> xr.Dataset:
         name: xr.Variable((), json.loads(attrs.pop(name)), {"units": "1"}) for name in FRACTIONS if name in attrs
     }
     if "time" in attrs:
-        coords["time"] = np.datetime64(attrs.pop("time"), "ns")
-    array.attrs = attrs | {key: json.loads(attrs[key]) for key in ("flag_values",) if key in attrs}
+        coords["time"] = _time(attrs.pop("time"), attrs.pop("calendar", None))
+    y, x = json.loads(attrs.pop("dims", '["y", "x"]'))
+    against = json.loads(attrs.pop("reversed_dims", "[]"))
+    array.attrs = attrs | {key: json.loads(attrs[key]) for key in ("flag_values", "nodata") if key in attrs}
+    array = _turned(array.rename(y=y, x=x), against)
+    if against:
+        array["spatial_ref"].attrs.pop("GeoTransform", None)  # of the file, and optional
     return array.to_dataset(name=MASK_NAME).assign_coords(coords)
+
+
+def _time(text: str, calendar: str | None) -> Any:
+    """Return what `_time_tags` wrote."""
+    if calendar is None:
+        return json.loads(text)
+    if calendar == NUMPY_CALENDAR:
+        return np.datetime64(text)
+    return xr.date_range(text, periods=1, calendar=calendar, use_cftime=True)[0]
 
 
 def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:

@@ -61,8 +61,8 @@ def overview(
     Parameters
     ----------
     cube : Dataset or DataArray, or None
-        Bands in any form that `predict` takes; None draws the mask alone. The image is true colour where the bands
-        allow, else the first of `COMPOSITES` that they allow, in one stretch for all dates.
+        Bands in any form that `predict` takes; None, or a mask in this place, draws the mask alone. The image is true
+        colour where the bands allow, else the first of `COMPOSITES` that they allow, in one stretch for all dates.
     mask : Dataset or DataArray, optional
         `predict`'s Dataset or a mask with flag attributes, on the cube's pixels. Default: the cube's own.
     truth : DataArray, optional
@@ -79,8 +79,8 @@ def overview(
     Returns
     -------
     matplotlib.figure.Figure
-        Not registered with pyplot, so nothing needs closing. A date's title has its cloud fraction: the mask's own
-        ``cloud_fraction`` coordinate where it is in memory, else the fraction of the drawn pixels.
+        Not registered with pyplot, so nothing needs closing. A date's title has its cloud fraction, counted in the
+        mask as it is given; of a lazy mask that is thinned, only what is drawn is computed and counted: "≈".
 
     Raises
     ------
@@ -99,16 +99,20 @@ def overview(
     """
     if mask is None and cube is None:
         raise CloudMaskError("neither a cube nor a mask", "at least one", "overview(cube, cube.cloudmask.predict())")
+    if mask is None and cube is not None and labels.is_mask(cube):
+        cube, mask = None, cube
     masks = {"mask": labels.mask_of(cube if mask is None else mask)}  # type: ignore[arg-type]
     if truth is not None:
         masks["truth"] = truth
     _check_grids(masks if cube is None else {"cube": cube, **masks})
-    thinned = {name: _thin(values, max_dates, max_pixels) for name, values in masks.items()}
-    shown = {name: values.compute() for name, values in thinned.items()}
+    shown = {name: _thin(values, max_dates, max_pixels).compute() for name, values in masks.items()}
     rows = [Row(name, _class_pictures(values)) for name, values in shown.items()]
     if cube is not None:
         rows.insert(0, _image_row(_thin(cube, max_dates, max_pixels), shown["mask"], sensor))
-    figure = _sheet(rows, _titles(thinned["mask"], shown["mask"]), _legend(shown.values()))
+    counted = _few_dates(masks["mask"], max_dates)
+    exact = not counted.chunks or counted.size == shown["mask"].size
+    titles = _titles(shown["mask"] if counted.chunks else counted, exact=exact)
+    figure = _sheet(rows, titles, _legend(shown.values()))
     if path is not None:
         figure.savefig(path)
     return figure
@@ -133,9 +137,13 @@ def _thin(cube: Any, max_dates: int, max_pixels: int) -> Any:
         view.y: _positions(cube, view.y, step, descending=True),
         view.x: _positions(cube, view.x, step, descending=False),
     }
-    if view.time is not None:
-        dims[view.time] = np.unique(np.linspace(0, view.dates - 1, min(view.dates, max_dates)).round().astype(int))
-    return cube.isel(dims)
+    return _few_dates(cube, max_dates).isel(dims)
+
+
+def _few_dates(cube: Any, max_dates: int) -> Any:
+    view = layout.view(cube)
+    positions = np.unique(np.linspace(0, view.dates - 1, min(view.dates, max_dates)).round().astype(int))
+    return cube if view.time is None else cube.isel({view.time: positions})
 
 
 def _positions(cube: Any, dim: str, step: int, *, descending: bool) -> slice:
@@ -190,18 +198,17 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
     return np.where(known[..., None], tone / max(float(tone.max()), 1e-3) * 255, 0).astype("uint8")
 
 
-def _titles(thinned: xr.DataArray, mask: xr.DataArray) -> list[str]:
-    exact = thinned.coords.get("cloud_fraction")
-    fraction = coverage.coverage(mask)["cloud_fraction"] if exact is None or exact.chunks else exact
+def _titles(mask: xr.DataArray, *, exact: bool) -> list[str]:
+    fraction = coverage.coverage(mask)["cloud_fraction"]
     time = layout.view(mask).time or "time"
     days = np.atleast_1d(mask[time].values) if time in mask.coords else [None] * fraction.size
-    return [_title(day, share) for day, share in zip(days, np.atleast_1d(fraction.values), strict=True)]
+    about = "" if exact else "≈ "
+    return [_title(day, share, about) for day, share in zip(days, np.atleast_1d(fraction.values), strict=True)]
 
 
-def _title(day: Any, share: float) -> str:
-    cloud = "no data" if np.isnan(share) else f"{share:.0%} cloud"
-    date = np.datetime_as_string(day, unit="D") if isinstance(day, np.datetime64) else day
-    return cloud if date is None else f"{date}\n{cloud}"
+def _title(day: Any, share: float, about: str) -> str:
+    cloud = "no data" if np.isnan(share) else f"{about}{share:.0%} cloud"
+    return cloud if day is None else f"{str(day)[: len('2024-01-31')]}\n{cloud}"
 
 
 def _legend(masks: Iterable[xr.DataArray]) -> dict[str, str]:

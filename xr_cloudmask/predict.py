@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xr_cloudmask.cube import bands, layout, reflectance
@@ -25,6 +26,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 
 OPTIONS = ("window", "halo", "batch_size")
+STORABLE = (str, int, float, np.number, np.ndarray)  # as attributes, in every file format
 
 
 def predict(
@@ -129,7 +131,7 @@ def _check_options(options: dict[str, int]) -> None:
     if unknown:
         close = difflib.get_close_matches(unknown[0], known, n=1) or [OPTIONS[0]]
         raise CloudMaskError(f"unknown keyword {unknown[0]!r}", f"one of {known}", f"predict({close[0]}=...)")
-    wrong = {name: value for name, value in options.items() if not isinstance(value, int) or value < (name != "halo")}
+    wrong = {name: n for name, n in options.items() if not isinstance(n, int | np.integer) or n < (name != "halo")}
     if wrong:
         raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
 
@@ -167,7 +169,7 @@ def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
     if resolution == "auto":
         # The coarsest whole factor that is not coarser than what the model was trained at.
         return 1 if gsd is None else max(1, int(spec.gsd / gsd + 0.01))
-    if isinstance(resolution, str) or not resolution > 0:
+    if not isinstance(resolution, int | float | np.number) or not resolution > 0:
         raise CloudMaskError(f"resolution={resolution!r}", "'auto', 'native' or metres", "resolution='auto'")
     if gsd is None:
         raise CloudMaskError(
@@ -225,7 +227,13 @@ def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str
         described = {"long_name": "class probability", "units": "1"}
         variables["probability"] = xr.Variable(dims, chances, described)
         coords["class"] = xr.Variable("class", list(job.to_labels.names))
-    out = xr.Dataset(variables, coords=coords)
+    attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
+    storable = {
+        key: value
+        for key, value in attrs_of_cube.items()
+        if isinstance(value, str | int | float | np.number | np.ndarray)
+    }
+    out = xr.Dataset(variables, coords=coords, attrs=storable)
     if view.grid_mapping is not None:
         for variable in out.data_vars.values():
             variable.encoding["grid_mapping"] = view.grid_mapping

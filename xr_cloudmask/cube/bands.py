@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
 from xr_cloudmask.cube.properties import band_metadata, texts
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_names, named, sensors
 from xr_cloudmask.errors import BandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from xr_cloudmask.cube.layout import CubeView
 
@@ -100,12 +102,15 @@ def describe(
         return _given(view, descriptors)
     measured = {name: _measured(view, name) for name in view.bands}
     candidates = candidate_sensors(view, sensor)
-    if len(candidates) > 1 and not any(measured.values()):
+    if any(measured.values()) and len(candidates) > 1:
+        candidates = ()
+    # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
+    readings = {_read_bands(measured, table, sensor is not None) for table in candidates or (None,)}
+    if len(readings) > 1:
         raise _ambiguous(view, candidates)
-    table = candidates[0] if len(candidates) == 1 else None
-    found = [_described(name, measured[name], table, trust_table=sensor is not None) for name in view.bands]
-    recognised = _unique_guesses([band for band in found if band is not None])
+    recognised = _unique_guesses(list(readings.pop()))
     if not recognised:
+        table = candidates[0] if len(candidates) == 1 else None
         raise _unrecognised(view, table)
     return tuple(recognised)
 
@@ -190,15 +195,23 @@ def _pointed_at(products: frozenset[str], platforms: frozenset[str], instruments
 
 
 def _given(view: CubeView, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
-    by_name = {descriptor.name: descriptor for descriptor in descriptors}
+    are_descriptors = isinstance(descriptors, Sequence) and all(isinstance(d, BandDescriptor) for d in descriptors)
+    by_name = {descriptor.name: descriptor for descriptor in descriptors} if are_descriptors else {}
     unknown = [name for name in by_name if name not in view.bands]
     if unknown or not by_name:
         raise BandError(
-            f"descriptors of bands {_listed(unknown) or 'none'}",
+            f"descriptors of bands {_listed(unknown) or 'none'}" if are_descriptors else f"descriptors={descriptors!r}",
             f"descriptors of bands in the cube: {_listed(view.bands)}",
             "descriptors=[BandDescriptor(name='B02', role='blue', min_wavelength=446, max_wavelength=542), ...]",
         )
     return tuple(by_name[name] for name in view.bands if name in by_name)
+
+
+def _read_bands(
+    measured: Mapping[str, BandDescriptor | None], table: Sensor | None, trust_table: bool
+) -> tuple[BandDescriptor, ...]:
+    found = (_described(name, band, table, trust_table) for name, band in measured.items())
+    return tuple(band for band in found if band is not None)
 
 
 def _described(
@@ -301,19 +314,22 @@ def _unique_guesses(bands: list[BandDescriptor]) -> list[BandDescriptor]:
 
 
 def _ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
-    ids = _ids(sensor.id for sensor in candidates)
-    first = ids.split(", ", maxsplit=1)[0]
-    return BandError(
-        f"bands {_listed(view.bands)}, which fit several sensors: {ids}", "one sensor", f"sensor='{first}'"
-    )
+    ids = sorted(sensor.id for sensor in candidates)
+    choices = " or ".join(f"sensor={name!r}" for name in ids)
+    return BandError(f"bands {_listed(view.bands)}, which fit several sensors: {_ids(ids)}", "one sensor", choices)
 
 
 def _unrecognised(view: CubeView, table: Sensor | None) -> BandError:
     names = f"band names of {table.title}: {_listed(b.name for b in table.bands)}" if table else ""
+    renamed = (
+        f"cube.assign_coords({view.band}=['blue', ...])" if view.band else "cube.rename({'your_band': 'blue', ...})"
+    )
+    if isinstance(view.source, xr.DataArray) and view.band is None:
+        renamed = "cube.rename('red')"
     return BandError(
         f"bands {_listed(view.bands)}, none of which is known",
         names or f"STAC common names ({_listed(common_names())}) or the band names of one of: {_ids(sensors())}",
-        "cube.rename({'your_band': 'blue', ...}), sensor='sentinel-2', or descriptors=[BandDescriptor(...), ...]",
+        f"{renamed}, sensor='sentinel-2', or descriptors=[BandDescriptor(...), ...]",
     )
 
 

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xr_cloudmask.cube.bands import PRODUCT_KEYS
 from xr_cloudmask.cube.properties import as_number, item_property, stac_band, texts
 from xr_cloudmask.cube.sensors import normalised
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("TOA", "BOA")
 PROVENANCE = "reflectance_provenance"
+ZERO = "reflectance_of_zero"  # what an earlier conversion made of digital number 0, where an offset moved it
 LEVEL_KEYS = (
     *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
     "landsat:processing_level", "PROCESSING_LEVEL",
@@ -95,8 +98,8 @@ def is_from_stackstac(view: CubeView) -> bool:
     return view.band is not None and "epsg" in coords and "id" in coords
 
 
-def declared_nodata(values: xr.DataArray) -> float | None:
-    """Return the no-data value that a band's attributes or encoding declare; None where there is none.
+def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
+    """Return every no-data value that a band's attributes or encoding declare, in order; empty where there is none.
 
     Parameters
     ----------
@@ -107,11 +110,11 @@ def declared_nodata(values: xr.DataArray) -> float | None:
     --------
     >>> import numpy as np, xarray as xr
     >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
-    0.0
+    (0.0,)
     """
     places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
-    stated = (as_number(place.get(key)) for place in places for key in NODATA_KEYS)
-    return next((number for number in stated if number is not None), None)
+    stated = (as_number(value) for place in places for key in NODATA_KEYS for value in np.ravel(place.get(key, ())))
+    return tuple(dict.fromkeys(number for number in stated if number is not None))
 
 
 def is_marked(view: CubeView, name: str) -> bool:
@@ -123,6 +126,11 @@ def is_marked(view: CubeView, name: str) -> bool:
 def mark_of(view: CubeView, name: str) -> str:
     """Return what the earlier conversion wrote down."""
     return str(view.bands[name].attrs.get(PROVENANCE, view.source.attrs.get(PROVENANCE)))
+
+
+def zero_of_mark(view: CubeView, name: str) -> float:
+    """Return what the earlier conversion made of digital number 0."""
+    return as_number(view.bands[name].attrs.get(ZERO, view.source.attrs.get(ZERO))) or 0.0
 
 
 def scale_of_units(name: str, values: xr.DataArray) -> float | None:

@@ -6,6 +6,7 @@ one `CubeView`: named bands, each ``(time, y, x)`` or ``(y, x)``, still lazy, va
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,6 +26,12 @@ TIME_NAMES = ("time", "t", "date", "datetime", "valid_time")
 BAND_NAMES = ("band", "bands", "channel", "channels", "spectral", "wavelength", "variable")
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
+
+# What a prediction adds to a cube; it says nothing about the next one.
+PREDICTED_NAMES = (
+    "cloudmask", "probability", "class",
+    "cloud_fraction", "thin_cloud_fraction", "cloud_shadow_fraction", "clear_fraction", "valid_fraction",
+)  # fmt: skip
 
 METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)
 
@@ -69,18 +76,25 @@ class CubeView:
 
     @property
     def coords(self) -> dict[Hashable, xr.DataArray]:
-        """Coordinates that do not run along the band dimension."""
-        coords = self.source.coords
-        return {k: v for k, v in coords.items() if self.band not in v.dims and k != self.band}
+        """Coordinates of space and time and the grid mapping, without an earlier prediction's."""
+        left_out = {self.band, *PREDICTED_NAMES}
+        coords = {k: v for k, v in self.source.coords.items() if not left_out & {k, *v.dims}}
+        if self.grid_mapping in _variables_of(self.source):  # a data variable after a plain xarray.open_dataset
+            coords.setdefault(self.grid_mapping, self.source[self.grid_mapping].reset_coords(drop=True))
+        return coords
 
     @property
     def grid_mapping(self) -> str | None:
-        """Name of the CF grid mapping coordinate, where there is one."""
+        """Name of the CF grid mapping variable, where there is one."""
         for array in (self.source, *self.bands.values()):
             name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
             if name is not None:
                 return str(name)
-        return "spatial_ref" if "spatial_ref" in self.source.coords else None
+        return "spatial_ref" if "spatial_ref" in _variables_of(self.source) else None
+
+
+def _variables_of(cube: Cube) -> Mapping[Any, Any]:
+    return cube.variables if isinstance(cube, xr.Dataset) else cube.coords
 
 
 def view(cube: Cube) -> CubeView:
@@ -114,7 +128,7 @@ def view(cube: Cube) -> CubeView:
         band = _band_dim(array, exclude=(y, x, time))
         bands = _split(array, band) if band else {str(array.name or "band"): array}
     else:
-        band, bands = None, _variables(cube, y, x)  # type: ignore[arg-type]
+        band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
     bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
     return CubeView(cube, y, x, time, band, MappingProxyType(bands))
@@ -198,10 +212,13 @@ def band_labels(array: xr.DataArray, band: str) -> list[str]:
     return [str(label) for label in labels]
 
 
-def _variables(cube: xr.Dataset, y: str, x: str) -> dict[str, xr.DataArray]:
+def _variables(cube: xr.Dataset, y: str, x: str, time: str | None) -> dict[str, xr.DataArray]:
     spatial = {str(name): v for name, v in cube.data_vars.items() if {y, x} <= set(v.dims)}
-    # A second pair of spatial dimensions means bands on another grid (a 20 m band beside 10 m ones).
-    elsewhere = [str(n) for n, v in cube.data_vars.items() if v.ndim >= 2 and not {y, x} <= set(v.dims)]
+    # A second pair of spatial dimensions means bands on another grid (a 20 m band beside 10 m ones); one dimension
+    # more does not: CF bounds are (time, nv), (y, nv).
+    elsewhere = [
+        str(n) for n, v in cube.data_vars.items() if str(n) not in spatial and len({*v.dims} - {y, x, time}) > 1
+    ]
     if elsewhere:
         dims = {name: cube[name].dims for name in elsewhere[:3]}
         raise CubeError(
@@ -251,15 +268,15 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
 def ground_sample_distance(cube: CubeView) -> float | None:
     """Return the pixel size in metres, or None where the cube does not say what its coordinates mean.
 
-    The unit comes from the CRS (rioxarray, odc-geo, stackstac's ``epsg``), from the coordinates' ``units``, or from
-    the names latitude and longitude.
+    The mean of the steps along y and x. The unit comes from the CRS (rioxarray, odc-geo, stackstac's ``epsg``), from
+    the coordinates' ``units``, or from the names latitude and longitude. A degree of longitude shrinks with the
+    cosine of the cube's mean latitude.
     """
     steps = [_step(cube.source, dim) for dim in (cube.y, cube.x)]
-    known = [step for step in steps if step is not None]
-    if not known:
+    metres = _metres_per_unit(cube) if any(steps) else None
+    if metres is None:
         return None
-    scale = _metres_per_unit(cube)
-    return None if scale is None else float(np.mean(known)) * scale
+    return float(np.mean([step * unit for step, unit in zip(steps, metres, strict=True) if step is not None]))
 
 
 def _step(cube: Cube, dim: str) -> float | None:
@@ -269,17 +286,25 @@ def _step(cube: Cube, dim: str) -> float | None:
     return float(abs(values[1] - values[0])) / (cube.sizes[dim] - 1)
 
 
-def _metres_per_unit(cube: CubeView) -> float | None:
+def _metres_per_unit(cube: CubeView) -> tuple[float, float] | None:
+    """Return metres per unit along y and x."""
     crs = coordinate_reference_system(cube)
     if crs is not None:
         axis = crs.axis_info[0]
-        return METRES_PER_DEGREE if crs.is_geographic else float(axis.unit_conversion_factor)
+        return _metres_per_degree(cube) if crs.is_geographic else (float(axis.unit_conversion_factor),) * 2
     units = str(cube.source.coords[cube.x].attrs.get("units", "")) if cube.x in cube.source.coords else ""
     if units in ("m", "metre", "meter", "metres", "meters"):
-        return 1.0
+        return 1.0, 1.0
     if units.startswith("degree") or cube.x in ("longitude", "lon"):
-        return METRES_PER_DEGREE
+        return _metres_per_degree(cube)
     return None
+
+
+def _metres_per_degree(cube: CubeView) -> tuple[float, float] | None:
+    if cube.y not in cube.source.coords:
+        return None
+    latitude = float(np.mean(cube.source.coords[cube.y].values[[0, -1]]))
+    return METRES_PER_DEGREE, METRES_PER_DEGREE * math.cos(math.radians(latitude))
 
 
 def coordinate_reference_system(cube: CubeView) -> Any | None:
@@ -287,8 +312,8 @@ def coordinate_reference_system(cube: CubeView) -> Any | None:
     from pyproj import CRS
 
     name = cube.grid_mapping
-    if name is not None and name in cube.source.coords:
-        attrs = cube.source.coords[name].attrs
+    if name in cube.coords:
+        attrs = cube.coords[name].attrs
         wkt = attrs.get("crs_wkt", attrs.get("spatial_ref"))
         if wkt is not None:
             return CRS.from_wkt(wkt)

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,6 +22,7 @@ from xr_cloudmask.cube.declared import (
     LEVELS,
     NODATA_KEYS,
     PROVENANCE,
+    ZERO,
     Declared,
     declared_nodata,
     declared_scaling,
@@ -30,9 +33,18 @@ from xr_cloudmask.cube.declared import (
     offsets_by_baseline,
     scale_of_units,
     sines_of_sun_elevation,
+    zero_of_mark,
 )
 from xr_cloudmask.cube.layout import Cube, CubeView, require_real_numbers
 from xr_cloudmask.cube.layout import view as view_of
+from xr_cloudmask.cube.plausible import (
+    LARGEST_SCALE_OF_NUMBERS,
+    LARGEST_TYPICAL_REFLECTANCE,
+    not_reflectance,
+    require_plausible_rule,
+    require_reflectance,
+    typical_of,
+)
 from xr_cloudmask.cube.properties import as_number, stac_band
 from xr_cloudmask.errors import ReflectanceError
 
@@ -43,13 +55,9 @@ __all__ = ["Calibration", "Radiometry", "apply", "calibrate", "declared_nodata",
 
 Factor: TypeAlias = float | Mapping[str, float]
 
-# Reflectance is below this almost everywhere, digital numbers above it almost everywhere.
-LARGEST_TYPICAL_REFLECTANCE = 2.0
-SMALLEST_SCALE_OF_REFLECTANCE = 0.1  # 1, or up to about 10 over the sine of a low sun
-LARGEST_SCALE_OF_NUMBERS = 0.005
-SAMPLE = 4096
+EXAMPLES = {"scale": "0.0001", "offset": "-0.1"}
 OBSOLETE_ATTRS = {
-    "scale_factor", "add_offset", *NODATA_KEYS, "valid_range", "valid_min", "valid_max", "units",
+    ZERO, "scale_factor", "add_offset", *NODATA_KEYS, "valid_range", "valid_min", "valid_max", "units",
     "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
 
@@ -62,13 +70,17 @@ class Calibration:
     ----------
     scale, offset : tuple of float
         One number, or one per date.
-    nodata : float or None
-        Declared no-data value in digital numbers; NaN and infinities are no data in any case.
+    nodata : tuple of float
+        No-data values in the band's values as they are; NaN and infinities are no data in any case.
+    zero : tuple of float
+        What digital number 0 is in the band's values as they are, one number or one per date: the offset where a
+        loader or an earlier conversion has added it already. A pixel with it in all bands is fill.
     """
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
-    nodata: float | None
+    nodata: tuple[float, ...] = ()
+    zero: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def calibrate(
     scale: Factor | None = None,
     offset: Factor | None = None,
     level: str | None = None,
-    nodata: float | None = None,
+    nodata: float | Sequence[float] | None = None,
 ) -> Radiometry:
     """Settle how the values of each band become reflectance, from metadata alone.
 
@@ -132,8 +144,8 @@ def calibrate(
         that the values are reflectance.
     level : {"TOA", "BOA"}, optional
         Top or bottom of atmosphere.
-    nodata : float, optional
-        No-data value of the digital numbers.
+    nodata : float or sequence of float, optional
+        No-data values of the digital numbers, besides those that are declared.
 
     Returns
     -------
@@ -156,21 +168,22 @@ def calibrate(
     ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
     >>> view = view_of(cube)
     >>> calibrate(view, describe(view)).calibrations
-    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=0.0),)
+    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=(0.0,), zero=(0.0,)),)
     """
     context = _context(view, descriptors, sensor, level)
+    given = _numbers_given(nodata)
     calibrations, sources = [], []
     for descriptor in descriptors:
         name = descriptor.name
         require_real_numbers(name, view.bands[name])
-        calibration, source = _calibration(context, name, _of_band(scale, name), _of_band(offset, name), nodata)
-        _check_in_memory(view.bands[name], calibration)
+        factors = _of_band("scale", scale, name), _of_band("offset", offset, name)
+        calibration, source = _calibration(context, name, *factors, given)
         calibrations.append(calibration)
         sources.append(source)
     return Radiometry(context.level, tuple(calibrations), _summary(descriptors, sources))
 
 
-def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> np.ndarray:
+def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
     """Compute ``dn * scale + offset`` as float32, NaN where there is no data.
 
     Parameters
@@ -179,8 +192,8 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> 
         Digital numbers or reflectance, any shape, integer or floating.
     scale, offset : float
         The linear rule.
-    nodata : float or None
-        No-data value in `dn`; non-finite values are no data in any case.
+    nodata : tuple of float
+        No-data values in `dn`; non-finite values are no data in any case.
 
     Returns
     -------
@@ -190,23 +203,22 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> 
     Raises
     ------
     ReflectanceError
-        Floating-point values that `scale` takes for reflectance are digital numbers, or the other way round. Metadata
-        alone cannot exclude that where a loader turned integers into floats.
+        The result cannot be reflectance: values that `scale` takes for reflectance are digital numbers, or the other
+        way round, or fill is not declared. Metadata alone cannot exclude that. A sample of the values decides.
 
     Examples
     --------
-    >>> apply(np.array([0, 3500], "uint16"), 1e-4, -0.1, 0)
+    >>> apply(np.array([0, 3500], "uint16"), 1e-4, -0.1, (0,))
     array([ nan, 0.25], dtype=float32)
     """
-    if dn.dtype.kind == "f":
-        _check_magnitude(dn, scale, nodata)
     result: np.ndarray = dn.astype("float32")
     result *= np.float32(scale)
     result += np.float32(offset)
-    if nodata is not None:
-        result[dn == nodata] = np.nan
+    for value in nodata:
+        result[dn == value] = np.nan
     if dn.dtype.kind == "f":
         result[~np.isfinite(result)] = np.nan
+    require_reflectance(dn, result, scale)
     return result
 
 
@@ -230,8 +242,9 @@ def to_reflectance(
     -------
     Dataset or DataArray
         The same kind of cube, float32, nominally 0 to 1, NaN where there is no data; same dims, coords and grid
-        mapping; attrs ``reflectance_provenance`` and ``level``. Lazy where the cube is. A cube that carries the mark
-        already is returned unchanged.
+        mapping; attrs ``reflectance_provenance`` and ``level``, and ``reflectance_of_zero`` where an offset made
+        digital number 0, fill at the edge of a swath, something else. Lazy where the cube is. A cube that carries
+        the mark already is returned unchanged.
 
     Raises
     ------
@@ -250,7 +263,14 @@ def to_reflectance(
         return cube
     radiometry = calibrate(view, descriptors, sensor=sensor, scale=scale, offset=offset, level=level)
     by_name = dict(zip((d.name for d in descriptors), radiometry.calibrations, strict=True))
-    mark = {PROVENANCE: radiometry.provenance} | ({"level": radiometry.level} if radiometry.level else {})
+    mark: dict[str, Any] = {PROVENANCE: radiometry.provenance}
+    if radiometry.level:
+        mark["level"] = radiometry.level
+    zeros = {zero for calibration in radiometry.calibrations for zero in _zeros(calibration)}
+    if len(zeros) > 1:  # no one attribute can say what fill became: it becomes NaN
+        by_name = {name: replace(c, nodata=(*c.nodata, *c.zero)) for name, c in by_name.items()}
+    elif any(zeros):
+        mark[ZERO] = zeros.pop()
     if isinstance(cube, xr.DataArray) or view.band is not None:
         return _convert_array(cube, view, by_name, mark)
     converted = {name: _convert(cube[name], view, {name: c}, mark) for name, c in by_name.items()}
@@ -291,7 +311,7 @@ def level_of(
 
 
 def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None, level: str | None) -> _Context:
-    if level is not None and level.upper() not in LEVELS:
+    if level is not None and (not isinstance(level, str) or level.upper() not in LEVELS):
         raise ReflectanceError(f"level {level!r}", "one of 'TOA', 'BOA'", "level='BOA'")
     candidates = candidate_sensors(view, sensor)
     table = candidates[0] if len(candidates) == 1 else None
@@ -322,22 +342,34 @@ def _rule(table: Sensor | None, level: str | None) -> RadiometryRule | None:
 
 
 def _calibration(
-    context: _Context, name: str, scale: float | None, offset: float | None, nodata: float | None
+    context: _Context, name: str, scale: float | None, offset: float | None, nodata: tuple[float, ...]
 ) -> tuple[Calibration, str]:
+    scales, offsets, source = _linear(context, name, scale, offset)
+    are_numbers = context.view.bands[name].dtype.kind != "f" or max(scales) <= LARGEST_SCALE_OF_NUMBERS
+    missing = dict.fromkeys((*nodata, *_nodata(context, name, are_numbers)))
+    zero = 0.0 if are_numbers else _zero(context, name)
+    return Calibration(scales, offsets, tuple(missing), (zero,)), source
+
+
+def _linear(
+    context: _Context, name: str, scale: float | None, offset: float | None
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Return scales, offsets and where they come from: the first source that answers."""
     values = context.view.bands[name]
     if scale is not None or offset is not None:
-        scales, offsets = _completed(context, name, scale, offset)
-        return Calibration(scales, offsets, _nodata(context, name, nodata)), "scale and offset given by the caller"
+        require_plausible_rule(name, values.dtype, scale, offset)
+        return *_completed(context, name, scale, offset), "scale and offset given by the caller"
     if is_marked(context.view, name):
-        return Calibration((1.0,), (0.0,), _nodata(context, name, nodata)), mark_of(context.view, name)
+        return (1.0,), (0.0,), mark_of(context.view, name)
     unit = scale_of_units(name, values)
     if unit is not None:
-        return Calibration((unit,), (0.0,), _nodata(context, name, nodata)), f"units {values.attrs['units']!r}"
+        return (unit,), (0.0,), f"units {values.attrs['units']!r}"
     declared = declared_scaling(context.view, name)
     if declared is None and values.dtype.kind == "f" and _are_reflectance(context, name):
-        return Calibration((1.0,), (0.0,), _nodata(context, name, nodata)), "floating-point values taken as reflectance"
-    scales, offsets, source = _settled(context, name, declared)
-    return Calibration(scales, offsets, _nodata(context, name, nodata)), source
+        return (1.0,), (0.0,), "floating-point values taken as reflectance"
+    if declared is not None:
+        require_plausible_rule(name, values.dtype, declared.scale, declared.offset)
+    return _settled(context, name, declared)
 
 
 def _completed(
@@ -448,13 +480,13 @@ def _are_reflectance(context: _Context, name: str) -> bool:
         return False  # integers that the loader masked
     if context.sensor is None:
         return True
-    typical = _typical(_sample(values.variable), None) if values.chunks is None else None
+    typical = typical_of(values.variable) if values.chunks is None else None
     if typical is not None and typical <= LARGEST_TYPICAL_REFLECTANCE:
         return True
     if is_from_stackstac(context.view):
         return _stackstac_left_numbers(context)
     if typical is not None:
-        raise _not_reflectance(typical)
+        raise not_reflectance(typical, values.dtype)
     if context.level_given:
         return True
     raise ReflectanceError(
@@ -476,62 +508,26 @@ def _stackstac_left_numbers(context: _Context) -> bool:
     return False
 
 
-def _nodata(context: _Context, name: str, given: float | None) -> float | None:
-    """Return the declared no-data value in the values as they are: the caller's, the band's, the sensor's."""
-    if given is not None:
-        return float(given)
+def _nodata(context: _Context, name: str, are_numbers: bool) -> tuple[float, ...]:
+    """Return the declared no-data values in the values as they are: the band's, else the sensor's."""
     values = context.view.bands[name]
-    number = declared_nodata(values)
-    if number is None and values.dtype.kind != "f":
-        number = as_number(stac_band(context.view, name).get("nodata"))
-    if number is not None or values.dtype.kind == "f" or context.sensor is None:
-        return number
+    declared = declared_nodata(values)
+    if not are_numbers:
+        return declared
+    stac = as_number(stac_band(context.view, name).get("nodata"))
+    declared = declared if stac is None or values.dtype.kind == "f" else (*declared, stac)
+    if declared or context.sensor is None:
+        return declared
     rule = context.rule
-    return rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata
+    return (rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata,)
 
 
-def _check_in_memory(values: xr.DataArray, calibration: Calibration) -> None:
-    if values.chunks is None and values.dtype.kind == "f":
-        _check_magnitude(_sample(values.variable), calibration.scale[0], calibration.nodata)
-
-
-def _sample(values: xr.Variable) -> np.ndarray:
-    """Read a regular sample of a band that is not dask: enough to tell digital numbers from reflectance."""
-    step = max(1, math.isqrt(max(values.size // SAMPLE, 1)))
-    steps = dict.fromkeys(values.dims[-2:], slice(None, None, step))
-    sample: np.ndarray = values.isel(steps).values
-    return sample
-
-
-def _check_magnitude(dn: np.ndarray, scale: float, nodata: float | None) -> None:
-    step = max(1, math.isqrt(dn.size // SAMPLE))
-    sample = np.atleast_2d(dn)[..., ::step, ::step]
-    typical = _typical(sample, nodata)
-    if scale >= SMALLEST_SCALE_OF_REFLECTANCE and typical > LARGEST_TYPICAL_REFLECTANCE:
-        raise _not_reflectance(typical)
-    if scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(sample, nodata):
-        raise ReflectanceError(
-            f"fractions of about {typical:.2g} where digital numbers were expected (scale {scale:g})",
-            "digital numbers, not yet scaled",
-            "scale=1 if the values are reflectance; with stackstac, rescale=False and dtype='uint16'",
-        )
-
-
-def _typical(values: np.ndarray, nodata: float | None) -> float:
-    """Median of what is data and not fill."""
-    data = _data(values, nodata)
-    return float(np.median(data)) if data.size else 0.0
-
-
-def _are_fractions(values: np.ndarray, nodata: float | None) -> bool:
-    data = _data(values, nodata)
-    return bool(data.size and np.abs(data).max() <= LARGEST_TYPICAL_REFLECTANCE and np.any(data % 1))
-
-
-def _data(values: np.ndarray, nodata: float | None) -> np.ndarray:
-    keep = np.isfinite(values) & (values != 0)
-    data: np.ndarray = values[keep if nodata is None else keep & (values != nodata)]
-    return data
+def _zero(context: _Context, name: str) -> float:
+    """Return what digital number 0 has become: the offset, where one has been applied already."""
+    if is_marked(context.view, name):
+        return zero_of_mark(context.view, name)
+    declared = declared_scaling(context.view, name)
+    return declared.offset or 0.0 if declared is not None and declared.applied else 0.0
 
 
 def _convert_array(cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]) -> Cube:
@@ -546,7 +542,11 @@ def _convert(
 ) -> xr.DataArray:
     """Convert an array of one band, or of several along the band dimension."""
     names = list(view.bands) if view.band in array.dims else list(by_name)
-    factors = [_factors(view, array, [pick(by_name.get(name)) for name in names]) for pick in (_scale, _offset, _fill)]
+    rules = [by_name.get(name, Calibration((math.nan,), (math.nan,))) for name in names]
+    fills = itertools.zip_longest(*(rule.nodata for rule in rules), fillvalue=math.nan)
+    rows = [[rule.scale for rule in rules], [rule.offset for rule in rules]]
+    rows += ([(number,) for number in fill] for fill in fills)
+    factors = [_factors(view, array, row) for row in rows]
     if any(view.time in factor.dims for factor in factors) and view.time not in array.dims:
         array = array.expand_dims({view.time: view.dates})
     converted: xr.DataArray = xr.apply_ufunc(
@@ -558,16 +558,11 @@ def _convert(
     return ordered
 
 
-def _scale(calibration: Calibration | None) -> tuple[float, ...]:
-    return (math.nan,) if calibration is None else calibration.scale
-
-
-def _offset(calibration: Calibration | None) -> tuple[float, ...]:
-    return (math.nan,) if calibration is None else calibration.offset
-
-
-def _fill(calibration: Calibration | None) -> tuple[float, ...]:
-    return (math.nan,) if calibration is None or calibration.nodata is None else (calibration.nodata,)
+def _zeros(calibration: Calibration) -> set[float]:
+    """Return what digital number 0 becomes, over all dates."""
+    scale, offset, zero = calibration.scale, calibration.offset, calibration.zero
+    dates = range(max(len(scale), len(offset), len(zero)))
+    return {zero[i % len(zero)] * scale[i % len(scale)] + offset[i % len(offset)] for i in dates}
 
 
 def _factors(view: CubeView, array: xr.DataArray, rows: Sequence[tuple[float, ...]]) -> xr.DataArray:
@@ -581,25 +576,17 @@ def _factors(view: CubeView, array: xr.DataArray, rows: Sequence[tuple[float, ..
     return factors.rename({dim: getattr(view, str(dim)) for dim in factors.dims})
 
 
-def _apply_slices(dn: np.ndarray, scale: np.ndarray, offset: np.ndarray, nodata: np.ndarray) -> np.ndarray:
-    """Apply to every band and date its own rule; NaN leaves a band as it is."""
-    padded = (factor.reshape((1,) * (dn.ndim - factor.ndim) + factor.shape) for factor in (scale, offset, nodata))
-    scales, offsets, fills = np.broadcast_arrays(*padded)
+def _apply_slices(dn: np.ndarray, *factors: np.ndarray) -> np.ndarray:
+    """Apply to every band and date its own scale, offset and no-data values; scale NaN leaves a band as it is."""
+    padded = (factor.reshape((1,) * (dn.ndim - factor.ndim) + factor.shape) for factor in factors)
+    scales, offsets, *fills = np.broadcast_arrays(*padded)
     result = np.empty(dn.shape, dtype="float32")
     for index in np.ndindex(scales.shape):
         part = tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, scales.shape, strict=True))
-        factor, fill = float(scales[index]), float(fills[index])
+        factor, fill = float(scales[index]), tuple(float(numbers[index]) for numbers in fills)
         done = math.isnan(factor)
         result[part] = dn[part] if done else apply(dn[part], factor, float(offsets[index]), fill)
     return result
-
-
-def _not_reflectance(typical: float) -> ReflectanceError:
-    return ReflectanceError(
-        f"floating-point values of about {typical:.0f} where reflectance was expected",
-        "reflectance from 0 to 1",
-        "scale=0.0001 and offset=0 (or the product's own) if these are digital numbers, scale=0.01 if percent",
-    )
 
 
 def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
@@ -610,16 +597,31 @@ def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> s
     return "; ".join(f"{', '.join(bands)}: {source}" for source, bands in names.items())
 
 
-def _of_band(factor: Factor | None, name: str) -> float | None:
+def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
     if isinstance(factor, Mapping):
         if name not in factor:
             raise ReflectanceError(
                 f"no number for band {name!r}",
-                f"one per band; given: {', '.join(factor)}",
+                f"one per band; given: {', '.join(map(str, factor))}",
                 f"{{{name!r}: 0.0001, ...}}",
             )
-        return float(factor[name])
-    return None if factor is None else float(factor)
+        factor = factor[name]
+    if factor is None or (_is_number(factor) and math.isfinite(factor)):
+        return None if factor is None else float(factor)
+    raise ReflectanceError(
+        f"{keyword}={factor!r}", "a number, or a mapping of band name to number", f"{keyword}={EXAMPLES[keyword]}"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _numbers_given(nodata: float | Sequence[float] | None) -> tuple[float, ...]:
+    values: Sequence[Any] = nodata if isinstance(nodata, list | tuple) else [] if nodata is None else [nodata]
+    if not all(map(_is_number, values)):
+        raise ReflectanceError(f"nodata={nodata!r}", "a number, or a list of numbers", "nodata=-9999")
+    return tuple(map(float, values))
 
 
 def _title(context: _Context) -> str:

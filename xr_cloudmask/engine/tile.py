@@ -157,18 +157,29 @@ def _model_pixels(
     job: Job, bands: Sequence[npt.NDArray[Any]], date: int
 ) -> tuple[list[FloatArray], npt.NDArray[np.bool_]]:
     """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data."""
-    blank = bands[0] == 0  # zero in all bands: fill at the edge of a swath
-    for band in bands[1:]:
-        blank &= band == 0
+    blank = np.ones(bands[0].shape, dtype=bool)  # digital number zero in all bands: fill at the edge of a swath
+    for band, calibration in zip(bands, job.calibrations, strict=True):
+        blank &= is_close(band, _of_date(calibration.zero, date))
     valid = ~blank
     coarse = []
     for band, calibration in zip(bands, job.calibrations, strict=True):
-        scale, offset = (rule[date % len(rule)] for rule in (calibration.scale, calibration.offset))
+        scale, offset = _of_date(calibration.scale, date), _of_date(calibration.offset, date)
         reflectance = apply(band, scale, offset, calibration.nodata)
         reflectance[blank] = np.nan
         valid &= np.isfinite(reflectance)
         coarse.append(block_mean(reflectance, job.factor))
     return coarse, valid
+
+
+def _of_date(rule: tuple[float, ...], date: int) -> float:
+    return rule[0] if len(rule) == 1 else rule[date]
+
+
+def is_close(values: npt.NDArray[Any], number: float) -> npt.NDArray[np.bool_]:
+    """Whether values are a number, as far as single precision tells."""
+    if values.dtype.kind != "f" or number == 0:
+        return np.asarray(values == number)
+    return np.asarray(np.abs(values - number) < 1e-6)
 
 
 def block_mean(values: FloatArray, factor: int) -> FloatArray:

@@ -109,7 +109,7 @@ def _names(dataset: xr.Dataset, path: Path) -> list[str]:
     raise FileError(
         f"{path.name} with {len(described)} bands that have no descriptions",
         "a description per band that says which band it is: 'blue', 'B02', 'SR_B2' …",
-        "name them in order: bands=['blue', 'green', 'red', 'nir'] (command line: --bands blue,green,red,nir)",
+        "name them in order: bands=['blue', 'green', 'red', 'nir']",
     )
 
 

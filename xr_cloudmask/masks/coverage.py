@@ -20,6 +20,7 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "clear_fraction": SURFACES,
 }
 VALID_FRACTION = "valid_fraction"
+STRIP = 1 << 20  # pixels
 FRACTIONS = (*COUNTED, VALID_FRACTION)
 
 
@@ -91,7 +92,7 @@ def _histogram(mask: xr.DataArray, time: Any) -> Any:
     else:
         chunks = (values.chunks[0], (1,) * values.numblocks[1], (1,) * values.numblocks[2], (256,))
         blocks = values.map_blocks(
-            lambda block: _count_codes(block)[:, None, None, :],
+            _count_block,
             new_axis=3,
             chunks=chunks,
             dtype="int64",
@@ -102,8 +103,16 @@ def _histogram(mask: xr.DataArray, time: Any) -> Any:
     return counts if time is not None else counts[0]
 
 
+def _count_block(block: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    return _count_codes(block)[:, None, None, :]
+
+
 def _count_codes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    return np.stack([np.bincount(date.ravel(), minlength=256) for date in labels])
+    # Strip by strip, for bincount works on a copy eight times as large.
+    strips = [date.reshape(-1)[i : i + STRIP] for date in labels for i in range(0, date.size, STRIP)]
+    counts = np.stack([np.bincount(strip, minlength=256) for strip in strips])
+    summed: npt.NDArray[np.int64] = counts.reshape(len(labels), -1, 256).sum(axis=1)
+    return summed
 
 
 def _fractions(counts: Any, weights: Mapping[str, npt.NDArray[np.bool_]], scheme: Scheme) -> Any:

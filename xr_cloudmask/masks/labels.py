@@ -21,6 +21,7 @@ CLOUDS = ("thick_cloud", "thin_cloud")
 VOCABULARY = (*SURFACES, *CLOUDS, "cloud_shadow", "no_data")
 
 MASK_NAME = "cloudmask"
+MASK_VARIABLES = (MASK_NAME, "probability")
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,20 @@ def flag_attrs(scheme: Scheme) -> dict[str, Any]:
         "flag_values": np.array([*(entry.code for entry in scheme.classes), scheme.no_data], dtype="uint8"),
         "flag_meanings": " ".join([*(entry.name for entry in scheme.classes), "no_data"]),
         "flag_colors": " ".join([*(entry.color for entry in scheme.classes), BLACK]),
+        "nodata": scheme.no_data,  # for rioxarray; xarray does not decode it
         "scheme": scheme.name,
     }
 
 
 def scheme_of(mask: xr.DataArray) -> Scheme:
     """Return the scheme of a mask, from its ``scheme`` attribute or from its CF flags."""
+    if mask.dtype != "uint8":
+        # Attributes survive comparisons and arithmetic: a boolean would be taken for codes 0 and 1.
+        raise CloudMaskError(
+            f"a mask of dtype {mask.dtype}",
+            "uint8 codes, as predict() gives them",
+            "mask.fillna(255).astype('uint8') for codes that became floats; cube.where(condition) for booleans",
+        )
     if mask.attrs.get("scheme") in SCHEMES:
         return SCHEMES[mask.attrs["scheme"]]
     if "flag_values" not in mask.attrs or "flag_meanings" not in mask.attrs:
@@ -176,11 +185,22 @@ def scheme_of(mask: xr.DataArray) -> Scheme:
     return _scheme_of_names(str(mask.attrs.get("scheme", "native")), list(flags), list(flags.values()), no_data)
 
 
+def is_mask(obj: xr.Dataset | xr.DataArray) -> bool:
+    """Whether an object is a mask and nothing else: predict's Dataset or its variable."""
+    if isinstance(obj, xr.Dataset):
+        return MASK_NAME in obj and set(obj.data_vars) <= set(MASK_VARIABLES)
+    return "flag_values" in obj.attrs or obj.attrs.get("scheme") in SCHEMES
+
+
 def mask_of(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """Return the mask in predict's Dataset, in a cube that carries one, or the mask itself."""
+    if not isinstance(obj, xr.Dataset | xr.DataArray):
+        raise CloudMaskError(
+            f"a mask of type {type(obj).__name__}", "predict()'s Dataset or a mask DataArray", "mask=out"
+        )
     if MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj):
         return obj[MASK_NAME]
-    if isinstance(obj, xr.DataArray) and ("flag_values" in obj.attrs or obj.attrs.get("scheme") in SCHEMES):
+    if isinstance(obj, xr.DataArray) and is_mask(obj):
         return obj
     raise CloudMaskError(
         f"a {type(obj).__name__} without a {MASK_NAME!r} variable",
@@ -266,7 +286,9 @@ def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
     >>> to_scheme(mask, "validity").values
     array([[  0,   1,   1, 255]], dtype=uint8)
     """
-    source, target = scheme_of(mask), scheme_for(name, VOCABULARY[:-1])
+    if name not in SCHEMES:
+        raise CloudMaskError(f"scheme {name!r}", f"one of {list(SCHEMES)}", "to_scheme('cloudsen12')")
+    source, target = scheme_of(mask), SCHEMES[name]
     if source == target:
         return mask
     table = np.full(256, target.no_data, dtype="uint8")

@@ -107,7 +107,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
 
 def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
     if name != "auto" and name not in _SPECS:
-        close = difflib.get_close_matches(name, _SPECS, n=1) or ["auto"]
+        close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
     candidates = [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
     fitting = [spec for spec in candidates if spec.inputs(descriptors)]

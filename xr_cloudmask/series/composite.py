@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import layout
+from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.reflectance import declared_nodata
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
 from xr_cloudmask.masks.coverage import FRACTIONS
-from xr_cloudmask.series.select import MASK_VARIABLES, mask_for, on_bands
+from xr_cloudmask.series.select import GRID_ENCODING, filler_of, float_for, mask_for, on_bands
+
+Reduction: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[np.bool_]], npt.NDArray[Any]]
 
 
 def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> Cube:
@@ -40,7 +44,7 @@ def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> C
     Raises
     ------
     CloudMaskError
-        Unknown method, or no time dimension.
+        Unknown method, no time dimension, or digital numbers whose calibration differs between dates.
     """
     if method not in METHODS:
         raise CloudMaskError(f"method {method!r}", f"one of {sorted(METHODS)}", "composite('median')")
@@ -49,51 +53,90 @@ def composite(cube: Cube, method: str = "median", mask: Cube | None = None) -> C
         raise CloudMaskError(
             f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
         )
+    _require_one_calibration(cube)
     clear = labels.clear(mask_for(cube, mask)).drop_vars(FRACTIONS, errors="ignore")
     count = clear.sum(time, dtype="uint16").assign_attrs(long_name="number of clear dates", units="1")
-    bare = cube.drop_vars((*MASK_VARIABLES, *FRACTIONS), errors="ignore")
+    bare = cube.drop_vars((*labels.MASK_VARIABLES, *FRACTIONS), errors="ignore")
     out = on_bands(bare, lambda values: _reduce(values, clear, time, METHODS[method]))
-    out = out.drop_vars([name for name, coord in out.coords.items() if time in coord.dims])
+    out = out.assign_coords(_undated_coords(bare, time))
     if isinstance(out, xr.Dataset):
         return out.drop_dims(time, errors="ignore").assign(clear_count=count)
     return out.assign_coords(clear_count=count)
 
 
-def _reduce(values: xr.DataArray, clear: xr.DataArray, time: str, function: Any) -> xr.DataArray:
-    nodata = declared_nodata(values)
-    keeps_dtype = values.dtype.kind == "f" or nodata is not None
-    dtype = values.dtype if keeps_dtype and values.dtype != "float16" else np.dtype("float32")
-    single = (array.chunk({time: -1}) if array.chunks is not None else array for array in (values, clear))
+def _require_one_calibration(cube: Cube) -> None:
+    """Refuse digital numbers that mean different reflectance on different dates: their median means nothing."""
+    view = layout.view(cube)
+    try:
+        solar = [band for band in bands.describe(view) if band.kind == "reflectance"]
+        calibrations = reflectance.calibrate(view, solar).calibrations
+    except CloudMaskError:
+        return  # no calibration is known, so none is known to differ
+    if any(len(set(rule)) > 1 for found in calibrations for rule in (found.scale, found.offset)):
+        raise CloudMaskError(
+            "digital numbers whose scale or offset differs between dates",
+            "reflectance, or numbers of one calibration",
+            "cube.cloudmask.reflectance().cloudmask.composite(...)",
+        )
+
+
+def _undated_coords(cube: Cube, time: str) -> dict[Hashable, xr.Variable]:
+    """Return the coordinates along time that are the same on every date, as scalars."""
+    dated = {name: coord for name, coord in cube.coords.items() if coord.dims == (time,) and coord.chunks is None}
+    return {name: coord.variable[0] for name, coord in dated.items() if name != time and _is_constant(coord)}
+
+
+def _is_constant(coord: xr.DataArray) -> bool:
+    return bool((coord.values == coord.values[0]).all())
+
+
+def _reduce(values: xr.DataArray, clear: xr.DataArray, time: str, function: Reduction) -> xr.DataArray:
+    filler = filler_of(values)
+    dtype = float_for(values.dtype) if filler is None else values.dtype
+    if values.chunks is not None:
+        # All dates of a pixel together; dask chooses chunks in space that keep them within its usual size.
+        values = values.chunk({time: -1} | {dim: "auto" for dim in clear.dims if dim != time})
+        clear = clear.chunk({dim: values.chunksizes[dim] for dim in clear.dims})
     out: xr.DataArray = xr.apply_ufunc(
-        lambda dates, kept: _stored(function(dates, kept), dtype, nodata),
-        *single,
+        partial(_reduced, function=function, dtype=dtype, nodata=declared_nodata(values), filler=filler),
+        values,
+        clear,
         input_core_dims=[[time], [time]],
         dask="parallelized",
         output_dtypes=[dtype],
-        keep_attrs="override",
+        dask_gufunc_kwargs={"allow_rechunk": False},
     )
+    out = out.drop_vars([name for name, coord in out.coords.items() if time in coord.dims])
     out = out.transpose(*(dim for dim in values.dims if dim != time))
     out.attrs = dict(values.attrs)
-    out.encoding = {key: value for key, value in values.encoding.items() if key in ("grid_mapping", "_FillValue")}
+    out.encoding = {key: value for key, value in values.encoding.items() if key in GRID_ENCODING}
     return out
 
 
-def _stored(result: npt.NDArray[Any], dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
-    """Bring a result to the dtype of the cube: integers are rounded, and have no data where it is NaN."""
-    if nodata is None or dtype.kind == "f":
-        return result.astype(dtype)
-    stored: npt.NDArray[Any] = np.rint(np.where(np.isnan(result), nodata, result)).astype(dtype)
-    return stored
+def _reduced(
+    values: npt.NDArray[Any],
+    clear: npt.NDArray[np.bool_],
+    *,
+    function: Reduction,
+    dtype: np.dtype[Any],
+    nodata: tuple[float, ...],
+    filler: float | None,
+) -> npt.NDArray[Any]:
+    """Reduce the last axis; integers are rounded, and are `filler` where there is nothing."""
+    kept = clear & np.isfinite(values) & ~np.isin(values, nodata)
+    result = function(values.astype(float_for(values.dtype)), kept)
+    if filler is not None:
+        result = np.rint(np.where(np.isnan(result), filler, result))
+    return result.astype(dtype)
 
 
-def _median(values: npt.NDArray[Any], clear: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Median over the last axis of clear, finite values; NaN where there are none, without a warning."""
-    clear = clear & np.isfinite(values)
-    ordered = np.where(clear, values, np.inf)
-    ordered.sort(axis=-1)
-    count = clear.sum(axis=-1, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, ordered.shape[-1] - 1), axis=-1)
+def _median(values: npt.NDArray[Any], kept: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Median over the last axis of what is kept; NaN where that is nothing, without a warning."""
+    values[~kept] = np.inf
+    values.sort(axis=-1)
+    count = kept.sum(axis=-1, keepdims=True)
+    low = np.take_along_axis(values, np.maximum(count - 1, 0) // 2, axis=-1)
+    high = np.take_along_axis(values, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
     median: npt.NDArray[Any] = np.where(count > 0, low / 2 + high / 2, np.nan)[..., 0]
     return median
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ import xarray as xr
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.reflectance import declared_nodata
+from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
 from xr_cloudmask.masks.coverage import FRACTIONS, coverage
 from xr_cloudmask.predict import predict
 
-MASK_VARIABLES = (labels.MASK_NAME, "probability")
 FLAGS = {"flag_values", "flag_masks"}
+GRID_ENCODING = ("grid_mapping", "coordinates")
 
 
 def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
@@ -31,24 +32,33 @@ def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
 def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
     """Return a mask on the dates that are left of the cube, as after a filter; refuse one on another grid."""
     view = layout.view(cube)
+    mask = mask.squeeze([dim for dim in mask.dims if dim not in view.dims and mask.sizes[dim] == 1], drop=True)
     if view.time in cube.indexes and view.time in mask.indexes:
         left, dates = cube.indexes[view.time], mask.indexes[view.time]
         if dates.is_unique and len(left) < len(dates) and left.isin(dates).all():
             mask = mask.sel({view.time: left})
-    unequal = [dim for dim in view.dims if not _same_axis(cube, mask, dim)]
+    dims = dict.fromkeys([*view.dims, *map(str, mask.dims)])
+    unequal = [dim for dim in dims if not _same_axis(cube, mask, dim)]
     if unequal:
         raise CloudMaskError(
             f"a mask with {dict(mask.sizes)}, which differs from the cube's along {unequal}",
             f"a mask of this cube: {dict(view.sizes)} with the same coordinates",
             "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels",
         )
-    return mask
+    bare = mask.reset_coords(drop=True)
+    return bare.assign_coords({dim: cube.coords[dim] for dim in view.dims if dim in cube.coords})
 
 
 def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
+    """Whether an axis is the same but for a tenth of a pixel: files keep a transform, not every coordinate."""
     ours, theirs = cube.indexes.get(dim), mask.indexes.get(dim)
-    same_size = mask.sizes.get(dim) == cube.sizes[dim]
-    return same_size and (ours is None or theirs is None or ours.equals(theirs))
+    if mask.sizes.get(dim) != cube.sizes.get(dim):
+        return False
+    if ours is None or theirs is None or ours.equals(theirs):
+        return True
+    if ours.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf" or len(ours) < 2:
+        return False
+    return bool(np.abs(ours - theirs).max() < 0.1 * np.abs(np.diff(ours)).min())
 
 
 def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
@@ -68,17 +78,41 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
     coords: dict[Hashable, Any] = {name: predicted[name].variable for name in FRACTIONS if name in predicted.coords}
     if isinstance(cube, xr.Dataset):
         return cube.assign(predicted.data_vars).assign_coords(coords)
+    if "probability" in predicted:
+        raise CloudMaskError(
+            "probabilities for a DataArray, whose coordinates cannot have a class dimension",
+            "a Dataset of bands",
+            "cube.to_dataset('band').cloudmask.with_mask(probabilities=True)",
+        )
     return cube.assign_coords({**coords, labels.MASK_NAME: predicted[labels.MASK_NAME].variable})
 
 
-def on_bands(cube: Cube, function: Any) -> Cube:
-    """Return the cube with `function` applied to every variable that holds pixels."""
+def on_bands(cube: Cube, function: Callable[[xr.DataArray], xr.DataArray]) -> Cube:
+    """Return the cube with `function` applied to everything measured: not to classes, nor to static layers."""
     if isinstance(cube, xr.DataArray):
-        return function(cube)  # type: ignore[no-any-return]
-    pixels = {layout.view(cube).y, layout.view(cube).x}
-    # Variables with flags are classes, not measurements: the mask itself, a truth, a quality band.
-    names = [n for n, v in cube.data_vars.items() if pixels <= set(v.dims) and not FLAGS & set(v.attrs)]
-    return cube.assign({name: function(cube[name]) for name in names if name not in MASK_VARIABLES})
+        return function(cube)
+    view = layout.view(cube)
+    classes = {name for sensor in sensors().values() for name in sensor.quality} | set(labels.MASK_VARIABLES)
+    measured = [
+        name
+        for name, values in cube.data_vars.items()
+        if set(view.dims) <= set(values.dims) and name not in classes and not FLAGS & set(values.attrs)
+    ]
+    return cube.assign({name: function(cube[name]) for name in measured})
+
+
+def filler_of(values: xr.DataArray) -> float | None:
+    """Return the declared no-data value that an integer dtype can hold; None for NaN."""
+    if values.dtype.kind == "f":
+        return None
+    limits = np.iinfo(values.dtype)
+    fitting = (n for n in declared_nodata(values) if limits.min <= n <= limits.max and float(n).is_integer())
+    return next(fitting, None)
+
+
+def float_for(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the smallest float dtype, single precision at least, that holds every value of a dtype."""
+    return np.result_type(dtype, np.float32)
 
 
 def apply(cube: Cube, mask: Cube | None = None, keep: str | Sequence[str] = "clear") -> Cube:
@@ -108,11 +142,16 @@ def apply(cube: Cube, mask: Cube | None = None, keep: str | Sequence[str] = "cle
     kept = labels.clear(mask_for(cube, mask), keep).drop_vars(FRACTIONS, errors="ignore")
 
     def blank(values: xr.DataArray) -> xr.DataArray:
-        nodata = declared_nodata(values)
-        filler = np.nan if nodata is None or values.dtype.kind == "f" else values.dtype.type(nodata)
-        out = values.where(kept, filler).transpose(*values.dims)
-        out.encoding = dict(values.encoding)
-        return out
+        filler = filler_of(values)
+        if filler is None:
+            out = values.astype(float_for(values.dtype), keep_attrs=True).where(kept)
+        else:
+            out = values.where(kept, values.dtype.type(filler))
+        out.attrs = dict(values.attrs)
+        # The packing of integers in a file would turn NaN into numbers.
+        kept_encoding = values.encoding if out.dtype == values.dtype and values.dtype.kind != "f" else GRID_ENCODING
+        out.encoding = {key: value for key, value in values.encoding.items() if key in kept_encoding}
+        return out.transpose(*values.dims)
 
     return on_bands(cube, blank)
 

@@ -200,9 +200,9 @@ def named(text: str) -> tuple[Sensor, ...]:
     ['landsat-8-9']
     """
     known = sensors()
-    if normalised(text) in known:
+    if isinstance(text, str) and normalised(text) in known:
         return (known[normalised(text)],)
-    tests = (Sensor.is_platform, Sensor.is_instrument, Sensor.is_product)
+    tests = (Sensor.is_platform, Sensor.is_instrument, Sensor.is_product) if isinstance(text, str) else ()
     for test in tests:
         found = tuple(sensor for sensor in known.values() if test(sensor, text))
         if found:
