@@ -81,11 +81,11 @@ def _notice(source: Source, name: str, folder: Path) -> str:
 
 def _fetch_locked(source: Source, name: str, revision: str | None, folder: Path) -> None:
     """Let one process at a time fetch the same weights; the next one finds them there."""
-    from huggingface_hub.utils import WeakFileLock
+    from filelock import FileLock
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(folder.with_name(f".{name}.lock")):
+        with FileLock(folder.with_name(f".{name}.lock")):
             if not _is_whole(folder, revision):
                 _download(source, name, revision or "main", folder)
     except OSError as error:
