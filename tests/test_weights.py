@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +46,24 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XR_CLOUDMASK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))  # for other processes
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH", "AGENT_HARNESSES_PATH"):
-        monkeypatch.setattr(constants, name, str(tmp_path / "hf" / name), raising=False)
+    for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH"):
+        monkeypatch.setattr(constants, name, str(tmp_path / "hf" / name))
+    # Newer clients ask for this list before anything else, and not behind HF_ENDPOINT if that was set after import.
+    known = tmp_path / "hf" / ".agent_harnesses.json"
+    known.parent.mkdir()
+    known.write_text('{"harnesses": {}}')
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(known), raising=False)
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def server(cache, checkpoint, monkeypatch):
     """A hub with two revisions and two sets of weights."""
-    from huggingface_hub import constants
-
     first = {f"{FOLDER}/config.yaml": CONFIG, f"{FOLDER}/weights.pt": checkpoint, "README.md": b"licence: gpl-3.0\n"}
     first |= {f"{SENSEI.folder}/other/config.yaml": CONFIG, f"{SENSEI.folder}/other/weights.pt": checkpoint[::-1]}
     second = first | {f"{FOLDER}/weights.pt": checkpoint + b"2"}
     with serve({"main": first, "v2": second}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        # The client read HF_ENDPOINT when it was imported; some of what it asks a hub for goes there.
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield server
 
 
@@ -171,8 +171,10 @@ def test_a_cut_connection_resumes(server, cache):
     content = np.random.default_rng(0).bytes(25_000_000)
     server.content["main"][f"{FOLDER}/weights.pt"] = content
     server.cuts = [12_000_000, 13_000_000]
-    (file,) = hub.fetch()
-    assert file.sha256 == sha256(content)
+    while server.cuts:
+        with suppress(WeightsError):  # clients before 1.0 resume when they are called again, newer ones at once
+            hub.fetch()
+    assert hub.fetch()[0].sha256 == sha256(content)
     assert server.ranges() == [None, f"bytes={10 * 2**20}-", f"bytes={20 * 2**20}-"]
 
 
@@ -191,7 +193,7 @@ def test_a_connection_that_never_holds_leaves_nothing_half_done(server, cache, s
 @pytest.mark.parametrize("what", ["info", "head", "get"])
 def test_server_errors_are_clear_and_pass(server, cache, sleeps, what):
     server.status = {what: [500] * 50}
-    with pytest.raises(WeightsError, match=r"500|locate the file") as caught:
+    with pytest.raises(WeightsError, match="500") as caught:
         hub.fetch()
     assert REPOSITORY in caught.value.found
     assert all(way in str(caught.value) for way in WAYS)

@@ -172,7 +172,11 @@ def _git_name(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _raise_unreachable(hub: HfApi, source: Source, cause: Exception) -> NoReturn:
+def _raise_unreachable(hub: HfApi, source: Source, error: Exception) -> NoReturn:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    # "An error happened": the client keeps what it was as the cause.
+    cause = (isinstance(error, LocalEntryNotFoundError) and error.__cause__) or error
     first = (str(cause).splitlines() or [""])[0]
     found = f"{hub.endpoint} does not give {source.repository}: {type(cause).__name__}: {first}"
-    raise absent(source.model, found) from cause
+    raise absent(source.model, found) from error
