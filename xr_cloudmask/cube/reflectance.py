@@ -34,12 +34,22 @@ from xr_cloudmask.cube.declared import (
 from xr_cloudmask.cube.layout import Cube, CubeView, require_real_numbers
 from xr_cloudmask.cube.layout import view as view_of
 from xr_cloudmask.cube.properties import as_number, stac_band
+from xr_cloudmask.cube.temperature import check_kelvin, kelvin, temperature_rule
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 
-__all__ = ["Calibration", "Radiometry", "apply", "calibrate", "declared_nodata", "level_of", "to_reflectance"]
+__all__ = [
+    "Calibration",
+    "Radiometry",
+    "apply",
+    "calibrate",
+    "declared_nodata",
+    "level_of",
+    "physical",
+    "to_reflectance",
+]
 
 Factor: TypeAlias = float | Mapping[str, float]
 
@@ -56,7 +66,7 @@ OBSOLETE_ATTRS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """The linear rule of one band: ``reflectance = dn * scale + offset``.
+    """The rule of one band: ``reflectance = dn * scale + offset``.
 
     Attributes
     ----------
@@ -64,11 +74,17 @@ class Calibration:
         One number, or one per date.
     nodata : float or None
         Declared no-data value in digital numbers; NaN and infinities are no data in any case.
+    kind : str
+        What comes of it, one of `bands.KINDS`.
+    planck : tuple of tuple of float, or None
+        K1 and K2, for each scale, of thermal bands whose digital numbers become radiance, and only then kelvin.
     """
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     nodata: float | None
+    kind: str = "reflectance"
+    planck: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,12 +140,13 @@ def calibrate(
     view : CubeView
         The cube; dask arrays are not computed.
     descriptors : sequence of BandDescriptor
-        Its reflectance bands.
+        Its bands. Thermal ones become kelvin; radar, elevation and what is normalised already stay as they are, but
+        for a scale and offset in their own metadata.
     sensor : str, optional
         Sensor id or spelling, where the cube does not say.
     scale, offset : float or mapping of band name to float, optional
         ``reflectance = dn * scale + offset``. One of them alone leaves the other to the metadata; ``scale=1`` says
-        that the values are reflectance.
+        that the values are reflectance. Bands that are not reflectance take theirs from a mapping alone.
     level : {"TOA", "BOA"}, optional
         Top or bottom of atmosphere.
     nodata : float, optional
@@ -156,15 +173,18 @@ def calibrate(
     ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
     >>> view = view_of(cube)
     >>> calibrate(view, describe(view)).calibrations
-    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=0.0),)
+    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=0.0, kind='reflectance', planck=None),)
     """
     context = _context(view, descriptors, sensor, level)
     calibrations, sources = [], []
     for descriptor in descriptors:
         name = descriptor.name
         require_real_numbers(name, view.bands[name])
-        calibration, source = _calibration(context, name, _of_band(scale, name), _of_band(offset, name), nodata)
-        _check_in_memory(view.bands[name], calibration)
+        if descriptor.kind == "reflectance":
+            calibration, source = _calibration(context, name, _of_band(scale, name), _of_band(offset, name), nodata)
+            _check_in_memory(view.bands[name], calibration)
+        else:
+            calibration, source = _other_calibration(context, descriptor, scale, offset)
         calibrations.append(calibration)
         sources.append(source)
     return Radiometry(context.level, tuple(calibrations), _summary(descriptors, sources))
@@ -200,6 +220,10 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> 
     """
     if dn.dtype.kind == "f":
         _check_magnitude(dn, scale, nodata)
+    return _linear(dn, scale, offset, nodata)
+
+
+def _linear(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> np.ndarray:
     result: np.ndarray = dn.astype("float32")
     result *= np.float32(scale)
     result += np.float32(offset)
@@ -208,6 +232,44 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: float | None) -> 
     if dn.dtype.kind == "f":
         result[~np.isfinite(result)] = np.nan
     return result
+
+
+def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:
+    """Turn one date of a band into what its calibration says, such as reflectance or kelvin.
+
+    Parameters
+    ----------
+    dn : ndarray
+        Values as they are in the cube, any shape.
+    calibration : Calibration
+    date : int
+        Position of the date in the cube.
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape, NaN where there is no data.
+
+    Raises
+    ------
+    ReflectanceError
+        Floating-point values cannot be what the metadata make of them.
+
+    Examples
+    --------
+    >>> rule = Calibration((3.342e-4,), (0.1,), 0, "brightness_temperature", ((774.8853, 1321.0789),))
+    >>> physical(np.array([0, 25000], "uint16"), rule, 0).round(1)
+    array([  nan, 291.7], dtype=float32)
+    """
+    scale, offset = (rule[date % len(rule)] for rule in (calibration.scale, calibration.offset))
+    if calibration.kind == "reflectance":
+        return apply(dn, scale, offset, calibration.nodata)
+    values = _linear(dn, scale, offset, calibration.nodata)
+    if calibration.planck is not None:
+        return kelvin(values, *calibration.planck[date % len(calibration.planck)])
+    if calibration.kind == "brightness_temperature":
+        check_kelvin(values)
+    return values
 
 
 def to_reflectance(
@@ -338,6 +400,26 @@ def _calibration(
         return Calibration((1.0,), (0.0,), _nodata(context, name, nodata)), "floating-point values taken as reflectance"
     scales, offsets, source = _settled(context, name, declared)
     return Calibration(scales, offsets, _nodata(context, name, nodata)), source
+
+
+def _other_calibration(
+    context: _Context, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None
+) -> tuple[Calibration, str]:
+    """Settle a band that is not reflectance; a single scale for the whole cube is not meant for it."""
+    name, kind = descriptor.name, descriptor.kind
+    nodata = declared_nodata(context.view.bands[name])
+    given = [factor.get(name) if isinstance(factor, Mapping) else None for factor in (scale, offset)]
+    if any(factor is not None for factor in given):
+        factors = (1.0 if given[0] is None else given[0],), (given[1] or 0.0,)
+        return Calibration(*factors, nodata, kind), "scale and offset given by the caller"
+    if kind == "brightness_temperature":
+        rule = temperature_rule(context.view, name, context.sensor, context.sensor_name)
+        fill = _nodata(context, name, None)
+        return Calibration(rule.scale, rule.offset, fill, kind, rule.planck), rule.source
+    declared = declared_scaling(context.view, name)
+    if declared is None or declared.applied:
+        return Calibration((1.0,), (0.0,), nodata, kind), "values as they are"
+    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind), declared.source
 
 
 def _completed(

@@ -7,11 +7,13 @@ import importlib
 import importlib.util
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError
-from xr_cloudmask.models import csmask
+from xr_cloudmask.models import csmask, sensei, weights
 from xr_cloudmask.models.base import Model, ModelSpec
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 # The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
 AUTO = ("csmask",)
 
-_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS}
+GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
+
+_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS, "sensei": sensei.SPECS}
 _LOADED: dict[tuple[ModelSpec, str | None], Model] = {}
 _LOADING = threading.Lock()
 
@@ -68,7 +72,9 @@ def models() -> pd.DataFrame:
 
 
 def _row(spec: ModelSpec) -> dict[str, object]:
-    absent = [module for module in spec.requires if importlib.util.find_spec(module) is None]
+    absent = any(importlib.util.find_spec(module) is None for module in spec.requires)
+    without_weights = spec.takes_weights and not weights.available(spec.name)
+    remedies = ([spec.install] if absent else []) + ([GET_WEIGHTS] if without_weights else [])
     return {
         "model": spec.name,
         "variant": spec.variant,
@@ -76,8 +82,8 @@ def _row(spec: ModelSpec) -> dict[str, object]:
         "level": spec.level,
         "classes": ", ".join(spec.classes),
         "gsd": spec.gsd,
-        "runs here": not absent,
-        "what to type": spec.install if absent else "",
+        "runs here": not remedies,
+        "what to type": "; ".join(remedies),
         "version": spec.version,
         "licence": spec.licence,
         "citation": spec.citation,
@@ -120,6 +126,34 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
             "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
         )
     return fitting
+
+
+def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> ModelSpec:
+    """Return a variant with the weights and the precision of one prediction; reads no more than checksums.
+
+    Raises
+    ------
+    ModelError
+        The model brings its own weights, or knows no such precision.
+    WeightsError
+        There are no weights.
+    """
+    if precision not in ("auto", *spec.precisions):
+        raise ModelError(
+            f"precision {precision!r}", f"'auto' or one of {list(spec.precisions)}", "predict(precision='auto')"
+        )
+    if not spec.takes_weights and given is not None:
+        raise ModelError(f"weights={given!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
+    if not spec.takes_weights:
+        return replace(spec, precision=precision)
+    files = weights.resolve(spec.name, given)
+    sums = " ".join(file.sha256 for file in files)
+    return replace(spec, weights=files, precision=precision, sha256=sums, licence=_licence(files))
+
+
+def _licence(files: Sequence[weights.WeightsFile]) -> str:
+    manifest = weights.Manifest.read(Path(files[0].path).parent)
+    return "that of the weights given" if manifest is None else manifest.licence
 
 
 def load(spec: ModelSpec, device: str | None = None) -> Model:

@@ -87,7 +87,7 @@ class BandEmbedding(nn.Module):
             for window in range(windows):
                 parameters = (frequency[window], phase[window], gain[window])
                 _add_sinusoids(out[window][part], values[window][part], parameters, shift)
-        return out.unflatten(2, size)
+        return out.reshape(windows, CHANNELS, *size)
 
     def _normalisation(self) -> tuple[Tensor, Tensor]:
         """Return BatchNorm as a factor and a summand per channel."""

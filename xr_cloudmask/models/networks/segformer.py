@@ -10,6 +10,7 @@ Source: Xie et al. (2021), SegFormer, https://arxiv.org/abs/2105.15203
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,8 @@ class SegformerConfig:
         Channels of the head.
     """
 
-    depths: tuple[int, int, int, int]
-    widths: tuple[int, int, int, int]
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
     head: int
 
 
@@ -47,6 +48,16 @@ CONFIGS = {
     "B4": SegformerConfig((3, 8, 27, 3), WIDE, 768),
     "B5": SegformerConfig((3, 6, 40, 3), WIDE, 768),
 }
+
+
+def config_of(state: Mapping[str, Tensor]) -> SegformerConfig:
+    """Read off a state dict which SegFormer it belongs to; KeyError where to none."""
+    encoder = "segformer.encoder"
+    names = [name for name in state if name.startswith(f"{encoder}.block.") and name.endswith("mlp.dense1.weight")]
+    stages = range(len(HEADS))
+    depths = tuple(sum(name.startswith(f"{encoder}.block.{stage}.") for name in names) for stage in stages)
+    widths = tuple(len(state[f"{encoder}.patch_embeddings.{stage}.proj.bias"]) for stage in stages)
+    return SegformerConfig(depths, widths, len(state["decode_head.linear_fuse.weight"]))
 
 
 class Linear(nn.Linear):
@@ -91,12 +102,14 @@ class SelfAttention(nn.Module):
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102
         reduced = image if self.reduction == 1 else self.layer_norm(self.sr(image))
         query, key, value = self.query(image), self.key(reduced), self.value(reduced)
-        mixed = F.scaled_dot_product_attention(*(self._heads(part) for part in (query, key, value)))
-        return mixed.transpose(1, 2).flatten(2).unflatten(1, image.shape[2:]).permute(0, 3, 1, 2)
+        mixed = F.scaled_dot_product_attention(self._heads(query), self._heads(key), self._heads(value))
+        return mixed.transpose(1, 2).reshape(image.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
 
     def _heads(self, image: Tensor) -> Tensor:
         """Return ``(window, head, token, channel)``."""
-        return image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        windows, channels = image.shape[:2]
+        tokens = image.permute(0, 2, 3, 1).reshape(windows, -1, self.heads, channels // self.heads)
+        return tokens.transpose(1, 2)
 
 
 class MixFeedForward(nn.Module):
@@ -176,7 +189,7 @@ class Head(nn.Module):
         fuse = self.linear_fuse.weight[:, :, 0, 0].double().chunk(len(self.linear_c), dim=1)[::-1]
         weights = []
         for part, stage in zip(fuse, self.linear_c, strict=True):
-            linear: Linear = stage["proj"]  # type: ignore[index,assignment]
+            linear: Linear = stage["proj"]  # type: ignore[index]
             fused = scale[:, None] * part
             weights.append((fused @ linear.weight.double()).float()[:, :, None, None])
             bias = bias + fused @ linear.bias.double()
