@@ -55,6 +55,8 @@ class ModelSpec:
         What ``predict(precision=...)`` can ask for, and
     precision : str
         what it asks for. ``"auto"`` leaves it to the loader.
+    logits : bool
+        Whether a network given to `register_model` returns logits, of which softmax makes probabilities.
     """
 
     name: str
@@ -67,17 +69,18 @@ class ModelSpec:
     halo: int
     multiple: int
     gsd: float
-    loader: str
-    requires: tuple[str, ...]
-    install: str
     licence: str
     citation: str
-    sha256: str
+    loader: str = ""
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    sha256: str = ""
     kinds: tuple[str, ...] = ("reflectance",)
     weights: tuple[WeightsFile, ...] = ()
     takes_weights: bool = False
     precisions: tuple[str, ...] = ("fp32",)
     precision: str = "auto"
+    logits: bool = True
 
     @property
     def needs(self) -> str:

@@ -76,7 +76,8 @@ class BandEmbedding(nn.Module):
     def forward(self, bands: Tensor, described: Tensor) -> Tensor:
         """Embed bands ``(window, band, y, x)`` described by ``(window, band, 128)``."""
         scale, shift = self._normalisation()
-        frequency, phase = self.frequency_head(described), self.phase_offset_head(described)
+        frequency = self.frequency_head(described)
+        phase = frequency * self.phase_offset_head(described)
         gain = self.gain_head(described) * scale
         windows, _, *size = bands.shape
         values = bands.flatten(2)
@@ -103,7 +104,7 @@ def _add_sinusoids(out: Tensor, values: Tensor, parameters: tuple[Tensor, Tensor
     out[:] = shift[:, None]
     wave = torch.empty_like(out)
     for value, frequency, phase, gain in zip(values, *parameters, strict=True):
-        torch.add(value, phase[:, None], out=wave).mul_(frequency[:, None]).sin_()
+        torch.addcmul(phase[:, None], frequency[:, None], value, out=wave).sin_()
         out.addcmul_(wave, gain[:, None])
 
 

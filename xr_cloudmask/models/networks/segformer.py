@@ -20,6 +20,8 @@ from torch import Tensor, nn
 PATCHES, STRIDES = (7, 3, 3, 3), (4, 2, 2, 2)
 HEADS, REDUCTIONS = (1, 2, 5, 8), (8, 4, 2, 1)
 MLP_RATIO = 4
+# Rows of the head at a time on a CPU, where more would leave the cache.
+CPU_STRIP = 16
 
 
 @dataclass(frozen=True)
@@ -198,11 +200,38 @@ class Head(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:  # noqa: D102
         weights, bias = self.merged or self.merge()
         finest, *coarser = features
-        total = F.conv2d(finest, weights[0], bias)
-        for feature, weight in zip(coarser, weights[1:], strict=True):
-            total = total + F.interpolate(F.conv2d(feature, weight), finest.shape[2:], mode="bilinear")
-        out: Tensor = self.classifier(total.relu_())
-        return out
+        windows, _, height, width = finest.shape
+        widened = [_widened(F.conv2d(part, weight), width) for part, weight in zip(coarser, weights[1:], strict=True)]
+        heights = [_interpolation(height, part.shape[2], finest) for part in coarser]
+        step = height if finest.is_cuda else CPU_STRIP
+        strips = []
+        for top in range(0, height, step):
+            total = F.conv2d(finest[:, :, top : top + step], weights[0], bias).permute(0, 2, 3, 1).flatten(2)
+            for image, weight in zip(widened, heights, strict=True):
+                rows = weight[top : top + step]
+                used = slice(*_extent(rows))
+                total = torch.baddbmm(total, rows[:, used].expand(windows, -1, -1), image[:, used])
+            pixels = total.relu_().reshape(windows, -1, width, self.classifier.in_channels)
+            strips.append(self.classifier(pixels.permute(0, 3, 1, 2)))
+        return torch.cat(strips, dim=2)
+
+
+def _widened(image: Tensor, width: int) -> Tensor:
+    """Interpolate rows to a width; return ``(window, y, x · channel)``."""
+    pixels = image.permute(0, 2, 3, 1)
+    return (_interpolation(width, image.shape[3], image) @ pixels).flatten(2)
+
+
+def _interpolation(target: int, source: int, like: Tensor) -> Tensor:
+    """Return linear interpolation between pixel centres as a matrix ``(target, source)``."""
+    unit = torch.eye(source, device=like.device)[None]
+    return F.interpolate(unit, target, mode="linear")[0].T.to(like.dtype)
+
+
+def _extent(rows: Tensor) -> tuple[int, int]:
+    """Return the first and last (exclusive) column that is not zero everywhere."""
+    used = rows.any(dim=0).nonzero()
+    return int(used[0]), int(used[-1]) + 1
 
 
 class Segformer(nn.Module):
