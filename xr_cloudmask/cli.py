@@ -1,9 +1,10 @@
-"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models``."""
+"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models | weights …``."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import shlex
 import sys
@@ -17,9 +18,10 @@ import pandas as pd
 
 from xr_cloudmask import export, files
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.errors import CloudMaskError, FileError, WeightsError
 from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.masks.labels import SCHEME_NAMES
+from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
 from xr_cloudmask.predict import predict
 
@@ -112,11 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
-    commands = parser.add_subparsers(required=True, metavar="demo | predict | models")
+    commands = parser.add_subparsers(required=True, metavar="demo | predict | models | weights")
     _add_demo(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
     _add_predict(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
     listing = commands.add_parser("models", parents=[common], help="list the models, what they need, their licences")
     listing.set_defaults(run=_models)
+    own = commands.add_parser("weights", help="fetch, list, verify and find weights that this package does not bring")
+    _add_weights(own, common)
     return parser
 
 
@@ -148,9 +152,27 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     mask.add_argument("--resolution", type=_resolution, help="auto, native, or metres the model works at")
     mask.add_argument("--window", type=int, help="largest window, in model pixels")
     mask.add_argument("--halo", type=int, help="margin of a window that is discarded, in model pixels")
-    mask.add_argument("--weights", help="for models that take weights of your choice")
+    mask.add_argument(
+        "--weights",
+        help=f"for models that take them: file, pair joined by {os.pathsep!r}, folder, or name as in `weights list`",
+    )
     mask.add_argument("--device", help="cpu, cuda …")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_weights(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="fetch | list | verify | path")
+    get = actions.add_parser("fetch", parents=[common], help="download official weights, after showing their licence")
+    get.add_argument("name", nargs="?", default=weights.SENSEI.default, metavar="NAME", help="default: %(default)s")
+    get.add_argument("--revision", help="branch, tag or commit; default: what is there already, else main")
+    get.set_defaults(run=_fetch_weights)
+    listing = actions.add_parser("list", parents=[common], help="list the weights in the cache")
+    listing.set_defaults(run=_list_weights)
+    check = actions.add_parser("verify", parents=[common], help="compare the cache with the checksums of the download")
+    check.set_defaults(run=_verify_weights)
+    path = actions.add_parser("path", parents=[common], help="print the files that a prediction would use")
+    path.add_argument("model", nargs="?", default=weights.SENSEI.model, metavar="MODEL", help="default: %(default)s")
+    path.set_defaults(run=_weights_path)
 
 
 def _names(text: str) -> list[str]:
@@ -214,3 +236,36 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _models(_: argparse.Namespace) -> None:
     print(models().to_string())
+
+
+def _fetch_weights(arguments: argparse.Namespace) -> None:
+    for file in hub.fetch(arguments.name, arguments.revision):
+        print(file.path)
+
+
+def _list_weights(_: argparse.Namespace) -> None:
+    rows = [
+        {"name": name, "licence": entry.licence, "repository": entry.repository, "commit": entry.commit[:10]}
+        | {"MB": f"{sum(file.size for file in entry.files) / 1e6:.1f}"}
+        for name, entry in weights.fetched().items()
+    ]
+    if rows:
+        print(pd.DataFrame(rows).to_string(index=False))
+    else:
+        print(f"none in {weights.cache_folder()}; to download the official ones: xr-cloudmask weights fetch")
+
+
+def _verify_weights(_: argparse.Namespace) -> None:
+    """Check all weights in the cache before complaining about the first that are damaged."""
+    damaged = {}
+    for name, entry in weights.fetched().items():
+        damaged[name] = weights.damaged(weights.cache_folder() / name, entry)
+        print(f"{name}: {'damaged ' + ', '.join(damaged[name]) if damaged[name] else 'whole'}")
+    bad = [name for name, files in damaged.items() if files]
+    if bad:
+        raise WeightsError(f"damaged weights {bad}", "files as they were downloaded", weights.again(bad[0]))
+
+
+def _weights_path(arguments: argparse.Namespace) -> None:
+    for file in weights.resolve(arguments.model):
+        print(file.path)

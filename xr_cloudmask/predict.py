@@ -20,10 +20,11 @@ from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.cube.reflectance import Factor, Radiometry
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.tile import Job
-from xr_cloudmask.errors import CloudMaskError, ModelError
+from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.weights import Given
 
 OPTIONS = ("window", "halo", "batch_size")
 STORABLE = (str, int, float, np.number, np.ndarray)  # as attributes, in every file format
@@ -42,7 +43,9 @@ def predict(
     scale: Factor | None = None,
     offset: Factor | None = None,
     nodata: float | None = None,
-    weights: str | None = None,
+    weights: Given | None = None,
+    precision: str = "auto",
+    decision: str = "sum",
     device: str | None = None,
     **options: int,
 ) -> xr.Dataset:
@@ -76,8 +79,16 @@ def predict(
     nodata : float, optional
         Digital number that marks missing pixels, where the cube does not declare it. NaN, and zero in all bands,
         always do.
-    weights : str, optional
-        For models that take weights of the user's choice.
+    weights : path, pair of paths or str, optional
+        For models whose weights are the user's, ``'sensei'``: a file, a pair of files, a folder, or the name of
+        fetched weights. By default those of the environment variable ``XR_CLOUDMASK_WEIGHTS``, else those that
+        ``xr-cloudmask weights fetch`` has downloaded.
+    precision : {'auto', 'fp32', 'bf16'}
+        What networks multiply in. ``'auto'`` is bfloat16 where the device has it in hardware and the model allows it:
+        about twice as fast, with probabilities that differ in the third digit.
+    decision : {'sum', 'argmax'}
+        How a scheme coarser than the model's classes is decided: the largest sum of the probabilities that a class
+        gathers, or the most probable of the model's own classes, translated (as phicloudmask does).
     device : str, optional
         ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
     **options
@@ -111,13 +122,13 @@ def predict(
     view = layout.view(cube)
     described = bands.describe(view, sensor, descriptors)
     spec = registry.choose(model, described, reflectance.level_of(view, described, sensor, level))
-    _check_weights(spec, weights)
+    spec = registry.configured(spec, weights, precision)
     used = spec.inputs(described)
     radiometry = reflectance.calibrate(
         view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
     )
     mask_scheme = labels.scheme_for(scheme, spec.classes)
-    labeller = labels.Labeller.of(mask_scheme, spec.classes)
+    labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
     factor = _factor(view, spec, resolution)
     job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [_dated(view, band.name) for band in used], probabilities)
@@ -134,13 +145,6 @@ def _check_options(options: dict[str, int]) -> None:
     wrong = {name: n for name, n in options.items() if not isinstance(n, int | np.integer) or n < (name != "halo")}
     if wrong:
         raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
-
-
-def _check_weights(spec: ModelSpec, weights: str | None) -> None:
-    if weights is not None:
-        raise ModelError(
-            f"weights={weights!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out"
-        )
 
 
 def _job(
@@ -208,6 +212,7 @@ def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
         "model_licence": spec.licence,
         "model_citation": spec.citation,
         "weights_sha256": spec.sha256,
+        "precision": spec.precision,
         "bands": " ".join(band.name for band in job.descriptors),
         "level": radiometry.level,
         "reflectance_provenance": radiometry.provenance,

@@ -33,6 +33,17 @@ NARROW = 0.1  # of the centre wavelength: narrower bands take the narrow common 
 PANCHROMATIC = 150.0  # nm: narrower visible bands are not panchromatic
 THERMAL = 3000.0  # nm: beyond, the Earth's emission outweighs reflected sunlight
 
+KINDS = (
+    "reflectance",
+    "brightness_temperature",  # kelvin
+    "normalised_brightness_temperature",  # as some networks take it
+    "SAR VV",
+    "SAR VH",
+    "SAR Angle",
+    "DEM",
+    "fill",  # nothing: keeps a place
+)
+
 
 @dataclass(frozen=True)
 class BandDescriptor:
@@ -45,16 +56,23 @@ class BandDescriptor:
     role : str or None
         STAC common name: coastal, blue, green, red, rededge071, nir, nir08, swir16, swir22, lwir11 …
     min_wavelength, max_wavelength : float
-        Limits of the band in nanometres.
+        Limits of the band in nanometres; 0 where it has none (radar, elevation).
     kind : str
-        ``"reflectance"`` or ``"brightness_temperature"``.
+        One of `KINDS`.
+    multitemporal : bool
+        Whether the band is made of several dates.
     """
 
     name: str
     role: str | None
-    min_wavelength: float
-    max_wavelength: float
+    min_wavelength: float = 0.0
+    max_wavelength: float = 0.0
     kind: str = "reflectance"
+    multitemporal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise BandError(f"kind {self.kind!r} of band {self.name!r}", f"one of {list(KINDS)}", f"kind={KINDS[0]!r}")
 
 
 def describe(
@@ -96,7 +114,8 @@ def describe(
     >>> from xr_cloudmask.cube import layout
     >>> cube = xr.Dataset({"blue": (("y", "x"), np.ones((2, 2))), "qa": (("y", "x"), np.ones((2, 2)))})
     >>> describe(layout.view(cube))
-    (BandDescriptor(name='blue', role='blue', min_wavelength=450.0, max_wavelength=530.0, kind='reflectance'),)
+    (BandDescriptor(name='blue', role='blue', min_wavelength=450.0, max_wavelength=530.0, kind='reflectance',
+    multitemporal=False),)
     """
     if descriptors is not None:
         return _given(view, descriptors)

@@ -46,12 +46,22 @@ from xr_cloudmask.cube.plausible import (
     typical_of,
 )
 from xr_cloudmask.cube.properties import as_number, stac_band
+from xr_cloudmask.cube.temperature import check_kelvin, kelvin, temperature_rule
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 
-__all__ = ["Calibration", "Radiometry", "apply", "calibrate", "declared_nodata", "level_of", "to_reflectance"]
+__all__ = [
+    "Calibration",
+    "Radiometry",
+    "apply",
+    "calibrate",
+    "declared_nodata",
+    "level_of",
+    "physical",
+    "to_reflectance",
+]
 
 Factor: TypeAlias = float | Mapping[str, float]
 
@@ -64,7 +74,7 @@ OBSOLETE_ATTRS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """The linear rule of one band: ``reflectance = dn * scale + offset``.
+    """The rule of one band: ``reflectance = dn * scale + offset``.
 
     Attributes
     ----------
@@ -75,12 +85,18 @@ class Calibration:
     zero : tuple of float
         What digital number 0 is in the band's values as they are, one number or one per date: the offset where a
         loader or an earlier conversion has added it already. A pixel with it in all bands is fill.
+    kind : str
+        What comes of it, one of `bands.KINDS`.
+    planck : tuple of tuple of float, or None
+        K1 and K2, for each scale, of thermal bands whose digital numbers become radiance, and only then kelvin.
     """
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     nodata: tuple[float, ...] = ()
     zero: tuple[float, ...] = (0.0,)
+    kind: str = "reflectance"
+    planck: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,12 +152,13 @@ def calibrate(
     view : CubeView
         The cube; dask arrays are not computed.
     descriptors : sequence of BandDescriptor
-        Its reflectance bands.
+        Its bands. Thermal ones become kelvin; radar, elevation and what is normalised already stay as they are, but
+        for a scale and offset in their own metadata.
     sensor : str, optional
         Sensor id or spelling, where the cube does not say.
     scale, offset : float or mapping of band name to float, optional
         ``reflectance = dn * scale + offset``. One of them alone leaves the other to the metadata; ``scale=1`` says
-        that the values are reflectance.
+        that the values are reflectance. Bands that are not reflectance take theirs from a mapping alone.
     level : {"TOA", "BOA"}, optional
         Top or bottom of atmosphere.
     nodata : float or sequence of float, optional
@@ -168,7 +185,7 @@ def calibrate(
     ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
     >>> view = view_of(cube)
     >>> calibrate(view, describe(view)).calibrations
-    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=(0.0,), zero=(0.0,)),)
+    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=(0.0,), zero=(0.0,), kind='reflectance', planck=None),)
     """
     context = _context(view, descriptors, sensor, level)
     given = _numbers_given(nodata)
@@ -176,8 +193,11 @@ def calibrate(
     for descriptor in descriptors:
         name = descriptor.name
         require_real_numbers(name, view.bands[name])
-        factors = _of_band("scale", scale, name), _of_band("offset", offset, name)
-        calibration, source = _calibration(context, name, *factors, given)
+        if descriptor.kind == "reflectance":
+            factors = _of_band("scale", scale, name), _of_band("offset", offset, name)
+            calibration, source = _calibration(context, name, *factors, given)
+        else:
+            calibration, source = _other_calibration(context, descriptor, scale, offset)
         calibrations.append(calibration)
         sources.append(source)
     return Radiometry(context.level, tuple(calibrations), _summary(descriptors, sources))
@@ -211,6 +231,12 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]
     >>> apply(np.array([0, 3500], "uint16"), 1e-4, -0.1, (0,))
     array([ nan, 0.25], dtype=float32)
     """
+    result = _scaled(dn, scale, offset, nodata)
+    require_reflectance(dn, result, scale)
+    return result
+
+
+def _scaled(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
     result: np.ndarray = dn.astype("float32")
     result *= np.float32(scale)
     result += np.float32(offset)
@@ -218,8 +244,46 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]
         result[dn == value] = np.nan
     if dn.dtype.kind == "f":
         result[~np.isfinite(result)] = np.nan
-    require_reflectance(dn, result, scale)
     return result
+
+
+def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:
+    """Turn one date of a band into what its calibration says, such as reflectance or kelvin.
+
+    Parameters
+    ----------
+    dn : ndarray
+        Values as they are in the cube, any shape.
+    calibration : Calibration
+    date : int
+        Position of the date in the cube.
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape, NaN where there is no data.
+
+    Raises
+    ------
+    ReflectanceError
+        Floating-point values cannot be what the metadata make of them.
+
+    Examples
+    --------
+    >>> rule = Calibration((3.342e-4,), (0.1,), (0,), kind="brightness_temperature",
+    ...                    planck=((774.8853, 1321.0789),))
+    >>> physical(np.array([0, 25000], "uint16"), rule, 0).round(1)
+    array([  nan, 291.7], dtype=float32)
+    """
+    scale, offset = (rule[date % len(rule)] for rule in (calibration.scale, calibration.offset))
+    if calibration.kind == "reflectance":
+        return apply(dn, scale, offset, calibration.nodata)
+    values = _scaled(dn, scale, offset, calibration.nodata)
+    if calibration.planck is not None:
+        return kelvin(values, *calibration.planck[date % len(calibration.planck)])
+    if calibration.kind == "brightness_temperature":
+        check_kelvin(values)
+    return values
 
 
 def to_reflectance(
@@ -370,6 +434,26 @@ def _linear(
     if declared is not None:
         require_plausible_rule(name, values.dtype, declared.scale, declared.offset)
     return _settled(context, name, declared)
+
+
+def _other_calibration(
+    context: _Context, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None
+) -> tuple[Calibration, str]:
+    """Settle a band that is not reflectance; a single scale for the whole cube is not meant for it."""
+    name, kind = descriptor.name, descriptor.kind
+    nodata = declared_nodata(context.view.bands[name])
+    given = [factor.get(name) if isinstance(factor, Mapping) else None for factor in (scale, offset)]
+    if any(factor is not None for factor in given):
+        factors = (1.0 if given[0] is None else given[0],), (given[1] or 0.0,)
+        return Calibration(*factors, nodata, kind=kind), "scale and offset given by the caller"
+    if kind == "brightness_temperature":
+        rule = temperature_rule(context.view, name, context.sensor, context.sensor_name)
+        fill = _nodata(context, name, rule.planck is not None)
+        return Calibration(rule.scale, rule.offset, fill, kind=kind, planck=rule.planck), rule.source
+    declared = declared_scaling(context.view, name)
+    if declared is None or declared.applied:
+        return Calibration((1.0,), (0.0,), nodata, kind=kind), "values as they are"
+    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind=kind), declared.source
 
 
 def _completed(

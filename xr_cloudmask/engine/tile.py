@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.reflectance import Calibration, apply
+from xr_cloudmask.cube.reflectance import Calibration, physical
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import FloatArray, Model, ModelSpec
@@ -39,8 +39,8 @@ class ToLabels(Protocol):
         """Sum ``(class, y, x)`` into the classes of the scheme."""
         ...
 
-    def label(self, gathered: FloatArray) -> npt.NDArray[np.uint8]:
-        """Return the code of the most probable class."""
+    def label(self, probabilities: FloatArray) -> npt.NDArray[np.uint8]:
+        """Return the code of the most probable class of ``(class, y, x)``."""
         ...
 
 
@@ -163,8 +163,7 @@ def _model_pixels(
     valid = ~blank
     coarse = []
     for band, calibration in zip(bands, job.calibrations, strict=True):
-        scale, offset = _of_date(calibration.scale, date), _of_date(calibration.offset, date)
-        reflectance = apply(band, scale, offset, calibration.nodata)
+        reflectance = physical(band, calibration, date)
         reflectance[blank] = np.nan
         valid &= np.isfinite(reflectance)
         coarse.append(block_mean(reflectance, job.factor))
@@ -218,7 +217,7 @@ def _predict_windows(
             continue
         results = _infer(model, np.stack(list(compress(cuts, wanted))), job.descriptors)
         for window, result in zip(compress(batch, wanted), results, strict=True):
-            _place(job, tile, window, job.to_labels.gather(result), labels=labels, chances=chances)
+            _place(job, tile, window, result, labels=labels, chances=chances)
 
 
 def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
@@ -258,7 +257,8 @@ def _place(
     shape = labels[target].shape
     labels[target] = repeat(job.to_labels.label(result[:, *core]), job.factor)[: shape[0], : shape[1]]
     if chances is not None:
-        chances[:, *target] = interpolate(result, core, job.factor)[:, : shape[0], : shape[1]]
+        gathered = job.to_labels.gather(result)
+        chances[:, *target] = interpolate(gathered, core, job.factor)[:, : shape[0], : shape[1]]
 
 
 def repeat(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:

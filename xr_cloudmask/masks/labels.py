@@ -121,7 +121,9 @@ NATIVE_COLORS = {entry.name: entry.color for scheme in ("sensei", "cloudsen12") 
 def scheme_for(name: str, native_classes: Sequence[str]) -> Scheme:
     """Return a scheme by name; ``"native"`` is the model's own classes in its own order."""
     if name == "native":
-        return _scheme_of_names("native", native_classes, range(len(native_classes)))
+        codes = {entry: code for code, entry in enumerate(native_classes)}
+        no_data = codes.pop("no_data", 255)
+        return _scheme_of_names("native", list(codes), list(codes.values()), no_data)
     if name not in SCHEMES:
         raise CloudMaskError(f"scheme {name!r}", f"one of {list(SCHEME_NAMES)}", "scheme='cloudsen12'")
     return SCHEMES[name]
@@ -209,11 +211,15 @@ def mask_of(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
     )
 
 
+DECISIONS = ("sum", "argmax")
+
+
 @dataclass(frozen=True)
 class Labeller:
     """Turn a model's class probabilities into a scheme's labels; what travels in a dask graph.
 
-    Probabilities of all native classes that a scheme's class gathers are summed before the most probable one wins.
+    A class of the network's own for missing data counts only where the scheme tells apart whatever the network does.
+    Elsewhere the engine alone says where data are missing.
 
     Attributes
     ----------
@@ -224,16 +230,32 @@ class Labeller:
     members : tuple of tuple of int
         For each, the positions of the model's classes that it gathers.
     no_data : int
+    winners : tuple of int or None
+        For each of the model's classes, the code of a pixel where it is the most probable one; None where
+        probabilities are summed first.
     """
 
     names: tuple[str, ...]
     codes: tuple[int, ...]
     members: tuple[tuple[int, ...], ...]
     no_data: int
+    winners: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, scheme: Scheme, native_classes: Sequence[str]) -> Labeller:
-        """Match a scheme with a model's classes; a class that fits none is an error."""
+    def of(cls, scheme: Scheme, native_classes: Sequence[str], decision: str = "sum") -> Labeller:
+        """Match a scheme with a model's classes; a class that fits none is an error.
+
+        Parameters
+        ----------
+        scheme : Scheme
+        native_classes : sequence of str
+        decision : {'sum', 'argmax'}
+            Whether the probabilities of all the native classes that a class gathers are summed before the most
+            probable one wins, or the most probable native class is translated. There, the network's own class for
+            missing data becomes the scheme's first class where the scheme has no place for it.
+        """
+        if decision not in DECISIONS:
+            raise CloudMaskError(f"decision {decision!r}", f"one of {list(DECISIONS)}", "decision='sum'")
         homeless = [name for name in native_classes if not any(name in entry.gathers for entry in scheme.classes)]
         homeless = [name for name in homeless if name != "no_data"]
         if homeless:
@@ -246,8 +268,22 @@ class Labeller:
             (entry.name, entry.code, tuple(i for i, name in enumerate(native_classes) if name in entry.gathers))
             for entry in scheme.classes
         ]
-        names, codes, members = zip(*(entry for entry in found if entry[2]), strict=True)
-        return cls(names, codes, members, scheme.no_data)
+        found = [entry for entry in found if entry[2]]
+        missing = [i for i, name in enumerate(native_classes) if name == "no_data"]
+        as_fine_as_the_model = all(len(members) == 1 for _, _, members in found)
+        if as_fine_as_the_model:
+            found += [("no_data", scheme.no_data, (i,)) for i in missing]
+        names, codes, members = zip(*found, strict=True)
+        if decision == "sum":
+            return cls(names, codes, members, scheme.no_data)
+        winners = {i: code for _, code, positions in found for i in positions}
+        return cls(
+            names,
+            codes,
+            members,
+            scheme.no_data,
+            tuple(winners.get(i, codes[0]) for i in range(len(native_classes))),
+        )
 
     def gather(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Sum native probabilities ``(class, y, x)`` into the scheme's classes."""
@@ -255,9 +291,11 @@ class Labeller:
             return probabilities
         return np.stack([probabilities[list(members)].sum(axis=0) for members in self.members])
 
-    def label(self, gathered: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Return the code of the most probable class; the first one wins a tie."""
-        labels: npt.NDArray[np.uint8] = np.asarray(self.codes, dtype="uint8")[gathered.argmax(axis=0)]
+    def label(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Return a code for each pixel of native probabilities ``(class, y, x)``; the first class wins a tie."""
+        codes = self.codes if self.winners is None else self.winners
+        ranked = self.gather(probabilities) if self.winners is None else probabilities
+        labels: npt.NDArray[np.uint8] = np.asarray(codes, dtype="uint8")[ranked.argmax(axis=0)]
         return labels
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.models.weights import WeightsFile
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -26,7 +27,8 @@ class ModelSpec:
         Which of the specs of that name this is.
     version : str
     bands : tuple of tuple of str
-        For each input, in the model's order, the roles (STAC common names) that serve, best first.
+        For each input, in the model's order, the roles (STAC common names) that serve, best first. Empty for a model
+        that takes any number of bands: every one of `kinds`, in the cube's order.
     level : str
         ``"TOA"`` or ``"BOA"``.
     classes : tuple of str
@@ -42,7 +44,19 @@ class ModelSpec:
     install : str
         what to type where they are not.
     licence, citation, sha256 : str
-        Of the weights.
+        Of the weights; `sha256` is empty where they are files of the user's.
+    kinds : tuple of str
+        Kinds of bands it can take, of `cube.bands.KINDS`.
+    weights : tuple of WeightsFile
+        The files that its loader reads.
+    takes_weights : bool
+        Whether these are the user's: those of ``predict(weights=...)``, else those that `models.weights.resolve` finds.
+    precisions : tuple of str
+        What ``predict(precision=...)`` can ask for, and
+    precision : str
+        what it asks for. ``"auto"`` leaves it to the loader.
+    logits : bool
+        Whether a network given to `register_model` returns logits, of which softmax makes probabilities.
     """
 
     name: str
@@ -55,28 +69,38 @@ class ModelSpec:
     halo: int
     multiple: int
     gsd: float
-    loader: str
-    requires: tuple[str, ...]
-    install: str
     licence: str
     citation: str
-    sha256: str
+    loader: str = ""
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    sha256: str = ""
+    kinds: tuple[str, ...] = ("reflectance",)
+    weights: tuple[WeightsFile, ...] = ()
+    takes_weights: bool = False
+    precisions: tuple[str, ...] = ("fp32",)
+    precision: str = "auto"
+    logits: bool = True
 
     @property
     def needs(self) -> str:
         """The bands it needs, in words."""
-        return ", ".join(" or ".join(roles) for roles in self.bands)
+        return ", ".join(" or ".join(roles) for roles in self.bands) or f"any bands of {' or '.join(self.kinds)}"
 
     def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
         """Return the cube's bands in the model's order; empty where one is missing."""
-        by_role = {d.role: d for d in reversed(descriptors) if d.kind == "reflectance"}
+        taken = [d for d in descriptors if d.kind in self.kinds]
+        if not self.bands:
+            return tuple(taken)
+        by_role = {d.role: d for d in reversed(taken)}
         found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
         return () if None in found else tuple(band for band in found if band is not None)
 
     def missing(self, descriptors: Sequence[BandDescriptor]) -> list[str]:
         """Return the needs that no band of the cube serves."""
-        present = {d.role for d in descriptors if d.kind == "reflectance"}
-        return [" or ".join(roles) for roles in self.bands if not present & set(roles)]
+        present = {d.role for d in descriptors if d.kind in self.kinds}
+        missing = [" or ".join(roles) for roles in self.bands if not present & set(roles)]
+        return missing if self.bands or self.inputs(descriptors) else [self.needs]
 
 
 class Model(Protocol):

@@ -70,11 +70,11 @@ class CsmaskNetwork:
     onnxruntime gives a window the same bits whatever its batch and thread count, so the engine is exact.
     """
 
-    def __init__(self, session: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, session: Any, batch_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self._session = session
         self._mean = np.asarray(mean, dtype="float32")[:, None, None]
         self._inverse_std = np.float32(1) / np.asarray(std, dtype="float32")[:, None, None]
-        self.batch_size = GPU_BATCH if session.get_providers()[0].startswith(GPU_PROVIDERS) else CPU_BATCH
+        self.batch_size = batch_size
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:  # noqa: ARG002
         """Return softmax probabilities of clear, cloud and shadow; no data enters as the training mean of its band."""
@@ -82,10 +82,11 @@ class CsmaskNetwork:
         normalised *= self._inverse_std
         normalised[np.isnan(normalised)] = 0
         (logits,) = self._session.run(None, {"input": normalised})
-        return _softmax(logits)
+        return softmax(logits)
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
+def softmax(logits: FloatArray) -> FloatArray:
+    """Turn logits ``(window, class, y, x)`` into probabilities, in place."""
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)
@@ -103,7 +104,7 @@ def load(spec: ModelSpec, device: str | None) -> CsmaskNetwork:
         )
     statistics = json.loads(folder.joinpath(f"model_{spec.variant}.json").read_text())["data"]["dataset_statistics"]
     mean, std = statistics["img"]
-    return CsmaskNetwork(_session(_any_window_size(weights), device), mean, std)
+    return CsmaskNetwork(*session(_any_window_size(weights), device), mean, std)
 
 
 def _any_window_size(weights: bytes) -> bytes:
@@ -118,12 +119,15 @@ def _any_window_size(weights: bytes) -> bytes:
     return bytes(network.SerializeToString())
 
 
-def _session(weights: bytes, device: str | None) -> Any:
+def session(weights: bytes, device: str | None) -> tuple[Any, int]:
+    """Start an onnxruntime session; return it with the windows per call that suit its device."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads_of_this_worker()
-    return onnxruntime.InferenceSession(weights, options, providers=_providers(device))
+    started = onnxruntime.InferenceSession(weights, options, providers=_providers(device))
+    on_gpu = started.get_providers()[0].startswith(GPU_PROVIDERS)
+    return started, GPU_BATCH if on_gpu else CPU_BATCH
 
 
 def _providers(device: str | None) -> list[str]:

@@ -6,37 +6,72 @@ import difflib
 import importlib
 import importlib.util
 import threading
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError
-from xr_cloudmask.models import csmask
+from xr_cloudmask.models import csmask, custom, sensei, weights
 from xr_cloudmask.models.base import Model, ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from xr_cloudmask.models.custom import Network
+
 # The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
 AUTO = ("csmask",)
 
-_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS}
+ENTRY_POINTS = "xr_cloudmask.models"
+GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
+
+_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS, "sensei": sensei.SPECS}
 _LOADED: dict[tuple[ModelSpec, str | None], Model] = {}
 _LOADING = threading.Lock()
 
 
-def register_model(*specs: ModelSpec) -> None:
+def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     """Make a model available as ``predict(model=specs[0].name)``.
+
+    A package makes its models available to every process by entry points of the group ``xr_cloudmask.models``, whose
+    values are a ModelSpec or a sequence of variants.
 
     Parameters
     ----------
     *specs : ModelSpec
-        The variants of one model, best first; all of one name.
+        The variants of one model, best first; all of one name. Each names its loader, unless there is
+    network : torch.nn.Module or path of an .onnx file, optional
+        The network of a single spec. It takes float32 ``(window, band, y, x)``, the bands of the spec in its order,
+        0 where there are no data, and returns logits, or probabilities for ``logits=False``, ``(window, class, y, x)``.
+        A module is copied, and found by the threads of this process alone; a file by every process that sees its path.
 
     Raises
     ------
     ModelError
-        The name is taken, or the variants have several names.
+        The name is taken, the variants have several names, or the network is of another kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dataclasses import replace
+    >>> import xr_cloudmask
+    >>> class Brightness(torch.nn.Module):
+    ...     def forward(self, bands):
+    ...         bright = bands.mean(dim=1)
+    ...         return torch.stack([0.3 - bright, bright - 0.3], dim=1) * 20
+    >>> spec = xr_cloudmask.ModelSpec(
+    ...     name="brightness", variant="rgb", version="1", bands=(("red",), ("green",), ("blue",)), level="TOA",
+    ...     classes=("clear", "thick_cloud"), window=256, halo=0, multiple=1, gsd=10.0,
+    ...     licence="MIT", citation="")
+    >>> register_model(spec, network=Brightness())
+    >>> cube = xr_cloudmask.simulate.series(dates=1, size=(64, 64))
+    >>> cube.cloudmask.predict("brightness")["cloudmask"].attrs["flag_meanings"]
+    'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     names = sorted({spec.name for spec in specs})
     if len(names) != 1 or names[0] in (*_SPECS, "auto"):
@@ -45,7 +80,18 @@ def register_model(*specs: ModelSpec) -> None:
             f"one new name for all of them, none of {sorted(_SPECS)}",
             "register_model(dataclasses.replace(spec, name='my-model'))",
         )
-    _SPECS[names[0]] = specs
+    _SPECS[names[0]] = specs if network is None else tuple(custom.bound(spec, network) for spec in specs)
+
+
+@cache
+def _discover() -> None:
+    """Register the models of other packages, once; a broken one is left out with a warning."""
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found = entry.load()
+            register_model(*([found] if isinstance(found, ModelSpec) else found))
+        except Exception as error:  # whatever another package does wrong
+            warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {error}", stacklevel=3)
 
 
 def models() -> pd.DataFrame:
@@ -63,12 +109,15 @@ def models() -> pd.DataFrame:
     """
     import pandas as pd
 
+    _discover()
     rows = [_row(spec) for specs in _SPECS.values() for spec in specs]
     return pd.DataFrame(rows).set_index(["model", "variant"])
 
 
 def _row(spec: ModelSpec) -> dict[str, object]:
-    absent = [module for module in spec.requires if importlib.util.find_spec(module) is None]
+    absent = any(importlib.util.find_spec(module) is None for module in spec.requires)
+    without_weights = spec.takes_weights and not weights.available(spec.name)
+    remedies = ([spec.install] if absent else []) + ([GET_WEIGHTS] if without_weights else [])
     return {
         "model": spec.name,
         "variant": spec.variant,
@@ -76,8 +125,8 @@ def _row(spec: ModelSpec) -> dict[str, object]:
         "level": spec.level,
         "classes": ", ".join(spec.classes),
         "gsd": spec.gsd,
-        "runs here": not absent,
-        "what to type": spec.install if absent else "",
+        "runs here": not remedies,
+        "what to type": "; ".join(remedies),
         "version": spec.version,
         "licence": spec.licence,
         "citation": spec.citation,
@@ -106,7 +155,9 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
 
 
 def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
-    if name != "auto" and name not in _SPECS:
+    if name not in (*_SPECS, "auto"):
+        _discover()
+    if name not in (*_SPECS, "auto"):
         close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
     candidates = [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
@@ -120,6 +171,34 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
             "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
         )
     return fitting
+
+
+def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> ModelSpec:
+    """Return a variant with the weights and the precision of one prediction; reads no more than checksums.
+
+    Raises
+    ------
+    ModelError
+        The model brings its own weights, or knows no such precision.
+    WeightsError
+        There are no weights.
+    """
+    if precision not in ("auto", *spec.precisions):
+        raise ModelError(
+            f"precision {precision!r}", f"'auto' or one of {list(spec.precisions)}", "predict(precision='auto')"
+        )
+    if not spec.takes_weights and given is not None:
+        raise ModelError(f"weights={given!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
+    if not spec.takes_weights:
+        return replace(spec, precision=precision)
+    files = weights.resolve(spec.name, given)
+    sums = " ".join(file.sha256 for file in files)
+    return replace(spec, weights=files, precision=precision, sha256=sums, licence=_licence(files))
+
+
+def _licence(files: Sequence[weights.WeightsFile]) -> str:
+    manifest = weights.Manifest.read(Path(files[0].path).parent)
+    return "that of the weights given" if manifest is None else manifest.licence
 
 
 def load(spec: ModelSpec, device: str | None = None) -> Model:

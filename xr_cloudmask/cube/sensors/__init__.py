@@ -22,6 +22,31 @@ COMMON_NAMES_FILE = "common_names.toml"
 
 
 @dataclass(frozen=True)
+class ThermalRule:
+    """How a platform's thermal digital numbers become radiance, ``DN * scale + offset``, and radiance kelvin.
+
+    Attributes
+    ----------
+    platforms : tuple of str
+        Regular expressions that find the platform in normalised platform or product names.
+    scale, offset : float
+        W m⁻² sr⁻¹ µm⁻¹.
+    k1, k2 : float
+        Constants of Planck's law for the band: W m⁻² sr⁻¹ µm⁻¹, and kelvin.
+    """
+
+    platforms: tuple[str, ...]
+    scale: float
+    offset: float
+    k1: float
+    k2: float
+
+    def is_platform(self, text: str) -> bool:
+        """Whether a platform or product name is one of this rule's."""
+        return any(re.search(pattern, normalised(text)) for pattern in self.platforms)
+
+
+@dataclass(frozen=True)
 class SensorBand:
     """One band of a sensor.
 
@@ -39,6 +64,8 @@ class SensorBand:
         Other names that loaders and catalogues use.
     kind : str
         ``"reflectance"`` or ``"brightness_temperature"``.
+    thermal : tuple of ThermalRule
+        How digital numbers become kelvin, by platform.
     """
 
     name: str
@@ -48,6 +75,7 @@ class SensorBand:
     gsd: float | None = None
     aliases: tuple[str, ...] = ()
     kind: str = "reflectance"
+    thermal: tuple[ThermalRule, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -236,7 +264,8 @@ def _sensor(table: dict[str, Any]) -> Sensor:
 
 
 def _band(entry: dict[str, Any]) -> SensorBand:
-    return SensorBand(**{"role": None, **_frozen(entry)})
+    thermal = tuple(ThermalRule(**_frozen(rule)) for rule in entry.pop("thermal", ()))
+    return SensorBand(**{"role": None, **_frozen(entry)}, thermal=thermal)
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""Official weights from the Hugging Face hub: the only place that downloads, and only when it is asked to.
+
+A download lands beside its place in the cache, is compared with the checksums that the hub announced, and only then
+moves in. A manifest with the commit, the licence and the checksums goes with it, so that a later change of a byte is
+noticed without the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.models.weights import (
+    CACHE_VARIABLE,
+    SENSEI,
+    Manifest,
+    Record,
+    Source,
+    WeightsFile,
+    absent,
+    again,
+    cache_folder,
+    damaged,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+def fetch(name: str = SENSEI.default, revision: str | None = None) -> tuple[WeightsFile, ...]:
+    """Download official weights into the cache, after showing their licence on stderr.
+
+    What is there already, whole and of that revision, is not downloaded again, and then nothing is written. The hub's
+    own environment variables are respected: ``HF_ENDPOINT`` for a mirror, ``HF_HUB_OFFLINE``, ``HF_TOKEN``.
+
+    Parameters
+    ----------
+    name : str
+        One of the folders of https://huggingface.co/aliFrancis/SEnSeIv2/tree/main/full-models.
+    revision : str, optional
+        Branch, tag or commit. By default whatever is there already, else ``'main'``.
+
+    Returns
+    -------
+    tuple of WeightsFile
+        What `weights.resolve` finds from now on.
+
+    Raises
+    ------
+    WeightsError
+        The hub cannot be reached or has no such weights, what came is not what the hub announced, or the cache cannot
+        be written. Whole weights that were in the cache before are still there.
+
+    References
+    ----------
+    Francis (2024), https://doi.org/10.1109/TGRS.2024.3391625
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise WeightsError(f"name {name!r}", f"the name of a folder of {SENSEI.url}", again(SENSEI.default))
+    folder = cache_folder() / name
+    if not _is_whole(folder, revision):
+        print(_notice(SENSEI, name, folder), file=sys.stderr, flush=True)
+        _fetch_locked(SENSEI, name, revision, folder)
+    return resolve(SENSEI.model, folder)
+
+
+def _notice(source: Source, name: str, folder: Path) -> str:
+    return (
+        f"weights: {name} of {source.repository} on the Hugging Face hub\n"
+        f"licence of these weights: {source.licence}, {source.licence_url}\n"
+        f"to: {folder}"
+    )
+
+
+def _fetch_locked(source: Source, name: str, revision: str | None, folder: Path) -> None:
+    """Let one process at a time fetch the same weights; the next one finds them there."""
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{name}.lock")):
+            if not _is_whole(folder, revision):
+                _download(source, name, revision or "main", folder)
+    except OSError as error:
+        raise WeightsError(
+            f"cache {str(folder)!r}, which cannot be written: {error}",
+            "a folder to write to, with room for the weights",
+            f"{CACHE_VARIABLE}=/another/folder {again(name)}",
+        ) from error
+
+
+def _is_whole(folder: Path, revision: str | None) -> bool:
+    try:
+        manifest = Manifest.read(folder)
+    except WeightsError:
+        return False  # fetching again mends it
+    return manifest is not None and revision in (None, manifest.commit) and not damaged(folder, manifest)
+
+
+@dataclass(frozen=True)
+class _Announced:
+    """A file as the hub describes it: where it is in the repository, in which commit, and its checksum.
+
+    The checksum of a large file is its sha256, that of a small one the name that git gives its content.
+    """
+
+    path: str
+    commit: str
+    checksum: str
+
+
+def _download(source: Source, name: str, revision: str, folder: Path) -> None:
+    from huggingface_hub import HfApi
+
+    # Read at each call: the hub's client looks at HF_ENDPOINT only when it is imported.
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="xr-cloudmask")
+    staging = folder.with_name(f".{name}.partial")
+    files = _announced(hub, source, name, revision)
+    records = [_download_file(hub, source, file, staging) for file in files]
+    for file, record in zip(files, records, strict=True):
+        (staging / file.path).replace(folder / record.name)
+    Manifest(name, source.repository, files[0].commit, source.licence, tuple(records)).write(folder)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _announced(hub: HfApi, source: Source, name: str, revision: str) -> list[_Announced]:
+    try:
+        info = hub.model_info(source.repository, revision=revision, files_metadata=True)
+    # The client's own errors, and those of the HTTP library of its version.
+    except Exception as error:
+        _raise_unreachable(hub, source, error)
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
+    wanted = [f"{source.folder}/{name}/{file}" for file in source.files]
+    if not set(wanted) <= set(siblings):
+        names = sorted({path.split("/")[1] for path in siblings if path.startswith(f"{source.folder}/")})
+        raise WeightsError(
+            f"name {name!r}, without {' and '.join(source.files)} in {source.repository}",
+            f"one of {names}",
+            again(source.default),
+        )
+    files = [siblings[path] for path in wanted]
+    return [
+        _Announced(file.rfilename, str(info.sha), file.lfs.sha256 if file.lfs else str(file.blob_id)) for file in files
+    ]
+
+
+def _download_file(hub: HfApi, source: Source, file: _Announced, staging: Path) -> Record:
+    try:
+        place = Path(hub.hf_hub_download(source.repository, file.path, revision=file.commit, local_dir=staging))
+    except Exception as error:
+        _raise_unreachable(hub, source, error)
+    content = place.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if file.checksum not in (sha256, _git_name(content)):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise WeightsError(
+            f"a download of {place.name!r} that is not what {hub.endpoint} announced: sha256 {sha256}",
+            f"checksum {file.checksum}",
+            f"{again(place.parent.name)}; if it happens again, a mirror or proxy changes files",
+        )
+    return Record(place.name, len(content), sha256)
+
+
+def _git_name(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _raise_unreachable(hub: HfApi, source: Source, error: Exception) -> NoReturn:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    # "An error happened": the client keeps what it was as the cause.
+    cause = (isinstance(error, LocalEntryNotFoundError) and error.__cause__) or error
+    first = (str(cause).splitlines() or [""])[0]
+    found = f"{hub.endpoint} does not give {source.repository}: {type(cause).__name__}: {first}"
+    raise absent(source.model, found) from error

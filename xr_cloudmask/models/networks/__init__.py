@@ -1,0 +1,1 @@
+"""Torch modules; each is imported when a model is loaded, never before."""
