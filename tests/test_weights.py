@@ -144,6 +144,8 @@ def test_what_is_there_is_not_fetched_again(server, cache, capsys):
     assert len(server.log) == asked
     assert tree(cache) == before
     assert capsys.readouterr().err == ""
+    assert hub.fetch(revision="main") == files  # which may have moved, so the hub is asked
+    assert server.count("GET", "/cdn/") == 1
 
 
 def test_another_revision_replaces_the_first(server, cache, checkpoint):
