@@ -62,9 +62,9 @@ def disturb(network, generator):
             if name.endswith("running_var"):
                 value.uniform_(0.5, 2, generator=generator)
             elif value.is_floating_point():
-                value += 0.02 * torch.randn(value.shape, generator=generator)
+                value.add_(torch.randn(value.shape, generator=generator), alpha=0.02)
             if name.endswith("classifier.weight"):
-                value *= 8
+                value.mul_(8)
 
 
 def sentinel2():

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import replace
+from functools import cache
 
 import dask
 import numpy as np
@@ -13,7 +13,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xr_cloudmask import BandDescriptor, ModelError, ReflectanceError, WeightsError, models, predict
+from xr_cloudmask import ModelError, ReflectanceError, WeightsError, models, predict, simulate
 from xr_cloudmask.models import registry, sensei
 from xr_cloudmask.models.networks import embedding, segformer
 
@@ -57,11 +57,17 @@ def rgb(shape=(150, 203), dates=2):
     return xr.DataArray(values, dims=("time", "band", "y", "x"), coords={"band": names}, attrs={"level": "TOA"})
 
 
+@cache
+def one_forward_pass():
+    values = oracle.scene((13, 512, 512))
+    return values, oracle.reference(oracle.sentinel2(), values[None])[0]
+
+
 @pytest.mark.parametrize("style", ["pair.pt", "pair.safetensors", "single.pt", "single.safetensors"])
 def test_a_prediction_is_one_forward_pass_of_phicloudmask(style, tmp_path):
     from phicloudmask.constant import SENTINEL2_BANDS
 
-    values = oracle.scene((13, 512, 512))
+    values, expected = one_forward_pass()
     names = [band["name"] for band in SENTINEL2_BANDS]
     data = xr.DataArray(values, dims=("band", "y", "x"), coords={"band": names})
     out = data.cloudmask.predict(
@@ -72,7 +78,6 @@ def test_a_prediction_is_one_forward_pass_of_phicloudmask(style, tmp_path):
         scheme="sensei",
         **EXACT,
     )
-    expected = oracle.reference(oracle.sentinel2(), values[None])[0]
     np.testing.assert_allclose(out["probability"], expected, atol=1e-5, rtol=0)
     assert out["class"].values.tolist() == list(sensei.SPEC.classes)
     np.testing.assert_array_equal(out["cloudmask"], out["probability"].argmax("class"))
@@ -201,15 +206,15 @@ def test_every_scheme(scheme, small):
     assert meanings.count("no_data") == 1
 
 
-def network(small, **options):
-    spec = registry.configured(sensei.SPEC, small, "auto")
-    return sensei.load(replace(spec, **options), None)
+@cache
+def network(weights):
+    return sensei.load(registry.configured(sensei.SPEC, weights, "fp32"), None)
 
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.sampled_from([32, 64]))
 def test_a_window_never_depends_on_its_batch(small, batch, size):
-    model = network(small, precision="fp32")
+    model = network(small)
     descriptors = oracle.ours(oracle.inputs()["radar"])
     windows = oracle.scene((5, len(descriptors), size, size)) * np.float32([0.1, 1, 3, 0, 1])[:, None, None, None]
     alone = np.concatenate([model.probabilities(window[None], descriptors) for window in windows])
@@ -252,7 +257,7 @@ def test_bfloat16_is_close(small):
 def test_building_a_prediction_imports_no_framework(small, tmp_path):
     code = f"""
 import sys, numpy as np, xarray as xr, dask, xr_cloudmask
-data = xr.DataArray(np.ones((3, 64, 64), "float32"), dims=("band", "y", "x"),
+data = xr.DataArray(np.ones((3, 32, 32), "float32"), dims=("band", "y", "x"),
                     coords={{"band": ["red", "green", "blue"]}}, attrs={{"level": "TOA"}}).chunk()
 out = xr_cloudmask.predict(data, "sensei", weights={str(small)!r})
 assert not {{"torch", "onnxruntime", "safetensors", "huggingface_hub"}} & set(sys.modules)
@@ -338,7 +343,7 @@ def test_what_the_model_cannot_take_is_refused(small):
     with pytest.raises(ModelError, match="'cpu'"):
         predict(rgb(), "sensei", weights=small, device="quantum")
     with pytest.raises(ModelError, match="fp32"):
-        predict(rgb(), "csmask", precision="bf16", descriptors=[BandDescriptor("red", "red", 630, 690)])
+        predict(simulate.scene(size=(64, 64)), "csmask", precision="bf16")
 
 
 def test_the_largest_window_is_what_the_user_says(small):

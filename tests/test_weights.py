@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -143,6 +144,8 @@ def test_what_is_there_is_not_fetched_again(server, cache, capsys):
     assert len(server.log) == asked
     assert tree(cache) == before
     assert capsys.readouterr().err == ""
+    assert hub.fetch(revision="main") == files  # which may have moved, so the hub is asked
+    assert server.count("GET", "/cdn/") == 1
 
 
 def test_another_revision_replaces_the_first(server, cache, checkpoint):
@@ -499,6 +502,52 @@ assert not {{"torch", "huggingface_hub", "safetensors", "yaml"}} & set(sys.modul
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+# --- from the hub to a mask
+
+
+@pytest.fixture
+def official(server):
+    """A checkpoint as SEnSeIv2 saves it, of SegFormer B0 with random weights, on the server."""
+    import torch
+
+    from xr_cloudmask.models.networks.embedding import CHANNELS, SpectralEmbedding
+    from xr_cloudmask.models.networks.segformer import CONFIGS, Segformer
+
+    blocks = {"fcl_block": "blocks.1", "attention_block": "blocks.2", "band_embedding": "blocks.3"}
+    torch.manual_seed(0)
+    state = {f"segmenter.{name}": value for name, value in Segformer(CONFIGS["B0"], CHANNELS, 7).state_dict().items()}
+    for name, value in SpectralEmbedding().state_dict().items():
+        block, rest = name.split(".", 1)
+        state[f"senseiv2.{blocks[block]}.{rest}"] = value
+    content = io.BytesIO()
+    torch.save(state | {"recovery_module.weight": torch.zeros(2)}, content)
+    server.content["main"][f"{FOLDER}/weights.pt"] = content.getvalue()
+    return content.getvalue()
+
+
+def test_a_mask_from_fetched_weights_says_whose_they_are(official):
+    from xr_cloudmask import models, predict, simulate
+
+    cube = simulate.series(bands=["B04", "B03", "B02"], dates=1, size=(64, 64), chunks={}).drop_vars("truth")
+    with pytest.raises(WeightsError) as caught:
+        predict(cube, "sensei")
+    assert all(way in str(caught.value) for way in WAYS)
+    row = models().loc["sensei"].iloc[0]
+    assert not row["runs here"]
+    assert "xr-cloudmask weights fetch" in row["what to type"]
+
+    (file,) = hub.fetch()
+    assert models().loc["sensei"].iloc[0]["runs here"]
+    mask = predict(cube, "sensei")["cloudmask"]
+    assert mask.attrs["model_licence"] == "GPL-3.0"
+    assert mask.attrs["weights_sha256"] == sha256(official) == file.sha256
+    flip(Path(file.path))
+    with pytest.raises(WeightsError, match="sha256"):
+        mask.compute()
+    flip(Path(file.path))
+    assert mask.compute().shape == (1, 64, 64)
 
 
 # --- reading

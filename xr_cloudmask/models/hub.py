@@ -123,6 +123,8 @@ def _download(source: Source, name: str, revision: str, folder: Path) -> None:
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="xr-cloudmask")
     staging = folder.with_name(f".{name}.partial")
     files = _announced(hub, source, name, revision)
+    if _is_whole(folder, files[0].commit):
+        return
     records = [_download_file(hub, source, file, staging) for file in files]
     for file, record in zip(files, records, strict=True):
         (staging / file.path).replace(folder / record.name)
