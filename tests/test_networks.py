@@ -135,8 +135,7 @@ def exhausted(most):
     return network, seen
 
 
-def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)
+def test_a_batch_that_does_not_fit_is_halved():
     network, seen = exhausted(most=2)
     windows = oracle.scene((7, 1, 4, 4))
     run = runner.Runner(torch.device("cpu"), bf16=False)
@@ -144,8 +143,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     assert seen == [7, 3, 1, 2, 4, 2, 2]
 
 
-def test_a_window_that_does_not_fit_is_an_error(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)
+def test_a_window_that_does_not_fit_is_an_error():
     network, _ = exhausted(most=0)
     with pytest.raises(ModelError, match="4 x 4 pixels") as caught:
         runner.Runner(torch.device("cpu"), bf16=False)._run_backing_off(network, oracle.scene((2, 1, 4, 4)))

@@ -69,7 +69,7 @@ class Runner:
                     "a smaller window, or a device with more free memory",
                     f"predict(window={windows.shape[-1] // 2}), or predict(device='cpu')",
                 ) from error
-        torch.accelerator.empty_cache()
+        torch.cuda.empty_cache()
         middle = len(windows) // 2
         halves = windows[:middle], windows[middle:]
         return np.concatenate([self._run_backing_off(network, half) for half in halves])
@@ -114,7 +114,8 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    # Older torch does not tell: float32 then.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
