@@ -12,19 +12,20 @@ Source: Francis (2024), IEEE TGRS, https://doi.org/10.1109/TGRS.2024.3391625
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xr_cloudmask.models.csmask import threads_of_this_worker
 from xr_cloudmask.models.networks import encoding
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 WIDTH, HEADS, FEED_FORWARD, LAYERS = 128, 4, 256, 2
 CHANNELS = 32
-# Pixels at a time: on a CPU a block and its 32 channels stay in the cache.
-CPU_BLOCK, GPU_BLOCK = 4096, 1 << 20
+CPU_BLOCK = 8192  # pixels at a time, which with their 32 channels stay in the cache
 
 
 class Doubled(nn.Module):
@@ -82,12 +83,9 @@ class BandEmbedding(nn.Module):
         windows, _, *size = bands.shape
         values = bands.flatten(2)
         out = values.new_empty(windows, CHANNELS, values.shape[-1])
-        block = GPU_BLOCK if values.is_cuda else CPU_BLOCK
-        for begin in range(0, values.shape[-1], block):
-            part = (..., slice(begin, begin + block))
-            for window in range(windows):
-                parameters = (frequency[window], phase[window], gain[window])
-                _add_sinusoids(out[window][part], values[window][part], parameters, shift)
+        fill = _fill_on_cpu if values.device.type == "cpu" else _fill
+        for window in range(windows):
+            fill(out[window], values[window], (frequency[window], phase[window], gain[window]), shift)
         return out.reshape(windows, CHANNELS, *size)
 
     def _normalisation(self) -> tuple[Tensor, Tensor]:
@@ -99,13 +97,34 @@ class BandEmbedding(nn.Module):
         return scale, self.norm.bias - mean * scale
 
 
-def _add_sinusoids(out: Tensor, values: Tensor, parameters: tuple[Tensor, Tensor, Tensor], shift: Tensor) -> None:
+def _fill(out: Tensor, values: Tensor, parameters: tuple[Tensor, Tensor, Tensor], shift: Tensor) -> None:
     """Fill ``out (channel, pixel)`` from ``values (band, pixel)`` and three parameters ``(band, channel)`` each."""
     out[:] = shift[:, None]
     wave = torch.empty_like(out)
     for value, frequency, phase, gain in zip(values, *parameters, strict=True):
         torch.addcmul(phase[:, None], frequency[:, None], value, out=wave).sin_()
         out.addcmul_(wave, gain[:, None])
+
+
+def _fill_on_cpu(out: Tensor, values: Tensor, parameters: tuple[Tensor, Tensor, Tensor], shift: Tensor) -> None:
+    """Do the same with NumPy, whose vectorised sine takes half the time of torch's, in threads."""
+    target, source, start = out.numpy(), values.numpy(), shift[:, None].numpy()
+    columns = [parameter[..., None].numpy() for parameter in parameters]
+
+    def fill(begin: int) -> None:
+        part = slice(begin, begin + CPU_BLOCK)
+        block = target[:, part]
+        block[:] = start
+        wave = np.empty_like(block)
+        for value, frequency, phase, gain in zip(source[:, part], *columns, strict=True):
+            np.multiply(frequency, value, out=wave)
+            wave += phase
+            np.sin(wave, out=wave)
+            wave *= gain
+            block += wave
+
+    with ThreadPoolExecutor(threads_of_this_worker()) as pool:
+        list(pool.map(fill, range(0, target.shape[1], CPU_BLOCK)))
 
 
 class SpectralEmbedding(nn.Module):

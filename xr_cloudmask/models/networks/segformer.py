@@ -1,9 +1,12 @@
 """SegFormer: a hierarchical transformer encoder and a head of linear layers.
 
-Our own rather than the one in transformers, with the same state dict: see the figures below.
+Our own rather than the one in transformers, which has the same state dict. Measured with B2 and 32 channels at 512² on
+two cores: 0.25 s instead of 1.46 s in float32, 0.17 s instead of 0.55 s in bfloat16; no 3 s to import transformers, nor
+its bounds on the versions of other packages; for 270 lines here.
+
 Everything stays an image in channels-last memory, in which a pixel is a token and a linear layer is a 1 × 1
 convolution. The head has no nonlinearity between its linear layers, and bilinear interpolation is linear too, so they
-are multiplied together once and applied before the upsampling: 25 instead of 62 billion multiplications for B2 at 512².
+are multiplied together once and applied before the upsampling: 23 instead of 62 billion multiplications.
 
 Source: Xie et al. (2021), SegFormer, https://arxiv.org/abs/2105.15203
 """
@@ -104,7 +107,7 @@ class SelfAttention(nn.Module):
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102
         reduced = image if self.reduction == 1 else self.layer_norm(self.sr(image))
         query, key, value = self.query(image), self.key(reduced), self.value(reduced)
-        mixed = F.scaled_dot_product_attention(self._heads(query), self._heads(key), self._heads(value))
+        mixed = _attend(self._heads(query), self._heads(key), self._heads(value))
         return mixed.transpose(1, 2).reshape(image.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
 
     def _heads(self, image: Tensor) -> Tensor:
@@ -112,6 +115,16 @@ class SelfAttention(nn.Module):
         windows, channels = image.shape[:2]
         tokens = image.permute(0, 2, 3, 1).reshape(windows, -1, self.heads, channels // self.heads)
         return tokens.transpose(1, 2)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Mix values ``(window, head, token, channel)`` by scaled dot products."""
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        # On a CPU torch's fused attention gains nothing from bfloat16, products of matrices do.
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        mixed: Tensor = scores.softmax(dim=-1).to(value.dtype) @ value
+        return mixed
+    return F.scaled_dot_product_attention(query, key, value)
 
 
 class MixFeedForward(nn.Module):
