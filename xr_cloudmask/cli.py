@@ -20,7 +20,7 @@ from xr_cloudmask import export, files
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError, FileError, WeightsError
 from xr_cloudmask.masks.coverage import FRACTIONS
-from xr_cloudmask.masks.labels import SCHEME_NAMES
+from xr_cloudmask.masks.labels import DECISIONS, SCHEME_NAMES
 from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
 from xr_cloudmask.predict import predict
@@ -38,6 +38,8 @@ PREDICT = (
     "resolution",
     "nodata",
     "weights",
+    "precision",
+    "decision",
     "device",
     "window",
     "halo",
@@ -156,6 +158,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--weights",
         help=f"for models that take them: file, pair joined by {os.pathsep!r}, folder, or name as in `weights list`",
     )
+    mask.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="what networks multiply in; default: auto")
+    mask.add_argument("--decision", choices=DECISIONS, help="how classes of a coarser scheme win; default: sum")
     mask.add_argument("--device", help="cpu, cuda …")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
