@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.bands import describe
+from xr_cloudmask.cube.calibration import Calibration, Radiometry, calibrate, level_of
 from xr_cloudmask.cube.declared import declared_nodata
-from xr_cloudmask.cube.reflectance import Calibration, Radiometry, apply, calibrate, level_of, to_reflectance
+from xr_cloudmask.cube.reflectance import apply, to_reflectance
 from xr_cloudmask.errors import BandError, CubeError, ReflectanceError
 
 # stackstac's and rioxarray's readers multiply affine transforms the old way while dask computes.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.calibration import Factor, Radiometry
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.cube.reflectance import Factor, Radiometry
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
@@ -121,10 +121,10 @@ def predict(
     _check_options(options)
     view = layout.view(cube)
     described = bands.describe(view, sensor, descriptors)
-    spec = registry.choose(model, described, reflectance.level_of(view, described, sensor, level))
+    spec = registry.choose(model, described, calibration.level_of(view, described, sensor, level))
     spec = registry.configured(spec, weights, precision)
     used = spec.inputs(described)
-    radiometry = reflectance.calibrate(
+    radiometry = calibration.calibrate(
         view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
     )
     mask_scheme = labels.scheme_for(scheme, spec.classes)

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.reflectance import Calibration, physical
+from xr_cloudmask.cube.calibration import Calibration
+from xr_cloudmask.cube.reflectance import physical
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import FloatArray, Model, ModelSpec

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube
-from xr_cloudmask.cube.reflectance import declared_nodata
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
 from xr_cloudmask.masks.coverage import FRACTIONS
@@ -69,7 +69,7 @@ def _require_one_calibration(cube: Cube) -> None:
     view = layout.view(cube)
     try:
         solar = [band for band in bands.describe(view) if band.kind == "reflectance"]
-        calibrations = reflectance.calibrate(view, solar).calibrations
+        calibrations = calibration.calibrate(view, solar).calibrations
     except CloudMaskError:
         return  # no calibration is known, so none is known to differ
     if any(len(set(rule)) > 1 for found in calibrations for rule in (found.scale, found.offset)):
