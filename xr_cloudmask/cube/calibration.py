@@ -156,11 +156,12 @@ def calibrate(
 
     Examples
     --------
-    >>> from xr_cloudmask.cube.bands import describe
+    >>> import numpy as np, xarray as xr
+    >>> from xr_cloudmask.cube import bands, layout
     >>> cube = xr.Dataset({"B04": (("y", "x"), np.full((2, 2), 3000, "uint16"))}, attrs={
     ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
-    >>> view = view_of(cube)
-    >>> calibrate(view, describe(view)).calibrations
+    >>> view = layout.view(cube)
+    >>> calibrate(view, bands.describe(view)).calibrations
     (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=(0.0,), zero=(0.0,), kind='reflectance', planck=None),)
     """
     context = _context(view, descriptors, sensor, level)
@@ -205,8 +206,10 @@ def level_of(
 
     Examples
     --------
+    >>> import numpy as np, xarray as xr
+    >>> from xr_cloudmask.cube import layout
     >>> cube = xr.Dataset({"SR_B2": (("y", "x"), np.ones((2, 2)))})
-    >>> level_of(view_of(cube), [BandDescriptor("SR_B2", "blue", 452, 512)], sensor="landsat-8-9")
+    >>> level_of(layout.view(cube), [BandDescriptor("SR_B2", "blue", 452, 512)], sensor="landsat-8-9")
     'BOA'
     """
     return _context(view, descriptors, sensor, level).level
