@@ -363,3 +363,12 @@ def test_a_mask_from_a_file_fits_its_cube(tmp_path):
     expected = data.cloudmask.apply(mask)
     mask.cloudmask.to_cog(tmp_path / "mask.tif")
     xr.testing.assert_identical(data.cloudmask.apply(export.open_mask(tmp_path / "mask.tif"))["red"], expected["red"])
+
+
+def test_coordinates_that_are_the_same_on_every_date_survive_a_composite():
+    shared, varying = np.empty(4, object), np.empty(4, object)
+    shared[:], varying[:] = [[10, 0, 5]] * 4, [[10, 0, i] for i in range(4)]
+    data = cube().assign_coords({"proj:transform": ("time", shared), "proj:bbox": ("time", varying)})
+    out = data.cloudmask.composite(mask=mask_like(data))
+    assert out["proj:transform"].item() == [10, 0, 5]
+    assert "proj:bbox" not in out.coords

@@ -87,7 +87,9 @@ def _undated_coords(cube: Cube, time: str) -> dict[Hashable, xr.Variable]:
 
 
 def _is_constant(coord: xr.DataArray) -> bool:
-    return bool((coord.values == coord.values[0]).all())
+    # One by one, for item properties may be lists, which NumPy would compare element by element.
+    first, *others = coord.values.tolist()
+    return all(value == first for value in others)
 
 
 def _reduce(values: xr.DataArray, clear: xr.DataArray, time: str, function: Reduction) -> xr.DataArray:
