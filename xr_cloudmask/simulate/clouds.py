@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xr_cloudmask.simulate.fields import Shape, noise
 from xr_cloudmask.simulate.light import Floats, Sky
 
 # Optical thickness from which truth says so. 0.6 brightens the ground by about 0.05, the least a careful labeller
@@ -57,16 +58,58 @@ LOW_CLOUDS = ((0.45, CUMULUS), (0.75, STRATOCUMULUS), (1.0, STRATUS))  # up to w
 CIRRUS_COVER, CIRRUS_CHANCE = 0.25, 0.3
 
 
+@dataclass(frozen=True)
+class Family:
+    """Least and most of what may be drawn for `Clouds` of a family, and of the cover; lengths and thickness by ratio."""
+
+    cover: tuple[float, float]
+    cell: tuple[float, float]
+    thickness: tuple[float, float]
+    softness: tuple[float, float]
+    base: tuple[float, float]
+    depth: tuple[float, float]
+    slope: tuple[float, float] = (3.4, 4.5)
+    billow: tuple[float, float] = (0.1, 0.35)
+    stretch: tuple[float, float] = (1.0, 1.5)
+    phase: str = "water"
+
+    def draw(self, rng: np.random.Generator) -> Clouds:
+        """Return one member."""
+        by_ratio = {name: _log_uniform(rng, getattr(self, name)) for name in ("cell", "thickness", "base", "depth")}
+        evenly = {name: rng.uniform(*getattr(self, name)) for name in ("softness", "slope", "billow", "stretch")}
+        return Clouds(**by_ratio, **evenly, phase=self.phase)
+
+
+def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+FAMILIES = {
+    "cumulus": Family((0.03, 0.4), (700, 4000), (4, 18), (0.3, 0.9), (500, 2800), (200, 1500)),
+    "streets": Family((0.05, 0.45), (900, 3000), (4, 14), (0.3, 0.9), (500, 2200), (200, 900), stretch=(2.2, 5)),
+    "broken": Family((0.3, 0.75), (1500, 7000), (3, 14), (0.4, 1.1), (500, 2800), (150, 900)),
+    "deck": Family((0.45, 0.98), (3000, 14000), (4, 18), (0.7, 1.8), (300, 2500), (80, 400), stretch=(1, 2)),
+    "towers": Family((0.08, 0.5), (5000, 16000), (12, 40), (0.4, 1), (600, 2200), (1500, 5000)),
+    "altocumulus": Family((0.15, 0.7), (500, 1800), (1, 7), (0.4, 1.2), (2500, 5500), (80, 300), stretch=(1, 2.5)),
+    "cirrus": Family(
+        (0.1, 0.8), (3000, 12000), (0.4, 3.5), (0.5, 1.5), (5500, 11500), (1, 2), (2.6, 4), (0, 0.1), (1, 5), "ice"
+    ),
+    "fog": Family((0.1, 0.6), (3000, 12000), (0.5, 4), (0.8, 2), (30, 300), (20, 80), billow=(0, 0.15)),
+    # Cells with an open middle: for testing only, no network has seen them in training.
+    "open_cells": Family((0.2, 0.5), (4000, 12000), (3, 12), (0.2, 0.5), (600, 1800), (200, 700), billow=(-0.9, -0.5)),
+}
+
+
 def layers(
-    rng: np.random.Generator, cover: float, shape: tuple[int, ...], gsd: float
+    rng: np.random.Generator, cover: float, shape: Shape, gsd: float
 ) -> tuple[tuple[Clouds, Floats], ...]:
     """Return low clouds over the share `cover` of the scene and, sometimes, cirrus above: optical thickness each."""
     low = next(kind for limit, kind in LOW_CLOUDS if cover <= limit)
     cirrus = CIRRUS_COVER * min(1.0, 4 * cover) * (rng.random() < CIRRUS_CHANCE)
-    return tuple((kind, _thickness(rng, kind, part, shape, gsd)) for kind, part in ((low, cover), (CIRRUS, cirrus)))
+    return tuple((kind, thickness(rng, kind, part, shape, gsd)) for kind, part in ((low, cover), (CIRRUS, cirrus)))
 
 
-def _thickness(rng: np.random.Generator, kind: Clouds, cover: float, shape: tuple[int, ...], gsd: float) -> Floats:
+def thickness(rng: np.random.Generator, kind: Clouds, cover: float, shape: Shape, gsd: float) -> Floats:
     """Return optical thickness ``(y, x)`` that exceeds `THIN` on the share `cover` of the pixels."""
     if cover == 0:
         return np.zeros(shape, "float32")
@@ -74,23 +117,23 @@ def _thickness(rng: np.random.Generator, kind: Clouds, cover: float, shape: tupl
     field = field - kind.billow * np.abs(noise(rng, shape, kind.cell / 3 / gsd, kind.slope, kind.stretch))
     inside = (field - np.quantile(field, 1 - cover)) / kind.softness
     edge = (THIN / kind.thickness) ** (2 / 3)
-    thickness: Floats = (kind.thickness * np.clip(inside + edge, 0, None) ** 1.5).astype("float32")
-    return thickness
+    tau: Floats = (kind.thickness * np.clip(inside + edge, 0, None) ** 1.5).astype("float32")
+    return tau
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, ...], cell: float, slope: float, stretch: float = 1.0) -> Floats:
-    """Return a periodic Gaussian field, zero mean and unit variance, with most of its power around `cell` pixels."""
-    from scipy import fft
-
-    wind = rng.uniform(0, np.pi)
-    fy, fx = np.meshgrid(fft.fftfreq(shape[0]), fft.rfftfreq(shape[1]), indexing="ij")
-    along, across = fx * np.cos(wind) + fy * np.sin(wind), fy * np.cos(wind) - fx * np.sin(wind)
-    frequency = np.hypot(along * stretch, across) * cell
-    amplitude = (1 + frequency**2) ** (-slope / 4) * frequency / np.hypot(frequency, 0.35)
-    real, imaginary = rng.standard_normal((2, *amplitude.shape))
-    field = fft.irfft2((real + 1j * imaginary) * amplitude, s=shape)
-    unit: Floats = (field / field.std()).astype("float32")
-    return unit
+def contrails(rng: np.random.Generator, shape: Shape, gsd: float) -> tuple[Clouds, Floats]:
+    """Return a few straight, frayed lines of ice."""
+    rows, columns = np.indices(shape, dtype="float32")
+    tau = np.zeros(shape, "float32")
+    for _ in range(rng.integers(1, 4)):
+        heading, width = rng.uniform(0, np.pi), _log_uniform(rng, (100, 1500)) / gsd
+        middle = [rng.uniform(0, length) for length in shape]
+        off = (rows - middle[0]) * np.cos(heading) + (columns - middle[1]) * np.sin(heading)
+        frayed = np.clip(1 + 0.7 * noise(rng, shape, max(4 * width, 8), 3.0), 0.1, None)
+        off = off + width * noise(rng, shape, max(shape), 3.5)
+        tau = np.maximum(tau, _log_uniform(rng, (0.4, 2.5)) * frayed * np.exp(-0.5 * (2 * off / width) ** 2))
+    kind = Clouds(2000, 3, 0, 1, 1, base=rng.uniform(8500, 11500), depth=1, phase="ice")
+    return kind, np.where(tau > 0.02, tau, 0)
 
 
 def shade(tau: Floats, kind: Clouds, sky: Sky, gsd: float) -> Floats:
@@ -117,3 +160,40 @@ def relief(tau: Floats, sky: Sky, gsd: float) -> Floats:
     uphill = np.gradient(np.log1p(ndimage.gaussian_filter(tau, 30 / gsd, mode="wrap")))
     facing = sum(part * slope for part, slope in zip(sky.away, uphill, strict=True)) * 30 / gsd
     return np.asarray(np.clip(1 + 0.35 * facing * sky.reach, 0.65, 1.2))
+
+
+# What a sky may hold, and how often. Contrails are no family: they are drawn one by one.
+CONTRAILS = "contrails"
+SKIES: dict[tuple[str, ...], float] = {
+    (): 8,
+    ("cumulus",): 18,
+    ("streets",): 6,
+    ("broken",): 17,
+    ("deck",): 7,
+    ("towers",): 7,
+    ("altocumulus",): 6,
+    ("cirrus",): 7,
+    ("fog",): 2,
+    (CONTRAILS,): 2,
+    ("cumulus", "cumulus"): 4,
+    ("cumulus", "cirrus"): 7,
+    ("cumulus", CONTRAILS): 2,
+    ("broken", "altocumulus"): 3,
+    ("broken", "cirrus"): 4,
+}
+TEST_SKIES = {**SKIES, ("open_cells",): 20}
+
+
+def draw(rng: np.random.Generator, held_out: bool = False) -> tuple[str, ...]:
+    """Draw what a sky holds: names of families, or `CONTRAILS`."""
+    skies = TEST_SKIES if held_out else SKIES
+    weights = np.array(list(skies.values()))
+    return list(skies)[rng.choice(len(skies), p=weights / weights.sum())]
+
+
+def layer(rng: np.random.Generator, name: str, shape: Shape, gsd: float) -> tuple[Clouds, Floats]:
+    """Make a layer of a family, or contrails."""
+    if name == CONTRAILS:
+        return contrails(rng, shape, gsd)
+    kind = FAMILIES[name].draw(rng)
+    return kind, thickness(rng, kind, rng.uniform(*FAMILIES[name].cover), shape, gsd)

@@ -1,12 +1,13 @@
-"""What air and clouds do to light, by wavelength.
+"""What air and clouds do to light, band by band.
 
 Sources: Rayleigh scattering after Fröhlich & Shaw (1980) as corrected by Young (1981), aerosol after Ångström's law,
 cloud reflectance and transmittance from the two-stream approximation with the similarity parameter of King (1987);
-absorption by vapour, droplets and crystals in round figures that have the shape of the real spectra.
+absorption by vapour, gases, droplets and crystals in round figures that have the shape of the real spectra.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,16 +16,23 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
-# Absorption bands of water vapour: centre and width in nm, optical depth.
+WAVELENGTHS = np.arange(400, 2401, 5, dtype="float32")  # nm
+
+# Absorption bands: centre and width in nm, and optical depth. Of water vapour, which lies low and comes and goes;
 WATER_VAPOUR = np.array(
     [(720, 8, 0.12), (820, 12, 0.1), (940, 22, 0.75), (1130, 28, 0.8), (1380, 45, 6), (1470, 40, 0.8), (1870, 55, 8)]
+    + [(1980, 30, 0.9), (2350, 60, 0.12)]
 )
+# and of ozone, oxygen, carbon dioxide and methane, which are everywhere.
+OTHER_GASES = np.array([(600, 60, 0.03), (760, 4, 0.25), (2010, 25, 0.12), (2060, 25, 0.08), (2320, 80, 0.02)])
 # Share of light that a droplet of 10 µm and a crystal of 25 µm absorb of what they do not let pass.
 ABSORPTION_NODES = (400, 900, 980, 1250, 1380, 1450, 1500, 1600, 1700, 1850, 2000, 2200, 2300, 2400)
-DROPLETS = (1e-6, 2e-5, 2e-4, 5e-4, 4e-3, 0.03, 0.014, 0.006, 0.005, 0.015, 0.06, 0.017, 0.022, 0.04)
-CRYSTALS = (1e-6, 2e-5, 2e-4, 1.5e-3, 4e-3, 0.05, 0.09, 0.045, 0.03, 0.03, 0.13, 0.05, 0.06, 0.1)
+ABSORPTION = {
+    "water": (1e-6, 2e-5, 2e-4, 5e-4, 4e-3, 0.03, 0.014, 0.006, 0.005, 0.015, 0.06, 0.017, 0.022, 0.04),
+    "ice": (1e-6, 2e-5, 2e-4, 1.5e-3, 4e-3, 0.05, 0.09, 0.045, 0.03, 0.03, 0.13, 0.05, 0.06, 0.1),
+}
 ASYMMETRY = {"water": 0.86, "ice": 0.78}
-AIR_SCALE_HEIGHT, VAPOUR_SCALE_HEIGHT = 8000.0, 2200.0  # metres
+AIR_SCALE_HEIGHT, VAPOUR_SCALE_HEIGHT, AEROSOL_SCALE_HEIGHT = 8000.0, 2200.0, 1500.0  # metres
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,18 @@ class Sky:
         Optical thickness at 550 nm.
     vapour : float
         Water vapour in cm.
+    angstrom : float
+        How fast the aerosol thins with wavelength: 0.5 dust, 1.7 smoke.
+    glow : float
+        Skylight that clouds and slopes around add to every shadow, as a share of the sun's.
     """
 
     azimuth: float
     elevation: float
     aerosol: float
     vapour: float
+    angstrom: float = 1.3
+    glow: float = 0.0
 
     @property
     def sine(self) -> float:
@@ -62,6 +76,25 @@ class Sky:
         return float(np.cos(np.radians(self.azimuth))), float(-np.sin(np.radians(self.azimuth)))
 
 
+def response(bands: Floats) -> Floats:
+    """Return the share of each of `WAVELENGTHS` ``(band, wavelength)`` in bands given by their limits ``(band, 2)``.
+
+    A band is a box between its limits, or the nearest wavelength where none lies between them.
+
+    Examples
+    --------
+    >>> weights = response(np.array([[450.0, 520.0], [842.0, 843.0]]))
+    >>> weights.sum(axis=1).tolist(), float(WAVELENGTHS[weights[1].argmax()])
+    ([1.0, 1.0], 840.0)
+    """
+    low, high = np.clip(np.asarray(bands, "float32"), WAVELENGTHS[0], WAVELENGTHS[-1]).T[..., None]
+    inside = (low <= WAVELENGTHS) & (high >= WAVELENGTHS)
+    nearest = np.abs(WAVELENGTHS - (low + high) / 2).argmin(axis=1)
+    inside[np.arange(len(nearest)), nearest] |= ~inside.any(axis=1)
+    weights: Floats = (inside / inside.sum(axis=1, keepdims=True)).astype("float32")
+    return weights
+
+
 @dataclass(frozen=True)
 class Air:
     """What the air does, per band ``(band, 1, 1)``.
@@ -74,40 +107,71 @@ class Air:
         Transmittance down to the ground and up again.
     diffuse : ndarray
         Share of the ground's light that comes from the sky, not from the sun.
+    strayed : ndarray
+        Share of the light from the ground that comes from around the pixel.
+    absorbed : mapping
+        By phase, the share of light that cloud particles absorb of what they do not let pass.
+    seen : ndarray
+        Share ``(band, wavelength)`` of each of `WAVELENGTHS` in what reaches the sensor from the ground: where the air
+        is opaque a band sees nothing.
     """
 
     path: Floats
     scattering: Floats
     gas: Floats
     diffuse: Floats
+    strayed: Floats
+    absorbed: Mapping[str, Floats]
+    seen: Floats
 
 
-def air(wavelengths: Floats, sky: Sky) -> Air:
-    """Return path reflectance, transmittance and diffuse share at some wavelengths in nm."""
-    micrometres, mu = wavelengths[:, None, None] / 1000, sky.sine
+def air(bands: Floats, sky: Sky, coarseness: float = 1.0) -> Air:
+    """Return what the air does in bands given by their limits ``(band, 2)`` in nm.
+
+    `coarseness` is the radius of droplets and crystals, relative to 10 and 25 µm.
+    """
+    weights, micrometres, mu = response(bands), WAVELENGTHS / 1000, sky.sine
     length = 1 / mu + 1  # down, and up to the zenith
     rayleigh = 0.00864 * micrometres ** -(3.916 + 0.074 * micrometres + 0.05 / micrometres)
-    aerosol = sky.aerosol * (micrometres / 0.55) ** -1.3
+    aerosol = sky.aerosol * (micrometres / 0.55) ** -sky.angstrom
+    gas = np.exp(-length * (0.6 * (0.45 * sky.vapour) ** 0.65 * _depth(WATER_VAPOUR) + _depth(OTHER_GASES)))
     path = 0.75 * (1 + mu**2) * rayleigh / (4 * mu) * np.exp(-0.35 * rayleigh) + 0.05 * aerosol / mu
-    centre, width, depth = WATER_VAPOUR.T
-    vapour = (depth * np.exp(-0.5 * ((wavelengths[:, None] - centre) / width) ** 2)).sum(axis=1)[:, None, None]
-    gas = np.exp(-0.6 * vapour * (0.45 * sky.vapour) ** 0.65 * length)
-    direct, total = np.exp(-(rayleigh + 0.75 * aerosol) / mu), np.exp(-(0.5 * rayleigh + 0.15 * aerosol) / mu)
+    forward = 0.5 * rayleigh + 0.6 * aerosol  # optical depth of scattering that does not lose the light
     scattering = np.exp(-(0.5 * rayleigh + 0.17 * aerosol) * length)
-    return Air(path * np.sqrt(gas), scattering, gas, 1 - direct / total)
+    absorbed = {
+        phase: np.interp(WAVELENGTHS, ABSORPTION_NODES, values) * coarseness for phase, values in ABSORPTION.items()
+    }
+
+    def mean(spectrum: Floats) -> Floats:
+        return np.asarray((weights @ spectrum)[:, None, None], dtype="float32")
+
+    seen = weights * (gas * scattering).astype("float32")
+    return Air(
+        path=mean(path * np.sqrt(gas)),
+        scattering=mean(scattering),
+        gas=mean(gas),
+        diffuse=np.minimum(mean(1 - np.exp(-forward / mu)) + np.float32(sky.glow), 0.9),
+        strayed=mean(1 - np.exp(-forward)),
+        absorbed={phase: mean(np.minimum(spectrum, 0.4)) for phase, spectrum in absorbed.items()},
+        seen=seen / np.maximum(seen.sum(axis=1, keepdims=True), 1e-9),
+    )
 
 
-def two_stream(tau: Floats, wavelengths: Floats, phase: str) -> tuple[Floats, Floats]:
+def _depth(lines: Floats) -> Floats:
+    centre, width, depth = lines.T
+    return np.asarray((depth * np.exp(-0.5 * ((WAVELENGTHS[:, None] - centre) / width) ** 2)).sum(axis=1))
+
+
+def two_stream(tau: Floats, absorbed: Floats, phase: str) -> tuple[Floats, Floats]:
     """Return reflectance and transmittance ``(band, y, x)`` of a cloud layer of optical thickness `tau` ``(y, x)``.
 
     Examples
     --------
-    >>> bright, through = two_stream(np.array([[0.0, 10.0]]), np.array([560.0]), "water")
+    >>> bright, through = two_stream(np.array([[0.0, 10.0]]), np.full((1, 1, 1), 1e-5), "water")
     >>> bright.round(2), through.round(2)
     (array([[[0.  , 0.51]]]), array([[[1.  , 0.49]]]))
     """
     asymmetry = ASYMMETRY[phase]
-    absorbed = np.interp(wavelengths, ABSORPTION_NODES, CRYSTALS if phase == "ice" else DROPLETS)[:, None, None]
     scattered_back = 1 - asymmetry * (1 - absorbed)
     similarity = np.sqrt(absorbed / scattered_back)
     deep = ((1 - similarity) * (1 - 0.139 * similarity) / (1 + 1.17 * similarity)).astype(tau.dtype)

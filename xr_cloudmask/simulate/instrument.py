@@ -1,0 +1,62 @@
+"""What a sensor and its processing make of the light: blur, noise, saturation, stripes, gaps, surface reflectance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xr_cloudmask.simulate.light import Air, Floats
+
+OPAQUE = 0.3  # transmittance under which surface reflectance is not delivered
+
+
+def surface_reflectance(
+    rng: np.random.Generator, toa: Floats, wavelengths: Floats, air: Air
+) -> tuple[Floats, Floats]:
+    """Return what an imperfect atmospheric correction makes of a clear-sky model, and the bands it can serve."""
+    through = (air.gas * air.scattering).astype("float32")
+    served = through.ravel() > OPAQUE
+    path, through = air.path[served] * np.float32(rng.normal(1, 0.12)), through[served] ** np.float32(rng.normal(1, 0.1))
+    return (toa[served] - path) / through, wavelengths[served]
+
+
+def record(rng: np.random.Generator, light: Floats) -> Floats:
+    """Return reflectance ``(band, y, x)`` as one of many instruments delivers it; NaN where it saw nothing."""
+    from scipy import ndimage
+
+    bands, rows, columns = light.shape
+    values = light
+    if rng.random() < 0.65:  # optics and resampling
+        blur = rng.uniform(0.3, 0.9)
+        values = np.stack([ndimage.gaussian_filter(band, blur, truncate=3) for band in values])
+    if rng.random() < 0.15:  # bands that do not lie exactly on each other
+        values = np.stack([np.roll(band, rng.integers(-1, 2, 2), (0, 1)) for band in values])
+    gain = rng.normal(1, 0.03) + rng.normal(0, 0.02, (bands, 1, 1))
+    offset = rng.normal(0, 0.004, (bands, 1, 1))
+    values = values * gain.astype("float32") + offset.astype("float32")
+    level = np.exp(rng.uniform(np.log(0.0005), np.log(0.008)))
+    values += rng.standard_normal(values.shape, dtype="float32") * np.float32(level)
+    if rng.random() < 0.06:  # detectors that are not alike
+        values *= rng.normal(1, rng.uniform(0.002, 0.02), (bands, 1, columns)).astype("float32")
+    if rng.random() < 0.25:  # saturation over bright cloud, all bands much alike or each its own
+        alike = rng.uniform(0.35, 0.45) * (1 + np.arange(bands) * rng.uniform(0, 0.4))
+        limit = rng.uniform(0.35, 1.1, bands) if rng.random() < 0.6 else alike
+        values = np.minimum(values, limit[:, None, None].astype("float32"))
+    if rng.random() < 0.3:  # eight to ten bits
+        step = np.float32(rng.choice([1 / 255, 1 / 500, 1 / 1000]))
+        values = np.round(values / step) * step
+    values[:, _gaps(rng, rows, columns)] = np.nan
+    return values.astype("float32")
+
+
+def _gaps(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Return where nothing was recorded: now and then a swath edge, or the wedges of Landsat 7 without its corrector."""
+    chance = rng.random()
+    if chance > 0.12:
+        return np.zeros((rows, columns), bool)
+    slant = rng.normal(0, 0.25) + rng.choice([0, np.pi / 2, np.pi, -np.pi / 2])
+    down, right = np.indices((rows, columns))
+    across = down * np.sin(slant) + right * np.cos(slant)
+    if chance > 0.03:
+        return np.asarray(across > np.quantile(across, rng.uniform(0.4, 0.98)))
+    period, width = rng.uniform(20, 34), rng.uniform(0.1, 0.5)
+    return np.asarray((across / period) % 1 < width)

@@ -1,0 +1,303 @@
+"""Endless labelled patches to train and test networks on: any landscape under any sky, seen by any set of bands.
+
+What is slow to make, the geometry of surfaces and skies, is prepared once in a `Pool`; `sample` joins one of each by
+chance and renders what a set of bands records. Every sample is a pure function of the pool and its random numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xr_cloudmask.cube.sensors import sensors
+from xr_cloudmask.simulate import clouds, instrument, landscapes, render
+from xr_cloudmask.simulate.light import Floats, Sky, air
+
+CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
+LAND, WATER, SNOW, THIN, THICK, SHADOW = range(len(CLASSES))
+IGNORED = 255
+
+MOST_LAYERS = 2
+BYTE = 255  # shares are kept in bytes
+VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
+SIX = (*VISIBLE_NIR, ("swir16",), ("swir22",))
+OPAQUE = 0.3  # transmittance under which surface reflectance is not delivered
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Geometry of many surfaces and skies of one size, in arrays that may be memory-mapped.
+
+    Attributes
+    ----------
+    seed : int
+    held_out : bool
+        Whether it has spectra and clouds that no other pool has: for testing.
+    landscapes : tuple of str
+        Of each surface.
+    skies : tuple of dict
+        Of each sky: sun, pixel size, and base and phase of its layers.
+    share, texture, slope : ndarray
+        Of the surfaces: ``(surface, material, y, x)`` uint8, ``(surface, y, x)`` int8, ``(surface, 2, y, x)`` float16.
+    tau, shade, relief : ndarray
+        Of the skies: ``(sky, layer, y, x)`` float16.
+    """
+
+    seed: int
+    held_out: bool
+    landscapes: tuple[str, ...]
+    skies: tuple[dict[str, Any], ...]
+    share: npt.NDArray[np.uint8]
+    texture: npt.NDArray[np.int8]
+    slope: npt.NDArray[np.float16]
+    tau: npt.NDArray[np.float16]
+    shade: npt.NDArray[np.float16]
+    relief: npt.NDArray[np.float16]
+
+    ARRAYS = ("share", "texture", "slope", "tau", "shade", "relief")
+
+    @classmethod
+    def prepare(
+        cls, seed: int, surfaces: int = 300, skies: int = 600, size: int = 512, held_out: bool = False
+    ) -> Pool:
+        """Make a pool; about a tenth of a second for each surface and sky of 512 pixels."""
+        names, grounds = zip(*(_surface(seed, index, size) for index in range(surfaces)), strict=True)
+        facts, fields = zip(*(_sky(seed, index, size, held_out) for index in range(skies)), strict=True)
+        stacked = [np.stack(part) for parts in (grounds, fields) for part in zip(*parts, strict=True)]
+        return cls(seed, held_out, names, facts, *stacked)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `load` maps into memory."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        for name in self.ARRAYS:
+            np.save(path / f"{name}.npy", getattr(self, name))
+        facts = {"seed": self.seed, "held_out": self.held_out, "landscapes": self.landscapes, "skies": self.skies}
+        (path / "pool.json").write_text(json.dumps(facts))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Pool:
+        """Map a saved pool into memory: processes share it, and only what is used is read."""
+        path = Path(folder)
+        facts = json.loads((path / "pool.json").read_text())
+        arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in cls.ARRAYS}
+        return cls(**{**facts, "landscapes": tuple(facts["landscapes"]), "skies": tuple(facts["skies"])}, **arrays)
+
+
+def _surface(seed: int, index: int, size: int) -> tuple[str, tuple[Any, ...]]:
+    rng = np.random.default_rng([seed, 0, index])
+    name = landscapes.draw(rng)
+    made = landscapes.surface(rng, name, (size, size))
+    share = np.rint(made.share * BYTE).astype("uint8")
+    texture = np.clip(np.rint(made.texture / TEXTURE_STEP), -127, 127).astype("int8")
+    return name, (share, texture, made.slope.astype("float16"))
+
+
+TEXTURE_STEP = 1 / 40
+
+
+def _sky(seed: int, index: int, size: int, held_out: bool) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    rng = np.random.default_rng([seed, 1, index])
+    gsd = 30.0 if rng.random() < 0.5 else float(np.exp(rng.uniform(np.log(10), np.log(60))))
+    sun = Sky(rng.uniform(0, 360), rng.uniform(22, 75), 0, 0)
+    names = clouds.draw(rng, held_out)
+    made = sorted((clouds.layer(rng, name, (size, size), gsd) for name in names), key=lambda layer: layer[0].base)
+    fields = np.zeros((3, MOST_LAYERS, size, size), "float16")
+    strength = rng.uniform(0.4, 1.6)
+    for layer, (kind, tau) in enumerate(made):
+        tops = 1 + strength * (clouds.relief(tau, sun, gsd) - 1)
+        for field, values in zip(fields, (tau, clouds.shade(tau, kind, sun, gsd), tops), strict=True):
+            field[layer] = np.clip(values, 0, 200)
+    facts = {
+        "names": names,
+        "gsd": gsd,
+        "azimuth": sun.azimuth,
+        "elevation": sun.elevation,
+        "layers": [(kind.base, kind.phase) for kind, _ in made],
+    }
+    return facts, tuple(fields)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled patch.
+
+    Attributes
+    ----------
+    values : ndarray
+        Reflectance ``(band, y, x)`` float32; NaN where there are no data.
+    wavelengths : ndarray
+        Limits of the bands ``(band, 2)`` in nm, float32.
+    truth : ndarray
+        Codes ``(y, x)`` uint8: places in `CLASSES`, `IGNORED` where there are no data.
+    level : {'TOA', 'BOA'}
+    tau : ndarray
+        Optical thickness ``(y, x)`` float32 of all clouds, as droplets.
+    landscape : str
+    sky : tuple of str
+        Families of clouds.
+    """
+
+    values: Floats
+    wavelengths: Floats
+    truth: npt.NDArray[np.uint8]
+    level: str
+    tau: Floats
+    landscape: str
+    sky: tuple[str, ...]
+
+
+def sample(
+    pool: Pool,
+    rng: np.random.Generator,
+    size: int = 256,
+    bands: npt.ArrayLike | None = None,
+    level: str | None = None,
+) -> Sample:
+    """Join a surface and a sky of a pool, and record them.
+
+    Parameters
+    ----------
+    pool : Pool
+    rng : Generator
+        Decides everything that is not given.
+    size : int, default 256
+        Rows and columns; at most those of the pool.
+    bands : array_like, optional
+        Limits ``(band, 2)`` in nm. Default: drawn by `draw_bands`.
+    level : {'TOA', 'BOA'}, optional
+        Default: top of atmosphere two times in three.
+    """
+    wavelengths = draw_bands(rng) if bands is None else np.asarray(bands, "float32")
+    level = level or ("TOA" if rng.random() < 2 / 3 else "BOA")
+    surface, landscape = _crop_surface(pool, rng, size)
+    layers, facts = _crop_sky(pool, rng, size)
+    sky = draw_air(rng, facts["azimuth"], facts["elevation"])
+    around = air(wavelengths, sky, coarseness=rng.uniform(0.6, 1.8))
+    ground = surface.reflectance(rng, around.seen, pool.held_out)
+    values = render.toa(ground, around, layers, facts["gsd"], surface.facing(sky), _haze(rng, size))
+    if level == "BOA":
+        values, wavelengths = instrument.surface_reflectance(rng, values, wavelengths, around)
+    values = instrument.record(rng, values)
+    tau = render.thickness(layers, "tau") if layers else np.zeros((size, size), "float32")
+    truth = _truth(surface, tau, layers)
+    truth[np.isnan(values[0])] = IGNORED
+    return Sample(values, wavelengths, truth, level, tau, landscape, tuple(facts["names"]))
+
+
+def draw_air(rng: np.random.Generator, azimuth: float, elevation: float) -> Sky:
+    """Return a sky with air drawn at random: aerosol from pristine to smoky, vapour from polar to tropical."""
+    return Sky(
+        azimuth,
+        elevation,
+        aerosol=0.03 + rng.gamma(1.6, 0.08),
+        vapour=rng.uniform(0.3, 4.5),
+        angstrom=rng.uniform(0.5, 1.7),
+        glow=rng.uniform(0, 0.08),
+    )
+
+
+def _crop_surface(pool: Pool, rng: np.random.Generator, size: int) -> tuple[landscapes.Surface, str]:
+    index = rng.integers(len(pool.landscapes))
+    top, left = rng.integers(0, pool.share.shape[-1] - size + 1, 2)
+    window = np.s_[..., top : top + size, left : left + size]
+    share, texture, slope = (np.asarray(field[index][window], "float32") for field in (pool.share, pool.texture, pool.slope))
+    name = pool.landscapes[index]
+    return landscapes.Surface(landscapes.materials(name), share / BYTE, texture * np.float32(TEXTURE_STEP), slope), name
+
+
+def _crop_sky(pool: Pool, rng: np.random.Generator, size: int) -> tuple[list[render.Layer], dict[str, Any]]:
+    """Cut a window anywhere: skies are periodic, so a shadow may come from a cloud beyond the window."""
+    index = rng.integers(len(pool.skies))
+    facts = pool.skies[index]
+    rows, columns = ((rng.integers(pool.tau.shape[-1]) + np.arange(size)) % pool.tau.shape[-1] for _ in range(2))
+    denser, brighter = rng.uniform(0.6, 1.3), rng.uniform(0.7, 1.05)
+    layers = []
+    for layer, (base, phase) in enumerate(facts["layers"]):
+        tau, shade, relief = (
+            field[index, layer][rows[:, None], columns].astype("float32") for field in (pool.tau, pool.shade, pool.relief)
+        )
+        layers.append(render.Layer(base, phase, tau * denser, shade * denser, relief * brighter))
+    return layers, facts
+
+
+def _haze(rng: np.random.Generator, size: int) -> Floats | float:
+    """Return smoke or mist that drifts in, in three scenes of ten."""
+    from scipy import ndimage
+
+    if rng.random() > 0.3:
+        return 0.0
+    coarse = rng.normal(0, 1, (5, 5)) * rng.uniform(0, 0.3)
+    return np.clip(ndimage.zoom(coarse, size / 5, order=1)[:size, :size], -0.4, 0.6).astype("float32")
+
+
+def _truth(surface: landscapes.Surface, tau: Floats, layers: list[render.Layer]) -> npt.NDArray[np.uint8]:
+    clear = np.full(tau.shape, LAND, "uint8")
+    clear[surface.of("water") > 0.5] = WATER
+    clear[surface.of("snow") > 0.5] = SNOW
+    if not layers:
+        return clear
+    truth = render.classify(tau, render.thickness(layers, "shade"), (THICK, THIN, SHADOW, IGNORED))
+    return np.where(truth == IGNORED, clear, truth)
+
+
+@cache
+def _tables() -> dict[str, tuple[tuple[str, tuple[float, float]], ...]]:
+    """Return role and limits of the reflective bands of every known sensor."""
+    return {
+        name: tuple(
+            (str(band.role), (band.min_wavelength, band.max_wavelength)) for band in sensor.bands if band.kind == "reflectance"
+        )
+        for name, sensor in sensors().items()
+    }
+
+
+def bands_of(sensor: str, roles: tuple[tuple[str, ...], ...] | None = None) -> Floats:
+    """Return the limits ``(band, 2)`` in nm of a sensor's bands: all of them, or one for each role that it has."""
+    table = _tables()[sensor]
+    if roles is None:
+        return np.array([limits for _, limits in table], "float32")
+    found = dict(reversed(table))
+    return np.array([next(found[role] for role in served if role in found) for served in roles if set(served) & set(found)], "float32")
+
+
+@cache
+def _with_roles(roles: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Return the sensors that have a band for every role."""
+    return tuple(name for name in _tables() if len(bands_of(name, roles)) == len(roles))
+
+
+def draw_bands(rng: np.random.Generator) -> Floats:
+    """Draw a band set: six, four or three bands of a sensor, all or some of them, or bands that no sensor has."""
+    kind = rng.choice(["six", "four", "rgb", "all", "some", "free"], p=[0.26, 0.2, 0.16, 0.1, 0.16, 0.12])
+    roles = {"six": SIX, "four": VISIBLE_NIR, "rgb": VISIBLE_NIR[:3]}.get(str(kind))
+    if kind == "free":
+        return _free_bands(rng)
+    wavelengths = bands_of(str(rng.choice(_with_roles(roles or VISIBLE_NIR))), roles)
+    return _some(rng, wavelengths) if kind == "some" else wavelengths
+
+
+def _some(rng: np.random.Generator, wavelengths: Floats) -> Floats:
+    """Keep at least two bands, one of them visible."""
+    count = rng.integers(2, len(wavelengths) + 1)
+    order = rng.permutation(len(wavelengths))
+    visible = next(band for band in order if wavelengths[band].mean() < 700)
+    chosen = [visible, *(band for band in order if band != visible)][:count]
+    return wavelengths[np.sort(chosen)]
+
+
+def _free_bands(rng: np.random.Generator) -> Floats:
+    count = rng.integers(3, 13)
+    seen = max(2, count // 2)
+    windows = [(720, 1000), (1200, 1330), (1500, 1780), (2030, 2350)]
+    centres = [rng.uniform(430, 700) for _ in range(seen)]
+    centres += [rng.uniform(*windows[rng.integers(len(windows))]) for _ in range(count - seen)]
+    width = np.exp(rng.uniform(np.log(10), np.log(120), count))
+    limits = np.stack([np.sort(centres) - width / 2, np.sort(centres) + width / 2], axis=1)
+    return np.clip(limits, 400, 2400).astype("float32")
