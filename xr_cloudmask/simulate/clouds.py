@@ -13,6 +13,7 @@ from xr_cloudmask.simulate.light import Floats, Sky
 # outlines; 3 hides most of the ground, and ground that sees the sun through it is labelled shadow.
 THIN, THICK = 0.6, 3.0
 
+MOST = 60.0  # no cloud is thicker
 SUN_WIDTH = np.radians(0.53)
 
 
@@ -85,8 +86,8 @@ def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float
 
 
 FAMILIES = {
-    "cumulus": Family((0.03, 0.4), (700, 4000), (4, 18), (0.3, 0.9), (500, 2800), (200, 1500)),
-    "streets": Family((0.05, 0.45), (900, 3000), (4, 14), (0.3, 0.9), (500, 2200), (200, 900), stretch=(2.2, 5)),
+    "cumulus": Family((0.03, 0.4), (900, 4500), (4, 18), (0.3, 0.9), (500, 2800), (200, 1500)),
+    "streets": Family((0.05, 0.45), (1100, 3500), (4, 14), (0.3, 0.9), (500, 2200), (200, 900), stretch=(1.4, 2.4)),
     "broken": Family((0.3, 0.75), (1500, 7000), (3, 14), (0.4, 1.1), (500, 2800), (150, 900)),
     "deck": Family((0.45, 0.98), (3000, 14000), (4, 18), (0.7, 1.8), (300, 2500), (80, 400), stretch=(1, 2)),
     "towers": Family((0.08, 0.5), (5000, 16000), (12, 40), (0.4, 1), (600, 2200), (1500, 5000)),
@@ -100,9 +101,7 @@ FAMILIES = {
 }
 
 
-def layers(
-    rng: np.random.Generator, cover: float, shape: Shape, gsd: float
-) -> tuple[tuple[Clouds, Floats], ...]:
+def layers(rng: np.random.Generator, cover: float, shape: Shape, gsd: float) -> tuple[tuple[Clouds, Floats], ...]:
     """Return low clouds over the share `cover` of the scene and, sometimes, cirrus above: optical thickness each."""
     low = next(kind for limit, kind in LOW_CLOUDS if cover <= limit)
     cirrus = CIRRUS_COVER * min(1.0, 4 * cover) * (rng.random() < CIRRUS_CHANCE)
@@ -116,9 +115,9 @@ def thickness(rng: np.random.Generator, kind: Clouds, cover: float, shape: Shape
     field = noise(rng, shape, kind.cell / gsd, kind.slope, kind.stretch)
     field = field - kind.billow * np.abs(noise(rng, shape, kind.cell / 3 / gsd, kind.slope, kind.stretch))
     inside = (field - np.quantile(field, 1 - cover)) / kind.softness
-    edge = (THIN / kind.thickness) ** (2 / 3)
-    tau: Floats = (kind.thickness * np.clip(inside + edge, 0, None) ** 1.5).astype("float32")
-    return tau
+    edge = (THIN / (1 - THIN / MOST) / kind.thickness) ** (2 / 3)
+    tau = kind.thickness * np.clip(inside + edge, 0, None) ** 1.5
+    return np.asarray(tau / (1 + tau / MOST), "float32")
 
 
 def contrails(rng: np.random.Generator, shape: Shape, gsd: float) -> tuple[Clouds, Floats]:
@@ -165,11 +164,11 @@ def relief(tau: Floats, sky: Sky, gsd: float) -> Floats:
 # What a sky may hold, and how often. Contrails are no family: they are drawn one by one.
 CONTRAILS = "contrails"
 SKIES: dict[tuple[str, ...], float] = {
-    (): 8,
+    (): 12,
     ("cumulus",): 18,
     ("streets",): 6,
     ("broken",): 17,
-    ("deck",): 7,
+    ("deck",): 5,
     ("towers",): 7,
     ("altocumulus",): 6,
     ("cirrus",): 7,

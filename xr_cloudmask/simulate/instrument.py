@@ -6,16 +6,19 @@ import numpy as np
 
 from xr_cloudmask.simulate.light import Air, Floats
 
+# Standard deviation of the point-spread function in pixels: modulation of 0.55 to 0.12 at the Nyquist frequency.
+BLUR = (0.35, 0.65)
 OPAQUE = 0.3  # transmittance under which surface reflectance is not delivered
 
 
-def surface_reflectance(
-    rng: np.random.Generator, toa: Floats, wavelengths: Floats, air: Air
-) -> tuple[Floats, Floats]:
+def surface_reflectance(rng: np.random.Generator, toa: Floats, wavelengths: Floats, air: Air) -> tuple[Floats, Floats]:
     """Return what an imperfect atmospheric correction makes of a clear-sky model, and the bands it can serve."""
     through = (air.gas * air.scattering).astype("float32")
     served = through.ravel() > OPAQUE
-    path, through = air.path[served] * np.float32(rng.normal(1, 0.12)), through[served] ** np.float32(rng.normal(1, 0.1))
+    path, through = (
+        air.path[served] * np.float32(rng.normal(1, 0.12)),
+        through[served] ** np.float32(rng.normal(1, 0.1)),
+    )
     return (toa[served] - path) / through, wavelengths[served]
 
 
@@ -24,19 +27,17 @@ def record(rng: np.random.Generator, light: Floats) -> Floats:
     from scipy import ndimage
 
     bands, rows, columns = light.shape
-    values = light
-    if rng.random() < 0.65:  # optics and resampling
-        blur = rng.uniform(0.3, 0.9)
-        values = np.stack([ndimage.gaussian_filter(band, blur, truncate=3) for band in values])
+    blur = rng.uniform(*BLUR)
+    values = np.stack([ndimage.gaussian_filter(band, blur, truncate=3) for band in light])
     if rng.random() < 0.15:  # bands that do not lie exactly on each other
         values = np.stack([np.roll(band, rng.integers(-1, 2, 2), (0, 1)) for band in values])
     gain = rng.normal(1, 0.03) + rng.normal(0, 0.02, (bands, 1, 1))
     offset = rng.normal(0, 0.004, (bands, 1, 1))
     values = values * gain.astype("float32") + offset.astype("float32")
-    level = np.exp(rng.uniform(np.log(0.0005), np.log(0.008)))
+    level = np.exp(rng.uniform(np.log(0.0003), np.log(0.005)))
     values += rng.standard_normal(values.shape, dtype="float32") * np.float32(level)
     if rng.random() < 0.06:  # detectors that are not alike
-        values *= rng.normal(1, rng.uniform(0.002, 0.02), (bands, 1, columns)).astype("float32")
+        values *= rng.normal(1, rng.uniform(0.002, 0.01), (bands, 1, columns)).astype("float32")
     if rng.random() < 0.25:  # saturation over bright cloud, all bands much alike or each its own
         alike = rng.uniform(0.35, 0.45) * (1 + np.arange(bands) * rng.uniform(0, 0.4))
         limit = rng.uniform(0.35, 1.1, bands) if rng.random() < 0.6 else alike

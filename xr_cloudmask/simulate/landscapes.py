@@ -173,7 +173,7 @@ def _roads(rng: np.random.Generator, share: Floats) -> None:
 def _water(rng: np.random.Generator, shape: Shape) -> Floats:
     wet = np.zeros(shape, "float32")
     if rng.random() < 0.4:  # lakes, or the sea
-        wet = np.maximum(wet, fields.blend(rough(rng, shape, rng.uniform(2, 3.6)), rng.uniform(-0.3, 2.2), 80))
+        wet = np.maximum(wet, fields.blend(rough(rng, shape, rng.uniform(2.8, 4)), rng.uniform(-0.3, 2.2), 60))
     if rng.random() < 0.3:
         wet = np.maximum(wet, fields.line(rng, shape, rng.uniform(2.8, 4), rng.uniform(1, 6)))
     return wet

@@ -78,7 +78,9 @@ def soil(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: A
         return np.asarray(np.clip((dry * share + wet * (1 - share)) * rng.uniform(0.3, 1.2), 0.01, 0.9))
     low = rng.uniform(0.1, 0.6)
     values = rng.uniform(0.12, 0.5) * (low + (1 - low) * _edge(rng.uniform(450, 750), rng.uniform(60, 200)))
-    values = values * (1 + rng.uniform(-0.1, 0.5) * (WAVELENGTHS - 900) / 1500) * (1 - rng.uniform(0, 0.18) * _line(880, 90))
+    values = (
+        values * (1 + rng.uniform(-0.1, 0.5) * (WAVELENGTHS - 900) / 1500) * (1 - rng.uniform(0, 0.18) * _line(880, 90))
+    )
     values = values * (1 - rng.uniform(0, 0.2) * _line(1920, 50)) * (1 - rng.uniform(0, 0.1) * _line(1415, 30))
     values = values * (1 - rng.uniform(0, 0.2) * _line(2210, 40)) * (1 - rng.uniform(0, 0.3) * _edge(2300, 40))
     return np.clip(values, 0.01, 0.9)

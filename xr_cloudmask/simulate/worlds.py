@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.simulate import clouds, instrument, landscapes, render
+from xr_cloudmask.simulate import clouds, fields, instrument, landscapes, render
 from xr_cloudmask.simulate.light import Floats, Sky, air
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
@@ -27,7 +27,6 @@ MOST_LAYERS = 2
 BYTE = 255  # shares are kept in bytes
 VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
 SIX = (*VISIBLE_NIR, ("swir16",), ("swir22",))
-OPAQUE = 0.3  # transmittance under which surface reflectance is not delivered
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,11 @@ class Pool:
     ARRAYS = ("share", "texture", "slope", "tau", "shade", "relief")
 
     @classmethod
-    def prepare(
-        cls, seed: int, surfaces: int = 300, skies: int = 600, size: int = 512, held_out: bool = False
-    ) -> Pool:
+    def prepare(cls, seed: int, surfaces: int = 300, skies: int = 600, size: int = 512, held_out: bool = False) -> Pool:
         """Make a pool; about a tenth of a second for each surface and sky of 512 pixels."""
         names, grounds = zip(*(_surface(seed, index, size) for index in range(surfaces)), strict=True)
-        facts, fields = zip(*(_sky(seed, index, size, held_out) for index in range(skies)), strict=True)
-        stacked = [np.stack(part) for parts in (grounds, fields) for part in zip(*parts, strict=True)]
+        facts, layers = zip(*(_sky(seed, index, size, held_out) for index in range(skies)), strict=True)
+        stacked = [np.stack(part) for parts in (grounds, layers) for part in zip(*parts, strict=True)]
         return cls(seed, held_out, names, facts, *stacked)
 
     def save(self, folder: str | Path) -> None:
@@ -107,12 +104,13 @@ def _sky(seed: int, index: int, size: int, held_out: bool) -> tuple[dict[str, An
     gsd = 30.0 if rng.random() < 0.5 else float(np.exp(rng.uniform(np.log(10), np.log(60))))
     sun = Sky(rng.uniform(0, 360), rng.uniform(22, 75), 0, 0)
     names = clouds.draw(rng, held_out)
-    made = sorted((clouds.layer(rng, name, (size, size), gsd) for name in names), key=lambda layer: layer[0].base)
-    fields = np.zeros((3, MOST_LAYERS, size, size), "float16")
-    strength = rng.uniform(0.4, 1.6)
+    shape = (size, size)
+    made = sorted((clouds.layer(rng, name, shape, gsd) for name in names), key=lambda layer: layer[0].base)
+    stored = np.zeros((3, MOST_LAYERS, *shape), "float16")
+    strength, uneven = rng.uniform(0.4, 1.6), rng.uniform(0.02, 0.12)
     for layer, (kind, tau) in enumerate(made):
-        tops = 1 + strength * (clouds.relief(tau, sun, gsd) - 1)
-        for field, values in zip(fields, (tau, clouds.shade(tau, kind, sun, gsd), tops), strict=True):
+        tops = 1 + strength * (clouds.relief(tau, sun, gsd) - 1) + uneven * fields.noise(rng, shape, 600 / gsd, 2.0)
+        for field, values in zip(stored, (tau, clouds.shade(tau, kind, sun, gsd), tops), strict=True):
             field[layer] = np.clip(values, 0, 200)
     facts = {
         "names": names,
@@ -121,7 +119,7 @@ def _sky(seed: int, index: int, size: int, held_out: bool) -> tuple[dict[str, An
         "elevation": sun.elevation,
         "layers": [(kind.base, kind.phase) for kind, _ in made],
     }
-    return facts, tuple(fields)
+    return facts, tuple(stored)
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,9 @@ def _crop_surface(pool: Pool, rng: np.random.Generator, size: int) -> tuple[land
     index = rng.integers(len(pool.landscapes))
     top, left = rng.integers(0, pool.share.shape[-1] - size + 1, 2)
     window = np.s_[..., top : top + size, left : left + size]
-    share, texture, slope = (np.asarray(field[index][window], "float32") for field in (pool.share, pool.texture, pool.slope))
+    share, texture, slope = (
+        np.asarray(field[index][window], "float32") for field in (pool.share, pool.texture, pool.slope)
+    )
     name = pool.landscapes[index]
     return landscapes.Surface(landscapes.materials(name), share / BYTE, texture * np.float32(TEXTURE_STEP), slope), name
 
@@ -221,7 +221,8 @@ def _crop_sky(pool: Pool, rng: np.random.Generator, size: int) -> tuple[list[ren
     layers = []
     for layer, (base, phase) in enumerate(facts["layers"]):
         tau, shade, relief = (
-            field[index, layer][rows[:, None], columns].astype("float32") for field in (pool.tau, pool.shade, pool.relief)
+            field[index, layer][rows[:, None], columns].astype("float32")
+            for field in (pool.tau, pool.shade, pool.relief)
         )
         layers.append(render.Layer(base, phase, tau * denser, shade * denser, relief * brighter))
     return layers, facts
@@ -244,7 +245,17 @@ def _truth(surface: landscapes.Surface, tau: Floats, layers: list[render.Layer])
     if not layers:
         return clear
     truth = render.classify(tau, render.thickness(layers, "shade"), (THICK, THIN, SHADOW, IGNORED))
-    return np.where(truth == IGNORED, clear, truth)
+    return _compact(np.where(truth == IGNORED, clear, truth))
+
+
+def _compact(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Close pin-holes: who labels scenes draws compact outlines."""
+    from scipy import ndimage
+
+    cloudy = ndimage.binary_closing(np.pad(truth == THICK, 2) | np.pad(truth == THIN, 2))[2:-2, 2:-2]
+    shaded = ndimage.binary_closing(np.pad(truth == SHADOW, 2))[2:-2, 2:-2]
+    closed = np.where(shaded & (truth < THIN), SHADOW, truth)
+    return np.where(cloudy & (truth < THIN), THIN, closed).astype("uint8")
 
 
 @cache
@@ -252,7 +263,9 @@ def _tables() -> dict[str, tuple[tuple[str, tuple[float, float]], ...]]:
     """Return role and limits of the reflective bands of every known sensor."""
     return {
         name: tuple(
-            (str(band.role), (band.min_wavelength, band.max_wavelength)) for band in sensor.bands if band.kind == "reflectance"
+            (str(band.role), (band.min_wavelength, band.max_wavelength))
+            for band in sensor.bands
+            if band.kind == "reflectance"
         )
         for name, sensor in sensors().items()
     }
@@ -264,7 +277,10 @@ def bands_of(sensor: str, roles: tuple[tuple[str, ...], ...] | None = None) -> F
     if roles is None:
         return np.array([limits for _, limits in table], "float32")
     found = dict(reversed(table))
-    return np.array([next(found[role] for role in served if role in found) for served in roles if set(served) & set(found)], "float32")
+    return np.array(
+        [next(found[role] for role in served if role in found) for served in roles if set(served) & set(found)],
+        "float32",
+    )
 
 
 @cache
