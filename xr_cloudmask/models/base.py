@@ -14,6 +14,8 @@ from xr_cloudmask.models.weights import WeightsFile
 
 FloatArray = npt.NDArray[np.float32]
 
+VISIBLE = 400.0, 700.0  # nanometres: where the centre of a visible band is
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -57,6 +59,10 @@ class ModelSpec:
         what it asks for. ``"auto"`` leaves it to the loader.
     logits : bool
         Whether a network given to `register_model` returns logits, of which softmax makes probabilities.
+    fewest_bands : int
+        For a model that takes any number of bands: how many there must be, and
+    needs_visible : bool
+        whether one of them must be visible.
     """
 
     name: str
@@ -81,17 +87,23 @@ class ModelSpec:
     precisions: tuple[str, ...] = ("fp32",)
     precision: str = "auto"
     logits: bool = True
+    fewest_bands: int = 1
+    needs_visible: bool = False
 
     @property
     def needs(self) -> str:
         """The bands it needs, in words."""
-        return ", ".join(" or ".join(roles) for roles in self.bands) or f"any bands of {' or '.join(self.kinds)}"
+        if self.bands:
+            return ", ".join(" or ".join(roles) for roles in self.bands)
+        number = f"any {self.fewest_bands} bands" if self.fewest_bands > 1 else "any bands"
+        return f"{number} of {' or '.join(self.kinds)}{', one of them visible' * self.needs_visible}"
 
     def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
         """Return the cube's bands in the model's order; empty where one is missing."""
         taken = [d for d in descriptors if d.kind in self.kinds]
         if not self.bands:
-            return tuple(taken)
+            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(_is_visible, taken)))
+            return tuple(taken) if enough else ()
         by_role = {d.role: d for d in reversed(taken)}
         found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
         return () if None in found else tuple(band for band in found if band is not None)
@@ -101,6 +113,11 @@ class ModelSpec:
         present = {d.role for d in descriptors if d.kind in self.kinds}
         missing = [" or ".join(roles) for roles in self.bands if not present & set(roles)]
         return missing if self.bands or self.inputs(descriptors) else [self.needs]
+
+
+def _is_visible(band: BandDescriptor) -> bool:
+    low, high = VISIBLE
+    return low <= (band.min_wavelength + band.max_wavelength) / 2 <= high
 
 
 class Model(Protocol):

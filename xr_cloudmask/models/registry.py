@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError
-from xr_cloudmask.models import csmask, custom, sensei, weights
+from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import Model, ModelSpec
 
 if TYPE_CHECKING:
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from xr_cloudmask.models.custom import Network
 
 # The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
-AUTO = ("csmask",)
+AUTO = ("csmask", "universal")
 
 ENTRY_POINTS = "xr_cloudmask.models"
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
 
-_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS, "sensei": sensei.SPECS}
+_SPECS: dict[str, tuple[ModelSpec, ...]] = {
+    "csmask": csmask.SPECS,
+    "sensei": sensei.SPECS,
+    "universal": universal.SPECS,
+}
 _LOADED: dict[tuple[ModelSpec, str | None], Model] = {}
 _LOADING = threading.Lock()
 
@@ -116,13 +120,13 @@ def models() -> pd.DataFrame:
 
 def _row(spec: ModelSpec) -> dict[str, object]:
     absent = any(importlib.util.find_spec(module) is None for module in spec.requires)
-    without_weights = spec.takes_weights and not weights.available(spec.name)
+    without_weights = spec.takes_weights and not spec.sha256 and not weights.available(spec.name)
     remedies = ([spec.install] if absent else []) + ([GET_WEIGHTS] if without_weights else [])
     return {
         "model": spec.name,
         "variant": spec.variant,
         "needs": spec.needs,
-        "level": spec.level,
+        "level": spec.level or "TOA or BOA",
         "classes": ", ".join(spec.classes),
         "gsd": spec.gsd,
         "runs here": not remedies,
@@ -142,7 +146,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
         Unknown name, bands that no variant can work with, a level that is unknown or that no variant takes.
     """
     fitting = _fitting(name, descriptors)
-    at_level = [spec for spec in fitting if spec.level == level]
+    at_level = [spec for spec in fitting if spec.level in ("", level)]
     if at_level:
         return at_level[0]
     levels = sorted({spec.level for spec in fitting})
@@ -189,7 +193,7 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> 
         )
     if not spec.takes_weights and given is not None:
         raise ModelError(f"weights={given!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
-    if not spec.takes_weights:
+    if not spec.takes_weights or (given is None and spec.sha256):
         return replace(spec, precision=precision)
     files = weights.resolve(spec.name, given)
     sums = " ".join(file.sha256 for file in files)

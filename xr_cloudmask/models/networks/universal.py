@@ -166,11 +166,11 @@ class SpectralStem(nn.Module):
         """Convolve ``(window, band, y, x)``, NaN where no data, each window with the kernels of its own bands."""
         with torch.autocast(bands.device.type, enabled=False):
             kernels, bias = self.kernels(wavelengths, present)
-        values = entering(bands)
-        each = [
-            functional.conv2d(window[None], kernel, shift, padding=1)
-            for window, kernel, shift in zip(values, kernels, bias, strict=True)
-        ]
+        each = []
+        for window, kernel, shift, number in zip(bands, kernels, bias, present.sum(dim=1).int().tolist(), strict=True):
+            values = entering(window[None, :number]).contiguous(memory_format=torch.channels_last)
+            of_its_bands = torch.cat([kernel[:, :number], kernel[:, -1:]], dim=1)
+            each.append(functional.conv2d(values, of_its_bands, shift, padding=1))
         together = torch.cat(each).contiguous(memory_format=torch.channels_last)
         return functional.relu(self.norm(together), inplace=True)
 
@@ -251,7 +251,9 @@ class UniversalNetwork(nn.Module):
             kernels, bias = self.stem.kernels(wavelengths[None], wavelengths.new_ones(1, len(wavelengths)))
             first.weight.copy_(kernels[0])
             first.bias.copy_(bias[0])
-        network = nn.Sequential(nn.utils.fuse_conv_bn_eval(first.eval(), self.stem.norm), nn.ReLU(inplace=True), copy.deepcopy(self.trunk))
+        network = nn.Sequential(
+            nn.utils.fuse_conv_bn_eval(first.eval(), self.stem.norm), nn.ReLU(inplace=True), copy.deepcopy(self.trunk)
+        )
         for module in network.modules():
             if isinstance(module, ConvNorm):
                 module.fold()

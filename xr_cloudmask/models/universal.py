@@ -1,0 +1,180 @@
+"""This package's own network: any optical bands of any sensor, top or bottom of atmosphere, nothing to download.
+
+Trained on simulated worlds (`training`), measured on real scenes: the model card in the documentation has the tables.
+Weights that ``xr-cloudmask train`` wrote take the place of those inside the package by ``predict(weights=...)``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.models import weights
+from xr_cloudmask.models.base import FloatArray, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from xr_cloudmask.models.networks.runner import Runner
+    from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
+
+CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
+NAME = "universal"
+SHA256 = ""
+
+SPEC = ModelSpec(
+    name=NAME,
+    variant="v1",
+    version="1",
+    bands=(),
+    fewest_bands=2,
+    needs_visible=True,
+    level="",
+    classes=CLASSES,
+    window=768,
+    halo=64,
+    multiple=16,
+    gsd=30.0,
+    loader="xr_cloudmask.models.universal:load",
+    requires=("torch", "safetensors"),
+    install="pip install torch safetensors",
+    licence="MIT",
+    citation="xr_cloudmask",
+    sha256=SHA256,
+    takes_weights=True,
+    precisions=("fp32", "bf16"),
+)
+SPECS = (SPEC,)
+
+BYTES_PER_PIXEL = 1000  # of a window, on a GPU, while it passes through the network
+
+
+class UniversalModel:
+    """The network on a device, with its convolutions for every set of bands that it has met."""
+
+    def __init__(self, network: UniversalNetwork, runner: Runner, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._network, self._runner = network, runner
+        self._frozen: dict[tuple[tuple[float, float], ...], nn.Module] = {}
+
+    def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
+        """Return softmax probabilities of the six classes; the order of the bands does not matter, not in a bit."""
+        import torch
+
+        from xr_cloudmask.models.networks.universal import entering
+
+        limits = [(band.min_wavelength, band.max_wavelength) for band in descriptors]
+        order = sorted(range(len(limits)), key=limits.__getitem__)
+        network = self._for_bands(tuple(limits[i] for i in order))
+
+        def run(bands: Tensor) -> Tensor:
+            values = entering(bands).contiguous(memory_format=torch.channels_last)
+            logits: Tensor = network(values)
+            return logits.float().softmax(dim=1)
+
+        return self._runner(run, np.ascontiguousarray(windows[:, order]))
+
+    def _for_bands(self, limits: tuple[tuple[float, float], ...]) -> nn.Module:
+        import torch
+
+        if limits not in self._frozen:
+            self._frozen[limits] = self._network.frozen(torch.tensor(limits, device=self._runner.device))
+        return self._frozen[limits]
+
+
+def load(spec: ModelSpec, device: str | None) -> UniversalModel:
+    """Read weights, after comparing them with their checksum, and put the network on a device."""
+    from xr_cloudmask.models.networks import runner
+    from xr_cloudmask.models.networks.universal import UniversalNetwork
+
+    (file,) = spec.weights or (weights.WeightsFile(str(packaged()), spec.sha256),)
+    weights.verify(file)
+    network = UniversalNetwork(architecture_of(file.path))
+    network.load_state_dict(state_of(file.path, network.architecture))
+    place = runner.device_named(device)
+    run = runner.Runner(place, runner.uses_bf16(spec.precision, place))
+    return UniversalModel(network.eval().to(place), run, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))
+
+
+def packaged() -> Path:
+    """Return the file of weights inside this package."""
+    return Path(str(files("xr_cloudmask.models") / "data" / f"{NAME}.safetensors"))
+
+
+def architecture_of(path: str | os.PathLike[str]) -> Architecture:
+    """Return the sizes of the network that a file of weights is for.
+
+    Raises
+    ------
+    WeightsError
+        It does not say them, or they are for other classes.
+    """
+    from xr_cloudmask.models.networks.universal import Architecture
+
+    try:
+        sizes = json.loads(facts_of(path)["architecture"])
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+        architecture = Architecture(**lists)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unfit(path, f"its metadata lack the architecture ({error})") from error
+    if architecture.classes != len(CLASSES):
+        raise _unfit(path, f"it tells {architecture.classes} classes apart")
+    return architecture
+
+
+def facts_of(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return what a file of weights says of itself: architecture, classes, recipe, patches."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), "pt") as file:
+            facts: dict[str, Any] | None = file.metadata()
+    except (OSError, SafetensorError) as error:
+        raise _unfit(path, str(error)) from error
+    return facts or {}
+
+
+def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[str, Tensor]:
+    """Read weights for a network.
+
+    Parameters
+    ----------
+    path : path
+        A file that ``xr-cloudmask train`` wrote, or ``'universal'`` for the one inside this package.
+    architecture : Architecture
+        Of the network.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        float32.
+
+    Raises
+    ------
+    WeightsError
+        It is no such file, or for a network of other sizes.
+    """
+    place = packaged() if path == NAME else Path(path)
+    found = architecture_of(place)
+    if found != architecture:
+        raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.read_state(place).items()
+    }
+
+
+def _unfit(path: str | os.PathLike[str], why: str) -> WeightsError:
+    return WeightsError(
+        f"weights {os.fspath(path)!r}, which do not fit model {NAME!r}: {why}",
+        "a .safetensors file that xr-cloudmask train wrote",
+        "predict('universal', weights='run/universal.safetensors')",
+    )

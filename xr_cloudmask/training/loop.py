@@ -1,0 +1,183 @@
+"""Train a network: scenes in, weights out. Read `train` first."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.models import universal
+from xr_cloudmask.models.networks import runner
+from xr_cloudmask.training import loss, validation
+from xr_cloudmask.training.recipe import Recipe
+from xr_cloudmask.training.samples import Batch, Simulated, Source, prepared, stream
+from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, Run
+
+LOG = "log.jsonl"
+LOG_EVERY = 50  # steps
+Say = Callable[[dict[str, Any]], None]
+
+
+def train(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    *,
+    source: Source | None = None,
+    start: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    device: str | None = None,
+    say: Say | None = None,
+) -> Path:
+    """Train the sensor-independent network, or go on training it.
+
+    The run ends when all patches of the recipe were shown, or, after writing a checkpoint, at an interrupt (Ctrl-C) or
+    SIGTERM. Interrupted and resumed it learns, to the bit, what it would have learnt on that machine anyway.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Such as ``Recipe.packaged()``.
+    out : path
+        Folder of the run, made where it is not there: ``universal.safetensors``, weights to predict with;
+        ``checkpoint.pt``, to resume from; ``log.jsonl``, a line for each loss and each validation; the prepared worlds.
+    source : Source, optional
+        Labelled patches, such as `LabelledCubes`, in place of simulated worlds.
+    start : path, optional
+        Weights to start from, or ``'universal'`` for those of this package; by default random ones.
+    resume : bool
+        Whether to go on from the checkpoint in `out`. With another number of patches in the recipe, the learning rate
+        falls to 0 over what remains to that number.
+    workers : int, optional
+        Processes that make patches; by default one for each core. What is learnt does not depend on it.
+    device : str, optional
+        ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
+    say : callable, optional
+        Gets every line of the log as a dict.
+
+    Returns
+    -------
+    Path
+        The weights, for ``predict("universal", weights=...)``.
+
+    Raises
+    ------
+    FileError
+        There is a run in `out` already, or none to resume.
+    WeightsError
+        The weights to start from are of another network.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise FileError(f"a run in {str(folder)!r}", "a folder without one", "resume=True, or another folder")
+    place = runner.device_named(device)
+    run = Run(recipe, place)
+    if start is not None:
+        run.start_from(universal.state_of(start, run.network.architecture))
+    if resume:
+        run.load(folder)
+    if source is None:
+        source = Simulated(prepared(recipe, folder), recipe.seed, recipe.size)
+    check = validation.Validation.prepare(recipe, folder) if recipe.validate_every else None
+    crew = (os.cpu_count() or 1) if workers is None else workers
+    with (folder / LOG).open("a") as log, _interrupts() as interrupted:
+
+        def note(facts: dict[str, Any]) -> None:
+            log.write(json.dumps(facts) + "\n")
+            log.flush()
+            if say is not None:
+                say(facts)
+
+        _steps(run, source, check, folder, crew, interrupted, note)
+    run.save(folder)
+    return folder / WEIGHTS
+
+
+def _steps(
+    run: Run,
+    source: Source,
+    check: validation.Validation | None,
+    folder: Path,
+    workers: int,
+    interrupted: threading.Event,
+    note: Say,
+) -> None:
+    recipe = run.recipe
+    device = next(run.network.parameters()).device
+    since = saved = time.monotonic()
+    begun, losses = run.step, []
+    for batch in stream(source, recipe, run.step, recipe.patches // recipe.batch, workers):
+        losses.append(learn(run, batch.to(device)))
+        now = time.monotonic()
+        if run.step % LOG_EVERY == 0:
+            speed = (run.step - begun) * recipe.batch / (now - since)
+            mean = float(torch.stack(losses).mean())
+            facts = {"loss": round(mean, 4), "rate": rate(recipe, run.step), "patches_per_second": round(speed, 2)}
+            note({"step": run.step, "patches": run.step * recipe.batch, **facts})
+            since, begun, losses = now, run.step, []
+        if check is not None and run.step * recipe.batch % recipe.validate_every < recipe.batch:
+            note({"step": run.step, "patches": run.step * recipe.batch, **check.scores(run.average)})
+            since += time.monotonic() - now
+        if now - saved > 60 * recipe.save_minutes:
+            run.save(folder)
+            saved = now
+        if interrupted.is_set():
+            break
+
+
+def learn(run: Run, batch: Batch) -> torch.Tensor:
+    """Do one step, and return its loss."""
+    recipe, network = run.recipe, run.network.train()
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate(recipe, run.step)
+    with torch.autocast(batch.values.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        logits = network(batch.values, batch.wavelengths, batch.present)
+    value = loss.cross_entropy(logits, batch.truth, recipe.weights, recipe.smoothing)
+    run.optimiser.zero_grad()
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+    run.optimiser.step()
+    run.step += 1
+    run.take_into_average()
+    return value.detach()
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step: a linear rise, then half a cosine down to 0.
+
+    Examples
+    --------
+    >>> recipe = Recipe.packaged()
+    >>> [round(rate(recipe, patches // recipe.batch) / recipe.rate, 2) for patches in (0, 2000, 4000, 100000, 200000)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    patches = (step + 1) * recipe.batch
+    rise = min(1.0, patches / max(recipe.warm_up, 1))
+    return recipe.rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step * recipe.batch / recipe.patches)))
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Catch SIGINT and SIGTERM, so that a step ends and is saved; only the main thread can."""
+    caught = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    signals = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, lambda *_: caught.set()) for number in signals]
+    try:
+        yield caught
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,125 @@
+"""What a training run consists of: a frozen recipe, read from TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+
+from xr_cloudmask.errors import FileError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run learns. The same recipe on another machine is the same run.
+
+    Attributes
+    ----------
+    seed : int
+        Of the weights at the start, the scenes and their order.
+    widths, dilations : tuple of int
+        Of the network, as `models.networks.universal.Architecture` says.
+    surfaces, skies, world : int
+        How many surfaces and skies are prepared, and their size in pixels, out of which scenes are put together.
+    size : int
+        Of a patch, pixels.
+    patches : int
+        Shown in the whole run; the learning rate falls to 0 over them. A run that is resumed with another number is
+        planned anew from where it is.
+    batch : int
+        Patches of a step.
+    repeats : int
+        How often a scene is shown, each time turned otherwise, and after the first time with some of its bands left
+        out. Rendering a scene takes longer than learning from it.
+    lag : int
+        Steps between one showing and the next.
+    rate, weight_decay, clip : float
+        Highest learning rate, weight decay, and largest norm of the gradient.
+    warm_up : int
+        Patches until the learning rate is highest.
+    averaging : int
+        Patches over which the weights are averaged; the average is what is kept.
+    weights : tuple of float
+        Of the classes land, water, snow, thin cloud, thick cloud, cloud shadow in the loss.
+    smoothing : float
+        Share of the loss that asks for every class alike.
+    distillation : float
+        Weight of the agreement with csmask's probabilities of clear, cloud and shadow, where the bands allow; 0: none.
+    precision : {'fp32', 'bf16'}
+        What networks multiply in.
+    validate_every : int
+        Patches between two looks at worlds kept aside; 0: never.
+    validation : int
+        Scenes of these.
+    save_minutes : float
+        Between two checkpoints.
+    """
+
+    seed: int
+    widths: tuple[int, ...]
+    dilations: tuple[int, ...]
+    surfaces: int
+    skies: int
+    world: int
+    size: int
+    patches: int
+    batch: int
+    repeats: int
+    lag: int
+    rate: float
+    weight_decay: float
+    clip: float
+    warm_up: int
+    averaging: int
+    weights: tuple[float, ...]
+    smoothing: float
+    distillation: float
+    precision: str
+    validate_every: int
+    validation: int
+    save_minutes: float
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read a recipe from TOML; what it does not say is as in the recipe of this package.
+
+        Raises
+        ------
+        FileError
+            There is no such file, it is no TOML, or it says what no recipe says.
+
+        Examples
+        --------
+        >>> Recipe.packaged().widths
+        (16, 32, 64, 128, 192)
+        """
+        try:
+            given = tomllib.loads(Path(path).read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise FileError(f"recipe {os.fspath(path)!r}: {error}", "a TOML file", "recipe='recipe.toml'") from error
+        return cls.of(given)
+
+    @classmethod
+    def packaged(cls, name: str = "recipe") -> Recipe:
+        """Return a recipe of this package: ``'recipe'``, which trains from nothing, or ``'finetune'``."""
+        return cls.of(tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text()))
+
+    @classmethod
+    def of(cls, given: dict[str, object]) -> Recipe:
+        """Return the packaged recipe with some entries replaced."""
+        known = {field.name: field.type for field in fields(cls)}
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise FileError(f"recipe entries {unknown}", f"some of {sorted(known)}", f"leave out {unknown[0]}")
+        base = tomllib.loads(files(__package__).joinpath("recipe.toml").read_text())
+        merged = {name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()}
+        return cls(**merged)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all its entries."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

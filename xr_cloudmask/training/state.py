@@ -1,0 +1,119 @@
+"""The state of a run: what is learnt, its average, and how both are kept in files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
+from xr_cloudmask.models.universal import CLASSES
+from xr_cloudmask.training.recipe import Recipe
+
+CHECKPOINT, WEIGHTS = "checkpoint.pt", "universal.safetensors"
+
+
+class Run:
+    """A network, its optimiser and its average after some steps.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    device : torch.device
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        architecture = Architecture(widths=recipe.widths, dilations=recipe.dilations, classes=len(CLASSES))
+        network = UniversalNetwork(architecture).to(device, memory_format=torch.channels_last)
+        self.network: UniversalNetwork = network
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]  # offsets and gains are not shrunk
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.rate,
+        )
+        self.step = 0
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take over trained weights."""
+        self.network.load_state_dict(state)
+        self.average.load_state_dict(state)
+
+    @torch.no_grad()
+    def take_into_average(self) -> None:
+        """Move the average towards the weights, and towards what BatchNorm has seen; fast at first."""
+        span = min(self.recipe.averaging / self.recipe.batch, (self.step + 10) / 9)
+        for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 / max(span, 1))
+            else:
+                mean.copy_(now)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files."""
+        parts = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+        content = {name: part.state_dict() for name, part in parts.items()}
+        _replace(folder / CHECKPOINT, lambda path: torch.save({**content, "step": self.step}, path))
+        _replace(folder / WEIGHTS, self.export)
+
+    def load(self, folder: Path) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises
+        ------
+        FileError
+            There is none, or it is of another network.
+        """
+        path = folder / CHECKPOINT
+        if not path.is_file():
+            raise FileError(f"no {str(path)!r}", "the checkpoint of a run that was stopped", "leave resume out")
+        content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+        try:
+            for name, part in {"network": self.network, "average": self.average, "optimiser": self.optimiser}.items():
+                part.load_state_dict(content[name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            problem = " ".join(str(error).split())[:200]
+            raise FileError(
+                f"{str(path)!r}: {problem}", "a checkpoint of the recipe's network", "another --out"
+            ) from error
+        self.step = content["step"]
+
+    def export(self, path: Path) -> None:
+        """Write the average as float16 safetensors, with what `models.universal` needs to know of it."""
+        from safetensors.torch import save_file
+
+        tensors = {
+            name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+            for name, tensor in self.average.state_dict().items()
+        }
+        facts = {
+            "architecture": json.dumps(asdict(self.network.architecture)),
+            "classes": " ".join(CLASSES),
+            "steps": str(self.step),
+            "patches": str(self.step * self.recipe.batch),
+            "recipe": json.dumps(asdict(self.recipe)),
+            "recipe_sha256": self.recipe.sha256,
+        }
+        save_file(tensors, path, metadata=facts)
+
+
+def _replace(path: Path, write: Any) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    write(partial)
+    partial.replace(path)
