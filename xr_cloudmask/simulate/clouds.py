@@ -61,7 +61,7 @@ CIRRUS_COVER, CIRRUS_CHANCE = 0.25, 0.3
 
 @dataclass(frozen=True)
 class Family:
-    """Least and most of what may be drawn for `Clouds` of a family, and of the cover; lengths and thickness by ratio."""
+    """Least and most of what `draw` may give `Clouds` of a family, and of their cover; lengths by ratio."""
 
     cover: tuple[float, float]
     cell: tuple[float, float]

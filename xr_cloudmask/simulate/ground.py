@@ -10,22 +10,10 @@ import xarray as xr
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, named
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.simulate.clouds import noise
-from xr_cloudmask.simulate.light import Floats
+from xr_cloudmask.simulate import landscapes
+from xr_cloudmask.simulate.fields import noise
+from xr_cloudmask.simulate.light import Floats, response
 
-# Typical reflectance by wavelength in nm: round figures that have the shape of real spectra, no measurements.
-# fmt: off
-NODES = (400, 450, 500, 550, 600, 670, 700, 740, 800, 900, 1200, 1450, 1650, 1950, 2200, 2400)
-SPECTRA = {
-    "forest": (.02, .02, .03, .05, .03, .02, .06, .22, .30, .32, .27, .10, .15, .04, .06, .04),
-    "crops": (.03, .04, .05, .10, .06, .05, .13, .35, .46, .48, .42, .18, .26, .09, .13, .09),
-    "soil": (.06, .07, .09, .12, .17, .21, .22, .24, .26, .29, .35, .33, .38, .28, .33, .28),
-    "urban": (.10, .11, .13, .14, .15, .16, .17, .18, .19, .20, .23, .22, .24, .20, .22, .20),
-    "water": (.03, .035, .04, .04, .02, .012, .01, .006, .005, .004, .003, .002, .002, .002, .002, .002),
-}
-# fmt: on
-RARITY = {"urban": 0.9, "water": 1.5}  # in standard deviations of the patches
-PATCH, TEXTURE = 3000.0, 200.0  # metres
 DEFAULT_SIZE = (512, 512)
 
 
@@ -34,10 +22,10 @@ def clear_surface(
     *,
     bands: Sequence[str] | None = None,
     size: tuple[int, int] = DEFAULT_SIZE,
-    gsd: float | None = None,
+    landscape: str = "temperate",
     seed: int = 0,
 ) -> xr.DataArray:
-    """Make a clear surface of forest, crops, soil, built-up land and water in smooth patches.
+    """Make a clear surface: what lies on the ground, from spectra, as a sensor's bands see it.
 
     Parameters
     ----------
@@ -47,8 +35,9 @@ def clear_surface(
         Names or roles. Default: all reflective bands of the sensor.
     size : (int, int)
         Rows and columns, at least two each.
-    gsd : float, optional
-        Ground sample distance in metres. Default: the sensor's.
+    landscape : str, default 'temperate'
+        Which mixture of materials: a key of `simulate.landscapes.LANDSCAPES`, such as 'forest', 'city', 'desert',
+        'salt_flat', 'winter' or 'ice'. Most have lakes, rivers and roads besides.
     seed : int, default 0
 
     Returns
@@ -61,23 +50,22 @@ def clear_surface(
     BandError
         A band or a sensor is unknown.
     CloudMaskError
-        The size is too small.
+        The size is too small, or the landscape unknown.
 
     Examples
     --------
     >>> clear_surface(bands=["red", "nir"], size=(64, 96)).sizes
     Frozen({'band': 2, 'y': 64, 'x': 96})
     """
-    table = sensor_table(sensor)
-    found, pixel = sensor_bands(table, bands), gsd or table.gsd
+    found = sensor_bands(sensor_table(sensor), bands)
     _check_size(size)
+    if landscape not in landscapes.LANDSCAPES:
+        known = sorted(landscapes.LANDSCAPES)
+        raise CloudMaskError(f"landscape {landscape!r}", f"one of {known}", "landscape='temperate'")
     rng = np.random.default_rng([seed, 1])
-    spectra = np.array([np.interp(centres(found), NODES, values) for values in SPECTRA.values()])
-    patches = np.stack([noise(rng, size, PATCH / pixel, 4.0) - RARITY.get(name, 0.0) for name in SPECTRA])
-    share = np.exp(8 * (patches - patches.max(axis=0)))
-    texture = np.clip(1 + 0.15 * noise(rng, size, TEXTURE / pixel, 2.0), 0.5, 1.5)
-    values = np.einsum("kb,kyx->byx", spectra, share / share.sum(axis=0)) * texture
-    return xr.DataArray(values.astype("float32"), dims=("band", "y", "x"), coords={"band": [b.name for b in found]})
+    made = landscapes.surface(rng, landscape, size)
+    values = made.reflectance(rng, response(limits(found)))
+    return xr.DataArray(values, dims=("band", "y", "x"), coords={"band": [b.name for b in found]})
 
 
 def sensor_table(name: str) -> Sensor:
@@ -102,9 +90,9 @@ def sensor_bands(sensor: Sensor, names: Iterable[str] | None) -> tuple[SensorBan
     return tuple(band for band in wanted.values() if band is not None)
 
 
-def centres(bands: Iterable[SensorBand]) -> Floats:
-    """Return the centre wavelengths in nm."""
-    return np.array([(band.min_wavelength + band.max_wavelength) / 2 for band in bands])
+def limits(bands: Iterable[SensorBand]) -> Floats:
+    """Return the shortest and longest wavelengths ``(band, 2)`` in nm."""
+    return np.array([(band.min_wavelength, band.max_wavelength) for band in bands], "float32")
 
 
 def fitted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from xr_cloudmask.simulate.light import Air, Floats
 
@@ -24,11 +25,8 @@ def surface_reflectance(rng: np.random.Generator, toa: Floats, wavelengths: Floa
 
 def record(rng: np.random.Generator, light: Floats) -> Floats:
     """Return reflectance ``(band, y, x)`` as one of many instruments delivers it; NaN where it saw nothing."""
-    from scipy import ndimage
-
     bands, rows, columns = light.shape
-    blur = rng.uniform(*BLUR)
-    values = np.stack([ndimage.gaussian_filter(band, blur, truncate=3) for band in light])
+    values = blurred(light, rng.uniform(*BLUR))
     if rng.random() < 0.15:  # bands that do not lie exactly on each other
         values = np.stack([np.roll(band, rng.integers(-1, 2, 2), (0, 1)) for band in values])
     gain = rng.normal(1, 0.03) + rng.normal(0, 0.02, (bands, 1, 1))
@@ -49,8 +47,15 @@ def record(rng: np.random.Generator, light: Floats) -> Floats:
     return values.astype("float32")
 
 
-def _gaps(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Return where nothing was recorded: now and then a swath edge, or the wedges of Landsat 7 without its corrector."""
+def blurred(light: Floats, width: float) -> Floats:
+    """Return what optics with a point-spread function of that standard deviation, in pixels, make of light."""
+    from scipy import ndimage
+
+    return np.stack([ndimage.gaussian_filter(band, width, truncate=3) for band in light])
+
+
+def _gaps(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    """Return where nothing was recorded: now and then a swath edge, or Landsat 7's wedges without its line corrector."""
     chance = rng.random()
     if chance > 0.12:
         return np.zeros((rows, columns), bool)

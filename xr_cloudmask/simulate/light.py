@@ -19,10 +19,12 @@ Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 WAVELENGTHS = np.arange(400, 2401, 5, dtype="float32")  # nm
 
 # Absorption bands: centre and width in nm, and optical depth. Of water vapour, which lies low and comes and goes;
+# fmt: off
 WATER_VAPOUR = np.array(
-    [(720, 8, 0.12), (820, 12, 0.1), (940, 22, 0.75), (1130, 28, 0.8), (1380, 45, 6), (1470, 40, 0.8), (1870, 55, 8)]
-    + [(1980, 30, 0.9), (2350, 60, 0.12)]
+    [(720, 8, 0.12), (820, 12, 0.1), (940, 22, 0.75), (1130, 28, 0.8), (1380, 45, 6), (1470, 40, 0.8), (1870, 55, 8),
+     (1980, 30, 0.9), (2350, 60, 0.12)]
 )
+# fmt: on
 # and of ozone, oxygen, carbon dioxide and methane, which are everywhere.
 OTHER_GASES = np.array([(600, 60, 0.03), (760, 4, 0.25), (2010, 25, 0.12), (2060, 25, 0.08), (2320, 80, 0.02)])
 # Share of light that a droplet of 10 µm and a crystal of 25 µm absorb of what they do not let pass.

@@ -48,6 +48,7 @@ def toa(
     air: Air,
     layers: Sequence[Layer],
     gsd: float,
+    *,
     facing: Floats | float = 1.0,
     haze: Floats | float = 0.0,
 ) -> Floats:
@@ -99,14 +100,12 @@ def _with_stray_light(seen: Floats, air: Air, gsd: float) -> Floats:
 
 
 def thickness(layers: Sequence[Layer], what: str) -> Floats:
-    """Return the optical thickness ``(y, x)`` of all layers, ``'tau'`` or ``'shade'``, as that of droplets that
-    return as much light: crystals return more.
-    """
+    """Return the ``'tau'`` or ``'shade'`` ``(y, x)`` of all layers, of droplets that would return as much light."""
     weights = [(1 - ASYMMETRY[layer.phase]) / (1 - ASYMMETRY["water"]) for layer in layers]
     return np.asarray(sum(w * getattr(layer, what) for w, layer in zip(weights, layers, strict=True)), "float32")
 
 
-def classify(tau: Floats, shade: Floats, codes: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+def classify(tau: Floats, shade: Floats, codes: Sequence[int]) -> npt.NDArray[np.uint8]:
     """Return the codes of thick cloud, thin cloud, cloud shadow or clear for each pixel."""
     thick, thin, shadow, clear = codes
     return np.select([tau >= THICK, tau >= THIN, shade >= THICK], [thick, thin, shadow], clear).astype("uint8")

@@ -14,12 +14,13 @@ from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.sensors import Sensor, SensorBand
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
-from xr_cloudmask.simulate import clouds, ground
-from xr_cloudmask.simulate.light import AIR_SCALE_HEIGHT, VAPOUR_SCALE_HEIGHT, Floats, Sky, air, two_stream
+from xr_cloudmask.simulate import clouds, ground, instrument, render
+from xr_cloudmask.simulate.light import Floats, Sky, air
 
 SCHEME = labels.SCHEMES["cloudsen12"]
+TRUTH = tuple(SCHEME.code(name) for name in ("thick_cloud", "thin_cloud", "cloud_shadow", "clear"))
 SCALE, OFFSET, NO_DATA = 1e-4, -0.1, 0  # digital numbers as in Sentinel-2 products since processing baseline 04.00
-NOISE = 0.0015  # of the sensor, in reflectance
+NOISE, BLUR = 0.0015, 0.5  # of the sensor, in reflectance and in pixels
 GRID_MAPPING, GRID_CRS, ORIGIN = "spatial_ref", "EPSG:32723", (600_000.0, 7_600_000.0)  # ORIGIN: upper left corner
 FIRST_DATE, REVISIT = np.datetime64("2024-06-01T13:10:00", "ns"), np.timedelta64(10, "D")
 SWATH_SLANT = np.radians(14.0)  # how far a swath edge leans from north
@@ -121,14 +122,14 @@ def series(
     """
     table = ground.sensor_table(sensor)
     if surface is None:
-        surface = ground.clear_surface(sensor, bands=bands, size=size or ground.DEFAULT_SIZE, gsd=gsd, seed=seed)
+        surface = ground.clear_surface(sensor, bands=bands, size=size or ground.DEFAULT_SIZE, seed=seed)
     view = layout.view(surface)
     pixel = gsd or layout.ground_sample_distance(view) or table.gsd
     found, clear = ground.fitted(view, table, bands, size, seed)
     normalised = not any(rule.sun_elevation for rule in table.radiometry if rule.level == "TOA")
     recipes = [Date(seed, i, share, pixel, normalised) for i, share in enumerate(_covers(cover, dates, seed))]
     record = _record if chunks is None else _record_later
-    numbers, truths = zip(*(record(date, clear, ground.centres(found)) for date in recipes), strict=True)
+    numbers, truths = zip(*(record(date, clear, ground.limits(found)) for date in recipes), strict=True)
     cube = _dataset(np.stack(numbers, axis=1), np.stack(truths), found, recipes, table)
     return cube if chunks is None else cube.chunk(chunks)
 
@@ -172,49 +173,22 @@ def _covers(cover: float | Sequence[float] | None, dates: int, seed: int) -> lis
     return [float(share) for share in np.broadcast_to(shares, dates)]
 
 
-def _record(date: Date, clear: Floats, wavelengths: Floats) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+def _record(date: Date, clear: Floats, limits: Floats) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
     """Return digital numbers ``(band, y, x)`` and truth ``(y, x)`` of one date."""
     sky, shape = date.sky, clear.shape[1:]
-    layers = clouds.layers(date.rng(1), date.cover, shape, date.gsd)
-    shades = [(kind, clouds.shade(tau, kind, sky, date.gsd)) for kind, tau in layers]
-    reflectance = _seen(date, clear, wavelengths, layers, shades) + date.rng(2).normal(0, NOISE, clear.shape)
+    layers = [_layer(date, *made) for made in clouds.layers(date.rng(1), date.cover, shape, date.gsd)]
+    light = instrument.blurred(render.toa(clear, air(limits, sky), layers, date.gsd), BLUR)
+    reflectance = light + date.rng(2).normal(0, NOISE, clear.shape)
     received = reflectance if date.sun_normalised else reflectance * sky.sine
     numbers = np.clip(np.rint((received - OFFSET) / SCALE), NO_DATA + 1, 65535)
-    truth = _truth(sum(tau for _, tau in layers), sum(tau for _, tau in shades))
+    truth = render.classify(render.thickness(layers, "tau"), render.thickness(layers, "shade"), TRUTH)
     lost = _beyond_swath(date, shape)
     return np.where(lost, NO_DATA, numbers).astype("uint16"), np.where(lost, SCHEME.no_data, truth).astype("uint8")
 
 
-def _seen(
-    date: Date,
-    clear: Floats,
-    wavelengths: Floats,
-    layers: Sequence[tuple[clouds.Clouds, Floats]],
-    shades: Sequence[tuple[clouds.Clouds, Floats]],
-) -> Floats:
-    """Return reflectance ``(band, y, x)`` above ground, clouds and air."""
-    sky = date.sky
-    around = air(wavelengths, sky)
-    sun = np.prod([two_stream(tau, wavelengths, kind.phase)[1] for kind, tau in shades], axis=0)
-    # Skylight keeps shadows from being black, blue ones least; a cloudy sky gives less of it.
-    light = (1 - around.diffuse) * sun + around.diffuse * (1 - 0.35 * date.cover)
-    seen, path = around.gas * around.scattering * clear * light, around.path
-    for kind, tau in layers:
-        bright, through = two_stream(tau, wavelengths, kind.phase)
-        air_above, vapour_above = np.exp(-kind.base / AIR_SCALE_HEIGHT), np.exp(-kind.base / VAPOUR_SCALE_HEIGHT)
-        top = bright * clouds.relief(tau, sky, date.gsd)
-        seen = seen * through / (1 - bright * clear) + top * around.scattering**air_above * around.gas**vapour_above
-        path = path * (air_above + (1 - air_above) * through)
-    return np.asarray(seen + path)
-
-
-def _truth(tau: Any, shade: Any) -> npt.NDArray[np.intp]:
-    cases = {
-        "thick_cloud": tau >= clouds.THICK,
-        "thin_cloud": tau >= clouds.THIN,
-        "cloud_shadow": shade >= clouds.THICK,
-    }
-    return np.select(list(cases.values()), [SCHEME.code(name) for name in cases], SCHEME.code("clear"))
+def _layer(date: Date, kind: clouds.Clouds, tau: Floats) -> render.Layer:
+    shade = clouds.shade(tau, kind, date.sky, date.gsd)
+    return render.Layer(kind.base, kind.phase, tau, shade, clouds.relief(tau, date.sky, date.gsd))
 
 
 def _beyond_swath(date: Date, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -225,11 +199,11 @@ def _beyond_swath(date: Date, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     return np.asarray(across > np.quantile(across, 1 - share))
 
 
-def _record_later(date: Date, clear: Floats, wavelengths: Floats) -> tuple[Any, Any]:
+def _record_later(date: Date, clear: Floats, limits: Floats) -> tuple[Any, Any]:
     from dask.array import from_delayed
     from dask.delayed import delayed
 
-    numbers, truth = delayed(_record, pure=True, nout=2)(date, clear, wavelengths)
+    numbers, truth = delayed(_record, pure=True, nout=2)(date, clear, limits)
     return (
         from_delayed(numbers, clear.shape, meta=np.empty((0, 0, 0), "uint16")),
         from_delayed(truth, clear.shape[1:], meta=np.empty((0, 0), "uint8")),

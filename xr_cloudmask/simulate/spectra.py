@@ -30,7 +30,7 @@ HELD_OUT = 6  # every sixth canopy is kept for testing
 
 def _nodes(points: tuple[tuple[float, float], ...]) -> Floats:
     nodes, values = np.array(points).T
-    return np.interp(WAVELENGTHS, nodes, values)
+    return np.asarray(np.interp(WAVELENGTHS, nodes, values))
 
 
 def _line(centre: float, width: float) -> Floats:

@@ -179,7 +179,7 @@ def sample(
     sky = draw_air(rng, facts["azimuth"], facts["elevation"])
     around = air(wavelengths, sky, coarseness=rng.uniform(0.6, 1.8))
     ground = surface.reflectance(rng, around.seen, pool.held_out)
-    values = render.toa(ground, around, layers, facts["gsd"], surface.facing(sky), _haze(rng, size))
+    values = render.toa(ground, around, layers, facts["gsd"], facing=surface.facing(sky), haze=_haze(rng, size))
     if level == "BOA":
         values, wavelengths = instrument.surface_reflectance(rng, values, wavelengths, around)
     values = instrument.record(rng, values)
@@ -235,7 +235,7 @@ def _haze(rng: np.random.Generator, size: int) -> Floats | float:
     if rng.random() > 0.3:
         return 0.0
     coarse = rng.normal(0, 1, (5, 5)) * rng.uniform(0, 0.3)
-    return np.clip(ndimage.zoom(coarse, size / 5, order=1)[:size, :size], -0.4, 0.6).astype("float32")
+    return np.asarray(np.clip(ndimage.zoom(coarse, size / 5, order=1)[:size, :size], -0.4, 0.6), "float32")
 
 
 def _truth(surface: landscapes.Surface, tau: Floats, layers: list[render.Layer]) -> npt.NDArray[np.uint8]:
@@ -309,11 +309,11 @@ def _some(rng: np.random.Generator, wavelengths: Floats) -> Floats:
 
 
 def _free_bands(rng: np.random.Generator) -> Floats:
-    count = rng.integers(3, 13)
+    count = int(rng.integers(3, 13))
     seen = max(2, count // 2)
     windows = [(720, 1000), (1200, 1330), (1500, 1780), (2030, 2350)]
     centres = [rng.uniform(430, 700) for _ in range(seen)]
     centres += [rng.uniform(*windows[rng.integers(len(windows))]) for _ in range(count - seen)]
     width = np.exp(rng.uniform(np.log(10), np.log(120), count))
     limits = np.stack([np.sort(centres) - width / 2, np.sort(centres) + width / 2], axis=1)
-    return np.clip(limits, 400, 2400).astype("float32")
+    return np.asarray(np.clip(limits, 400, 2400), "float32")
