@@ -57,12 +57,12 @@ def blurred(light: Floats, width: float) -> Floats:
 def _gaps(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.bool_]:
     """Return where nothing was recorded: now and then a swath edge, or Landsat 7's wedges without its line corrector."""
     chance = rng.random()
-    if chance > 0.12:
+    if chance > 0.07:
         return np.zeros((rows, columns), bool)
     slant = rng.normal(0, 0.25) + rng.choice([0, np.pi / 2, np.pi, -np.pi / 2])
     down, right = np.indices((rows, columns))
     across = down * np.sin(slant) + right * np.cos(slant)
-    if chance > 0.03:
+    if chance > 0.02:
         return np.asarray(across > np.quantile(across, rng.uniform(0.4, 0.98)))
     period, width = rng.uniform(20, 34), rng.uniform(0.1, 0.5)
     return np.asarray((across / period) % 1 < width)
