@@ -149,7 +149,7 @@ def stream(source: Source, recipe: Recipe, first: int, last: int, workers: int) 
             num_workers=workers,
             prefetch_factor=2 * fresh if workers else None,
             multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=_leave_interrupts_to_parent,
+            worker_init_fn=_leave_signals_to_parent,
         )
     )
     recent: deque[list[Patch]] = deque(maxlen=span)
@@ -166,8 +166,9 @@ def _as_it_is(patch: Patch) -> Patch:
     return patch
 
 
-def _leave_interrupts_to_parent(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_parent(_: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # it goes to the whole group of processes
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _varied(shown: Sequence[Sequence[Patch]], seed: int, step: int) -> Iterator[Patch]:
