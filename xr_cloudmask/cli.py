@@ -1,15 +1,17 @@
-"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models | weights …``."""
+"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models | weights … | train | evaluate``."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
-    commands = parser.add_subparsers(required=True, metavar="demo | predict | models | weights")
+    commands = parser.add_subparsers(required=True, metavar="demo | predict | models | weights | train | evaluate")
     _add_demo(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
     _add_predict(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
     listing = commands.add_parser("models", parents=[common], help="list the models, what they need, their licences")
     listing.set_defaults(run=_models)
     own = commands.add_parser("weights", help="fetch, list, verify and find weights that this package does not bring")
     _add_weights(own, common)
+    _add_train(commands.add_parser("train", parents=[common], help="train model universal, or fine-tune it"))
+    _add_evaluate(commands.add_parser("evaluate", parents=[common], help="score a model on labelled scenes"))
     return parser
 
 
@@ -177,6 +181,53 @@ def _add_weights(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     path = actions.add_parser("path", parents=[common], help="print the files that a prediction would use")
     path.add_argument("model", nargs="?", default=weights.SENSEI.model, metavar="MODEL", help="default: %(default)s")
     path.set_defaults(run=_weights_path)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_train)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="weights, checkpoint and log go here")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="TOML; default: the one the package was trained by")
+    parser.add_argument("--patches", type=int, help="instead of the recipe's, also of a run that is resumed")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from a file, or from 'universal'")
+    parser.add_argument(
+        "--data", nargs="+", type=Path, metavar="CUBE",
+        help="learn from netCDF or Zarr cubes with a cloudmask variable, not from simulated worlds",
+    )  # fmt: skip
+    parser.add_argument("--sensor", help="of the cubes, where they do not say")
+    parser.add_argument("--level", choices=("TOA", "BOA"), help="of the cubes, where they do not say")
+    parser.add_argument("--workers", type=int, help="processes that make patches; default: one for each core")
+    parser.add_argument("--device", help="cpu, cuda …")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_evaluate)
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="FILE",
+        help="a labelled .npz patch, or a netCDF or Zarr cube with a cloudmask variable",
+    )  # fmt: skip
+    parser.add_argument("--model", default="auto", help="one that `xr-cloudmask models` lists; default: auto")
+    parser.add_argument("--bands", type=_names, metavar="A,B,…", help="that the model sees; default: all")
+    parser.add_argument(
+        "--layout", type=_names, metavar="A,B,…", help="bands of a patch's image; default: six from blue"
+    )
+    parser.add_argument(
+        "--codes", type=_codes, metavar="0=cloud,…", help="labels of a patch: cloud, land, cloud_shadow …"
+    )
+    parser.add_argument("--sensor", help="where the files do not say")
+    parser.add_argument("--level", choices=("TOA", "BOA"), help="where the files do not say")
+    parser.add_argument("--resolution", type=_resolution, help="auto, native, or metres the model works at")
+    parser.add_argument("--weights", help="for models that take them")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), help="what networks multiply in; default: auto"
+    )
+    parser.add_argument("--device", help="cpu, cuda …")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+
+
+def _codes(text: str) -> dict[int, str]:
+    pairs = [entry.split("=") for entry in text.split(",")]
+    return {int(code): name.strip() for code, name in pairs}
 
 
 def _names(text: str) -> list[str]:
@@ -273,3 +324,44 @@ def _verify_weights(_: argparse.Namespace) -> None:
 def _weights_path(arguments: argparse.Namespace) -> None:
     for file in weights.resolve(arguments.model):
         print(file.path)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from xr_cloudmask import training
+
+    default = "finetune" if arguments.data else "recipe"
+    recipe = training.Recipe.read(arguments.recipe) if arguments.recipe else training.Recipe.packaged(default)
+    if arguments.patches:
+        recipe = replace(recipe, patches=arguments.patches)
+    source = None
+    if arguments.data:
+        cubes = [files.open_cube(path) for path in arguments.data]
+        reading = {"sensor": arguments.sensor, "level": arguments.level}
+        source = training.LabelledCubes.of(cubes, recipe.seed, recipe.size, **reading)
+    written = training.train(
+        recipe,
+        arguments.out,
+        source=source,
+        start=arguments.start,
+        resume=arguments.resume,
+        workers=arguments.workers,
+        device=arguments.device,
+        say=lambda facts: print(json.dumps(facts), flush=True),
+    )
+    print(f"predict with: --model universal --weights {written}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from xr_cloudmask import evaluation
+
+    given = {"bands": tuple(arguments.layout) if arguments.layout else None, "codes": arguments.codes}
+    layout = evaluation.PatchLayout(**{name: value for name, value in given.items() if value is not None})
+    options = ("model", "bands", "sensor", "level", "resolution", "weights", "precision", "device")
+    keywords = {name: getattr(arguments, name) for name in options if getattr(arguments, name) is not None}
+    found = {str(path): evaluation.evaluate(evaluation.read(path, layout), **keywords) for path in arguments.inputs}
+    if arguments.json:
+        scores = {name: {"kappa": one.kappa, **one.table().to_dict("index")} for name, one in found.items()}
+        print(json.dumps(scores, indent=2))
+        return
+    for name, one in found.items():
+        print(f"{name}\nCohen's kappa {one.kappa:.3f}\n{one.table().to_string(float_format='%.3f')}")

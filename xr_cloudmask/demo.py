@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from xr_cloudmask import export, plot, simulate
+from xr_cloudmask.masks.agreement import compare
 from xr_cloudmask.masks.coverage import coverage
-from xr_cloudmask.masks.labels import scheme_of
 
 SIZE = (900, 900)  # pixels of 10 m
 MAX_CLOUD = 0.5  # of the dates that go into the composite
-GROUPS = ("clear", "cloud", "shadow")
-GROUP_OF = {"clear": "clear", "thick_cloud": "cloud", "thin_cloud": "cloud", "cloud_shadow": "shadow"}
 
 
 def run(folder: Path) -> None:
@@ -42,12 +38,13 @@ def run(folder: Path) -> None:
     kept = masked.cloudmask.filter(max_cloud=MAX_CLOUD)
     composite = kept.cloudmask.composite("median")
 
-    scores, kappa = agreement(mask, truth)
+    agreement = compare(mask, truth)
     clear = float((composite["clear_count"] > 0).mean())
     attrs = mask.attrs
     print(f"{mask.sizes['time']} dates of {SIZE[0]} x {SIZE[1]} pixels, {attrs['model']} at {attrs['resolution']}\n")
     print(f"Fractions of the valid pixels\n{fractions(mask, truth).to_string(float_format='%.2f')}\n")
-    print(f"Agreement with the known truth: Cohen's kappa {kappa:.2f}\n{scores.to_string(float_format='%.2f')}\n")
+    scores = agreement.table().to_string(float_format="%.2f")
+    print(f"Agreement with the known truth: Cohen's kappa {agreement.kappa:.2f}\n{scores}\n")
     print(f"Composite: the median of {len(kept['time'])} dates with at most {MAX_CLOUD:.0%} cloud;")
     print(f"{clear:.0%} of its pixels were clear at least once\n")
 
@@ -83,38 +80,3 @@ def fractions(mask: xr.DataArray, truth: xr.DataArray) -> pd.DataFrame:
         for who, labels in (("true", truth), ("predicted", mask))
     }
     return pd.DataFrame(found).set_index(truth["time"].dt.strftime("%Y-%m-%d").rename("date").to_series())
-
-
-def agreement(mask: xr.DataArray, truth: xr.DataArray) -> tuple[pd.DataFrame, float]:
-    """Compare a mask with the truth over clear, cloud and shadow.
-
-    Returns
-    -------
-    DataFrame
-        IoU, recall and precision of each.
-    float
-        Cohen's kappa (Cohen 1960, https://doi.org/10.1177/001316446002000104).
-
-    Examples
-    --------
-    >>> truth = simulate.series(dates=1, size=(64, 64))["truth"]
-    >>> agreement(truth, truth)[1]
-    1.0
-    """
-    predicted, true = _grouped(mask), _grouped(truth)
-    valid = (predicted < len(GROUPS)) & (true < len(GROUPS))
-    pairs = np.bincount(true[valid] * len(GROUPS) + predicted[valid], minlength=len(GROUPS) ** 2)
-    counts = pairs.reshape(len(GROUPS), len(GROUPS)).astype("float64")
-    hits, trues, predictions = counts.diagonal(), counts.sum(1), counts.sum(0)
-    scores = {"IoU": hits / (trues + predictions - hits), "recall": hits / trues, "precision": hits / predictions}
-    by_chance = (trues * predictions).sum() / counts.sum() ** 2
-    return pd.DataFrame(scores, index=GROUPS), float((hits.sum() / counts.sum() - by_chance) / (1 - by_chance))
-
-
-def _grouped(mask: xr.DataArray) -> npt.NDArray[np.intp]:
-    """Return the position in GROUPS of every pixel; one past its end where there is no data."""
-    positions = np.full(256, len(GROUPS))
-    for entry in scheme_of(mask).classes:
-        positions[entry.code] = GROUPS.index(GROUP_OF[entry.name])
-    grouped: npt.NDArray[np.intp] = positions[mask.values]
-    return grouped

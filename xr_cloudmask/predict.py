@@ -60,7 +60,7 @@ def predict(
         A variable per band, or a band dimension; with or without time; digital numbers or reflectance. Not modified.
     model : str, default 'auto'
         A name that `models` lists. ``'auto'`` is a fixed rule of the cube's bands: ``'csmask'`` where it has blue,
-        green, red and nir (with swir16 and swir22 if it has them).
+        green, red and nir (with swir16 and swir22 if it has them), else ``'universal'``.
     sensor : str, optional
         Sensor id such as ``'sentinel-2'``, where the cube's metadata does not tell.
     descriptors : sequence of BandDescriptor, optional
@@ -80,8 +80,9 @@ def predict(
         Digital number that marks missing pixels, where the cube does not declare it. NaN, and zero in all bands,
         always do.
     weights : path, pair of paths or str, optional
-        For models whose weights are the user's, ``'sensei'``: a file, a pair of files, a folder, or the name of
-        fetched weights. By default those of the environment variable ``XR_CLOUDMASK_WEIGHTS``, else those that
+        For models that take the user's weights. ``'universal'``: a file that ``xr-cloudmask train`` wrote, instead of
+        the package's own. ``'sensei'``: a file, a pair of files, a folder, or the name of fetched weights; by default
+        those of the environment variable ``XR_CLOUDMASK_WEIGHTS``, else those that
         ``xr-cloudmask weights fetch`` has downloaded.
     precision : {'auto', 'fp32', 'bf16'}
         What networks multiply in. ``'auto'`` is bfloat16 where the device has it in hardware and the model allows it:
@@ -129,9 +130,9 @@ def predict(
     )
     mask_scheme = labels.scheme_for(scheme, spec.classes)
     labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
-    factor = _factor(view, spec, resolution)
+    factor = model_factor(view, spec, resolution)
     job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
-    arrays = lazy.predict_blocks(job, [_dated(view, band.name) for band in used], probabilities)
+    arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
 
@@ -165,7 +166,7 @@ def _job(
     return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size)
 
 
-def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
+def model_factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
     """Return how many cube pixels, along an axis, make a pixel of the model."""
     if resolution == "native":
         return 1
@@ -192,7 +193,7 @@ def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
     return factor
 
 
-def _dated(view: CubeView, band: str) -> Any:
+def dated(view: CubeView, band: str) -> Any:
     """Return a band's array as ``(time, y, x)``, with one date where the cube has no time."""
     values = view.bands[band]
     layout.require_real_numbers(band, values)
@@ -214,7 +215,7 @@ def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
         "weights_sha256": spec.sha256,
         "precision": spec.precision,
         "bands": " ".join(band.name for band in job.descriptors),
-        "level": radiometry.level,
+        "level": radiometry.level or "unknown",
         "reflectance_provenance": radiometry.provenance,
         "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
         "window": f"{job.rows.window} x {job.columns.window}",

@@ -142,7 +142,8 @@ def predict_tile(
     labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
     chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
     for date in range(dates):
-        reflectance, valid = _model_pixels(job, [band[date] for band in bands], tile.date + date)
+        values = [band[date] for band in bands]
+        reflectance, valid = model_pixels(values, job.calibrations, job.factor, tile.date + date)
         core = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(write, read, strict=True))
         if not valid[core].any():
             continue
@@ -154,20 +155,32 @@ def predict_tile(
     return labels, chances
 
 
-def _model_pixels(
-    job: Job, bands: Sequence[npt.NDArray[Any]], date: int
+def model_pixels(
+    bands: Sequence[npt.NDArray[Any]], calibrations: Sequence[Calibration], factor: int, date: int
 ) -> tuple[list[FloatArray], npt.NDArray[np.bool_]]:
-    """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data."""
+    """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data.
+
+    Parameters
+    ----------
+    bands : sequence of ndarray
+        Digital numbers ``(y, x)`` of one date.
+    calibrations : sequence of Calibration
+        How each band becomes reflectance.
+    factor : int
+        Cube pixels per model pixel, along an axis.
+    date : int
+        Position of the date in the cube.
+    """
     blank = np.ones(bands[0].shape, dtype=bool)  # digital number zero in all bands: fill at the edge of a swath
-    for band, calibration in zip(bands, job.calibrations, strict=True):
+    for band, calibration in zip(bands, calibrations, strict=True):
         blank &= is_close(band, _of_date(calibration.zero, date))
     valid = ~blank
     coarse = []
-    for band, calibration in zip(bands, job.calibrations, strict=True):
+    for band, calibration in zip(bands, calibrations, strict=True):
         reflectance = physical(band, calibration, date)
         reflectance[blank] = np.nan
         valid &= np.isfinite(reflectance)
-        coarse.append(block_mean(reflectance, job.factor))
+        coarse.append(block_mean(reflectance, factor))
     return coarse, valid
 
 

@@ -1,88 +1,131 @@
-"""How well a mask agrees with a reference: kappa, and intersection over union, recall and precision of a class."""
+"""How well a mask agrees with a reference over clear, cloud and cloud shadow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
+
+from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.masks.labels import CLOUDS, SURFACES, scheme_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What masks of every kind are judged by, and the words of labels.VOCABULARY that each stands for.
+JUDGED: Mapping[str, tuple[str, ...]] = {"clear": SURFACES, "cloud": CLOUDS, "cloud_shadow": ("cloud_shadow",)}
+NOT_JUDGED = 255
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A confusion matrix, and what follows from it.
+    """A confusion matrix over `JUDGED`, and what follows from it.
 
     Attributes
     ----------
-    classes : tuple of str
     counts : ndarray
         int64 ``(class of the reference, class found)``: pixels.
 
     Examples
     --------
-    >>> truth, found = np.uint8([0, 0, 1, 1, 255]), np.uint8([0, 1, 1, 1, 0])
-    >>> agreement = Agreement.of(truth, found, ("clear", "cloud"))
-    >>> agreement.kappa, agreement.iou("cloud"), agreement.recall("clear")
-    (0.5, 0.6666666666666666, 0.5)
+    >>> agreement = Agreement.of(np.uint8([0, 0, 1, 1, 255]), np.uint8([0, 1, 1, 1, 0]))
+    >>> round(agreement.kappa, 2)
+    0.5
+    >>> agreement.table().loc["cloud", "recall"]
+    np.float64(1.0)
     """
 
-    classes: tuple[str, ...]
     counts: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, truth: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], classes: Sequence[str]) -> Agreement:
-        """Compare codes, which are places in `classes`; pixels whose code is none, in either, are left out.
+    def of(cls, reference: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8]) -> Agreement:
+        """Compare codes, which are places in `JUDGED`; pixels of any other code, in either, are left out.
 
         Parameters
         ----------
-        truth, found : ndarray
-            uint8, any shape, the same.
-        classes : sequence of str
+        reference, found : ndarray
+            uint8, of one shape.
         """
-        number = len(classes)
-        both = (truth < number) & (found < number)
-        pairs = truth[both].astype("int64") * number + found[both]
-        return cls(tuple(classes), np.bincount(pairs, minlength=number**2).reshape(number, number))
+        number = len(JUDGED)
+        both = (reference < number) & (found < number)
+        pairs = reference[both].astype("int64") * number + found[both]
+        return cls(np.bincount(pairs, minlength=number**2).reshape(number, number))
 
     def __add__(self, other: Agreement) -> Agreement:
         """Pool the pixels of two comparisons."""
-        return Agreement(self.classes, self.counts + other.counts)
+        return Agreement(self.counts + other.counts)
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa: 1 for full agreement, 0 for as much as chance gives; NaN where there is but one class."""
-        share = self.counts / max(self.counts.sum(), 1)
-        chance = float((share.sum(axis=0) * share.sum(axis=1)).sum())
-        return _ratio(float(np.trace(share)) - chance, 1 - chance)
+        """Cohen's kappa: 1 for full agreement, 0 for as much as chance gives; NaN where only one class is.
 
-    def iou(self, name: str) -> float:
-        """Intersection over union of a class; NaN where it is in neither."""
-        hit, expected, found = self._sums(name)
-        return _ratio(hit, expected + found - hit)
+        Source: Cohen (1960), https://doi.org/10.1177/001316446002000104
+        """
+        share = self.counts / self.counts.sum()
+        chance = (share.sum(axis=0) * share.sum(axis=1)).sum()
+        with np.errstate(invalid="ignore"):
+            return float((np.trace(share) - chance) / (1 - chance))
 
-    def recall(self, name: str) -> float:
-        """Share of the reference's pixels of a class that were found."""
-        hit, expected, _ = self._sums(name)
-        return _ratio(hit, expected)
+    def table(self) -> pd.DataFrame:
+        """Return intersection over union, recall and precision of every class; NaN where there is nothing to count."""
+        import pandas as pd
 
-    def precision(self, name: str) -> float:
-        """Share of the pixels found that are of the class."""
-        hit, _, found = self._sums(name)
-        return _ratio(hit, found)
-
-    def scores(self) -> Mapping[str, float]:
-        """Return kappa, and the three ratios of every class but the first."""
-        ratios = {"iou": self.iou, "recall": self.recall, "precision": self.precision}
-        each = {f"{name} {key}": ratio(name) for name in self.classes[1:] for key, ratio in ratios.items()}
-        return {"kappa": self.kappa, **each}
-
-    def _sums(self, name: str) -> tuple[float, float, float]:
-        place = self.classes.index(name)
-        return tuple(
-            float(n) for n in (self.counts[place, place], self.counts[place].sum(), self.counts[:, place].sum())
-        )  # type: ignore[return-value]
+        hits, reference, found = np.diag(self.counts), self.counts.sum(axis=1), self.counts.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            scores = {"IoU": hits / (reference + found - hits), "recall": hits / reference, "precision": hits / found}
+        return pd.DataFrame(scores, index=list(JUDGED))
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:
+    """Compare a mask with a reference, each in any scheme that tells clear, cloud and shadow apart; computes both.
+
+    Parameters
+    ----------
+    mask, reference : DataArray
+        uint8 with flag attributes, of one shape.
+
+    Raises
+    ------
+    CloudMaskError
+        A scheme puts together what is judged apart.
+
+    Examples
+    --------
+    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> mask = xr.DataArray(np.uint8([[0, 1, 2, 3]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    >>> compare(mask, mask).kappa
+    1.0
+    """
+    return Agreement.of(judged(reference), judged(mask))
+
+
+def judged(mask: xr.DataArray) -> npt.NDArray[np.uint8]:
+    """Return the place in `JUDGED` of every pixel; `NOT_JUDGED` where there are no data."""
+    scheme = scheme_of(mask)
+    places = np.full(256, NOT_JUDGED, "uint8")
+    for entry in scheme.classes:
+        places[entry.code] = place_of(entry.gathers, f"class {entry.name!r} of scheme {scheme.name!r}")
+    codes: npt.NDArray[np.uint8] = places[mask.values]
+    return codes
+
+
+def place_of(words: Sequence[str], title: str) -> int:
+    """Return the place in `JUDGED` of what stands for some words of the vocabulary.
+
+    Raises
+    ------
+    CloudMaskError
+        It puts together what is judged apart.
+    """
+    for place, members in enumerate(JUDGED.values()):
+        if set(words) <= set(members):
+            return place
+    raise CloudMaskError(
+        f"{title}, which stands for {list(words)}",
+        f"classes that tell {', '.join(JUDGED)} apart",
+        "a mask of scheme 'cloudsen12' or 'sensei'",
+    )

@@ -164,9 +164,11 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
     if name not in (*_SPECS, "auto"):
         close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
-    candidates = [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
-    fitting = [spec for spec in candidates if spec.inputs(descriptors)]
+    names = AUTO if name == "auto" else (name,)
+    by_name = ([spec for spec in _SPECS[entry] if spec.inputs(descriptors)] for entry in names)
+    fitting = next(filter(None, by_name), [])
     if not fitting:
+        candidates = [spec for entry in names for spec in _SPECS[entry]]
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
         present = ", ".join(f"{band.name} ({band.role})" for band in descriptors)
         raise ModelError(

@@ -1,4 +1,4 @@
-"""This package's own network: any optical bands of any sensor, top or bottom of atmosphere, nothing to download.
+"""Our own network: any optical bands of any sensor, top or bottom of atmosphere, nothing to download.
 
 Trained on simulated worlds (`training`), measured on real scenes: the model card in the documentation has the tables.
 Weights that ``xr-cloudmask train`` wrote take the place of those inside the package by ``predict(weights=...)``.
@@ -121,8 +121,8 @@ def architecture_of(path: str | os.PathLike[str]) -> Architecture:
 
     try:
         sizes = json.loads(facts_of(path)["architecture"])
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
-        architecture = Architecture(**lists)
+        tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()}
+        architecture = Architecture(**tuples)
     except (KeyError, TypeError, ValueError) as error:
         raise _unfit(path, f"its metadata lack the architecture ({error})") from error
     if architecture.classes != len(CLASSES):

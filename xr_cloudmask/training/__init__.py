@@ -1,10 +1,11 @@
 """Train the sensor-independent network on simulated worlds, or fine-tune it on labelled cubes.
 
-``recipe`` says what a run consists of, ``samples`` makes its patches, ``loop`` learns from them, ``state`` keeps what
-was learnt, ``validation`` scores it on worlds that are kept aside.
+``recipe`` says what a run consists of, ``samples`` and ``cubes`` make its patches, ``loop`` learns from them, ``state``
+keeps what was learnt, ``validation`` scores it on worlds that are kept aside.
 """
 
+from xr_cloudmask.training.cubes import LabelledCubes
 from xr_cloudmask.training.loop import train
 from xr_cloudmask.training.recipe import Recipe
 
-__all__ = ["Recipe", "train"]
+__all__ = ["LabelledCubes", "Recipe", "train"]

@@ -8,10 +8,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -91,49 +91,56 @@ def train(
         source = Simulated(prepared(recipe, folder), recipe.seed, recipe.size)
     check = validation.Validation.prepare(recipe, folder) if recipe.validate_every else None
     crew = (os.cpu_count() or 1) if workers is None else workers
-    with (folder / LOG).open("a") as log, _interrupts() as interrupted:
-
-        def note(facts: dict[str, Any]) -> None:
-            log.write(json.dumps(facts) + "\n")
-            log.flush()
-            if say is not None:
-                say(facts)
-
-        _steps(run, source, check, folder, crew, interrupted, note)
+    saved = time.monotonic()
+    with (folder / LOG).open("a") as file, _interrupts() as interrupted:
+        diary = Diary(run, file, say)
+        for batch in stream(source, recipe, run.step, recipe.patches // recipe.batch, crew):
+            diary.learnt(learn(run, batch.to(place)))
+            if check is not None and run.step * recipe.batch % recipe.validate_every < recipe.batch:
+                diary.note(check.scores(run.average))
+            if time.monotonic() - saved > 60 * recipe.save_minutes:
+                run.save(folder)
+                saved = time.monotonic()
+            if interrupted.is_set():
+                break
     run.save(folder)
     return folder / WEIGHTS
 
 
-def _steps(
-    run: Run,
-    source: Source,
-    check: validation.Validation | None,
-    folder: Path,
-    workers: int,
-    interrupted: threading.Event,
-    note: Say,
-) -> None:
-    recipe = run.recipe
-    device = next(run.network.parameters()).device
-    since = saved = time.monotonic()
-    begun, losses = run.step, []
-    for batch in stream(source, recipe, run.step, recipe.patches // recipe.batch, workers):
-        losses.append(learn(run, batch.to(device)))
-        now = time.monotonic()
-        if run.step % LOG_EVERY == 0:
-            speed = (run.step - begun) * recipe.batch / (now - since)
-            mean = float(torch.stack(losses).mean())
-            facts = {"loss": round(mean, 4), "rate": rate(recipe, run.step), "patches_per_second": round(speed, 2)}
-            note({"step": run.step, "patches": run.step * recipe.batch, **facts})
-            since, begun, losses = now, run.step, []
-        if check is not None and run.step * recipe.batch % recipe.validate_every < recipe.batch:
-            note({"step": run.step, "patches": run.step * recipe.batch, **check.scores(run.average)})
-            since += time.monotonic() - now
-        if now - saved > 60 * recipe.save_minutes:
-            run.save(folder)
-            saved = now
-        if interrupted.is_set():
-            break
+class Diary:
+    """Writes a line of JSON for every note, and one every so many steps for what they cost and how long they took.
+
+    Parameters
+    ----------
+    run : Run
+    file : file
+    say : callable, optional
+        Gets every line as a dict.
+    """
+
+    def __init__(self, run: Run, file: TextIO, say: Say | None) -> None:
+        self._run, self._file, self._say = run, file, say
+        self._losses: list[torch.Tensor] = []
+        self._since = time.monotonic()
+
+    def learnt(self, value: torch.Tensor) -> None:
+        """Take in the loss of a step."""
+        self._losses.append(value)
+        if self._run.step % LOG_EVERY:
+            return
+        recipe, now = self._run.recipe, time.monotonic()
+        speed = len(self._losses) * recipe.batch / (now - self._since)
+        facts = {"loss": round(float(torch.stack(self._losses).mean()), 4), "rate": rate(recipe, self._run.step)}
+        self.note({**facts, "patches_per_second": round(speed, 2)})
+        self._losses, self._since = [], now
+
+    def note(self, facts: Mapping[str, float]) -> None:
+        """Write facts about the run as it is now."""
+        line = {"step": self._run.step, "patches": self._run.step * self._run.recipe.batch, **facts}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._say is not None:
+            self._say(line)
 
 
 def learn(run: Run, batch: Batch) -> torch.Tensor:
@@ -145,7 +152,7 @@ def learn(run: Run, batch: Batch) -> torch.Tensor:
         logits = network(batch.values, batch.wavelengths, batch.present)
     value = loss.cross_entropy(logits, batch.truth, recipe.weights, recipe.smoothing)
     run.optimiser.zero_grad()
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
     run.optimiser.step()
     run.step += 1

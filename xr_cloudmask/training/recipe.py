@@ -9,8 +9,12 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.models.universal import CLASSES
+
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,22 @@ class Recipe:
     validation: int
     save_minutes: float
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be followed."""
+        stride = 2 ** (len(self.widths) - 1)
+        rules = {
+            "batch": (self.batch % self.repeats == 0, f"a multiple of repeats, {self.repeats}"),
+            "size": (
+                self.size % stride == 0 and self.size <= self.world,
+                f"a multiple of {stride}, at most {self.world}",
+            ),
+            "precision": (self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
+            "weights": (len(self.weights) == len(CLASSES), f"a number for each of {list(CLASSES)}"),
+        }
+        for name, (kept, expected) in rules.items():
+            if not kept:
+                raise CloudMaskError(f"{name} = {getattr(self, name)!r} in a recipe", expected, f"another {name}")
+
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Recipe:
         """Read a recipe from TOML; what it does not say is as in the recipe of this package.
@@ -91,6 +111,8 @@ class Recipe:
         ------
         FileError
             There is no such file, it is no TOML, or it says what no recipe says.
+        CloudMaskError
+            An entry cannot be followed.
 
         Examples
         --------
@@ -116,8 +138,10 @@ class Recipe:
         if unknown:
             raise FileError(f"recipe entries {unknown}", f"some of {sorted(known)}", f"leave out {unknown[0]}")
         base = tomllib.loads(files(__package__).joinpath("recipe.toml").read_text())
-        merged = {name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()}
-        return cls(**merged)
+        entries: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
+        }
+        return cls(**entries)
 
     @property
     def sha256(self) -> str:

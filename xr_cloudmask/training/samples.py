@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -142,10 +142,10 @@ def stream(source: Source, recipe: Recipe, first: int, last: int, workers: int) 
     begin = max(0, first - span + 1)
     scenes = iter(
         DataLoader(
-            source,  # type: ignore[arg-type]
+            cast("Dataset[Patch]", source),
             batch_size=None,
             sampler=range(begin * fresh, last * fresh),
-            collate_fn=_as_it_is,
+            collate_fn=cast("Any", _as_it_is),  # its type is for lists of samples
             num_workers=workers,
             prefetch_factor=2 * fresh if workers else None,
             multiprocessing_context="spawn" if workers else None,

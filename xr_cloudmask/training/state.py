@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
+from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork, channels_last
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.training.recipe import Recipe
 
@@ -39,9 +39,9 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         architecture = Architecture(widths=recipe.widths, dilations=recipe.dilations, classes=len(CLASSES))
-        network = UniversalNetwork(architecture).to(device, memory_format=torch.channels_last)
-        self.network: UniversalNetwork = network
-        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        network = UniversalNetwork(architecture).to(device)
+        self.network = channels_last(network)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         matrices = [p for p in network.parameters() if p.ndim > 1]
         others = [p for p in network.parameters() if p.ndim <= 1]  # offsets and gains are not shrunk
         self.optimiser = torch.optim.AdamW(
@@ -49,6 +49,10 @@ class Run:
             lr=recipe.rate,
         )
         self.step = 0
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "average": self.average, "optimiser": self.optimiser}
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over trained weights."""
@@ -67,8 +71,7 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files."""
-        parts = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
-        content = {name: part.state_dict() for name, part in parts.items()}
+        content = {name: part.state_dict() for name, part in self._parts.items()}
         _replace(folder / CHECKPOINT, lambda path: torch.save({**content, "step": self.step}, path))
         _replace(folder / WEIGHTS, self.export)
 
@@ -82,10 +85,10 @@ class Run:
         """
         path = folder / CHECKPOINT
         if not path.is_file():
-            raise FileError(f"no {str(path)!r}", "the checkpoint of a run that was stopped", "leave resume out")
+            raise FileError(f"no {str(path)!r}", "the checkpoint of a run that was stopped", "resume=False")
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
         try:
-            for name, part in {"network": self.network, "average": self.average, "optimiser": self.optimiser}.items():
+            for name, part in self._parts.items():
                 part.load_state_dict(content[name])
         except (RuntimeError, KeyError, ValueError) as error:
             problem = " ".join(str(error).split())[:200]

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ SHORTEST, LONGEST = 400.0, 2400.0  # nanometres, which the embedding maps to 0 a
 OCTAVES = 7  # of sines over that range; the shortest wave is 12 % of a wavelength
 TYPICAL_BANDS = 6
 SQUEEZE_OFFSET, BRIGHTEST = 0.01, 1.6
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class SpectralStem(nn.Module):
         self.valid = nn.Parameter(torch.zeros(outputs, 1, 3, 3))
         self.bias = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, outputs))
         self.norm = nn.BatchNorm2d(outputs)
-        nn.init.normal_(self.generate[-1].weight, std=0.05)
+        nn.init.normal_(cast("Tensor", self.generate[-1].weight), std=0.05)
 
     def kernels(self, wavelengths: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Generate the convolutions of some sets of bands.
@@ -246,15 +249,20 @@ class UniversalNetwork(nn.Module):
 
         It takes what `entering` returns, ``(window, band + 1, y, x)``, and returns logits.
         """
-        first = nn.Conv2d(len(wavelengths) + 1, self.stem.outputs, 3, padding=1)
+        stem = self.stem
+        first = nn.Conv2d(len(wavelengths) + 1, stem.outputs, 3, padding=1).to(wavelengths.device)
         with torch.no_grad():
-            kernels, bias = self.stem.kernels(wavelengths[None], wavelengths.new_ones(1, len(wavelengths)))
-            first.weight.copy_(kernels[0])
-            first.bias.copy_(bias[0])
-        network = nn.Sequential(
-            nn.utils.fuse_conv_bn_eval(first.eval(), self.stem.norm), nn.ReLU(inplace=True), copy.deepcopy(self.trunk)
-        )
+            kernels, biases = stem.kernels(wavelengths[None], wavelengths.new_ones(1, len(wavelengths)))
+        first.weight, first.bias = nn.Parameter(kernels[0]), nn.Parameter(biases[0])
+        ordinary = nn.utils.fuse_conv_bn_eval(first.eval(), copy.deepcopy(stem.norm).eval())
+        network = nn.Sequential(ordinary, nn.ReLU(inplace=True), copy.deepcopy(self.trunk)).eval()
         for module in network.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
-        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        return channels_last(network.requires_grad_(False))
+
+
+def channels_last(module: Module) -> Module:
+    """Lay the weights of a module out as convolutions on a CPU, and in bfloat16, like them best."""
+    moved: Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved

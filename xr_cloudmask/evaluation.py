@@ -1,0 +1,164 @@
+"""Score a model on scenes whose truth is known: labelled patches, or cubes that carry a mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xr_cloudmask import files
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, place_of
+from xr_cloudmask.masks.labels import MASK_NAME, mask_of
+from xr_cloudmask.predict import predict
+
+CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
+SIX = ("blue", "green", "red", "nir", "swir16", "swir22")
+
+
+@dataclass(frozen=True)
+class PatchLayout:
+    """What is where in a labelled ``.npz``; by default as in the test files of ukis-csmask.
+
+    Attributes
+    ----------
+    image, labels : str
+        Names of the arrays: reflectance ``(y, x, band)``, and codes ``(y, x)`` or ``(y, x, 1)``.
+    bands : tuple of str
+        Of the image, in its order: roles (STAC common names), or names of a sensor's bands.
+    codes : mapping of int to str
+        What the labels mean: ``'cloud'`` or words of `masks.labels.VOCABULARY`. Other codes are not judged.
+    """
+
+    image: str = "img"
+    labels: str = "msk"
+    bands: tuple[str, ...] = SIX
+    codes: Mapping[int, str] = field(default_factory=CODES.copy)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A scene whose truth is known.
+
+    Attributes
+    ----------
+    name : str
+    cube : Dataset
+    truth : ndarray
+        uint8, of the mask's shape: places in `masks.agreement.JUDGED`, `NOT_JUDGED` elsewhere.
+    """
+
+    name: str
+    cube: xr.Dataset
+    truth: npt.NDArray[np.uint8]
+
+
+def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Labelled:
+    """Read a labelled scene.
+
+    Parameters
+    ----------
+    path : path
+        A ``.npz`` patch, or a netCDF file or Zarr store of a cube with a ``cloudmask`` variable that has flag
+        attributes, as ``cube.cloudmask.with_mask()`` makes them and as people correct them.
+    layout : PatchLayout, optional
+        Of the patch.
+
+    Raises
+    ------
+    FileError
+        The file lacks what the layout says.
+    CloudMaskError
+        The labels do not tell clear, cloud and shadow apart.
+    """
+    if Path(path).suffix == ".npz":
+        return _patch(Path(path), layout or PatchLayout())
+    cube = files.open_cube(Path(path))
+    truth = judged(mask_of(cube).compute())
+    return Labelled(str(path), cube.drop_vars(MASK_NAME), truth)
+
+
+def _patch(path: Path, layout: PatchLayout) -> Labelled:
+    try:
+        with np.load(path) as arrays:
+            image, codes = arrays[layout.image], arrays[layout.labels]
+    except (OSError, KeyError, ValueError) as error:
+        raise FileError(
+            f"{str(path)!r}: {error}",
+            f"arrays {layout.image!r} and {layout.labels!r}",
+            "PatchLayout(image=..., labels=...)",
+        ) from error
+    if image.ndim != 3 or image.shape[2] != len(layout.bands):
+        raise FileError(
+            f"an image of shape {image.shape} in {str(path)!r}",
+            f"(y, x, band) with the bands {list(layout.bands)}",
+            "PatchLayout(bands=...), or --layout",
+        )
+    cube = xr.Dataset({band: (("y", "x"), image[..., i]) for i, band in enumerate(layout.bands)})
+    places = np.full(256, NOT_JUDGED, "uint8")
+    for code, name in layout.codes.items():
+        places[code] = place_of(JUDGED.get(name, (name,)), f"label {name!r}")
+    return Labelled(str(path), cube, places[codes.reshape(image.shape[:2])])
+
+
+def evaluate(
+    labelled: Labelled, model: str = "auto", *, bands: Sequence[str] | None = None, **keywords: Any
+) -> Agreement:
+    """Predict a labelled scene and compare.
+
+    The class of a pixel is the one of clear, cloud and cloud shadow that gathers the largest sum of probabilities.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    model : str, default 'auto'
+    bands : sequence of str, optional
+        Which of the cube's bands the model sees, by their names; by default all.
+    **keywords
+        As for `predict`: ``sensor``, ``level``, ``weights`` …
+
+    Returns
+    -------
+    Agreement
+        Computed.
+
+    Raises
+    ------
+    CloudMaskError
+        What `predict` says, or a model that does not tell what is judged apart.
+
+    Examples
+    --------
+    >>> from xr_cloudmask import simulate
+    >>> from xr_cloudmask.masks.agreement import judged
+    >>> scene = simulate.series(dates=1, size=(64, 64))
+    >>> known = Labelled("simulated", scene.drop_vars("truth"), judged(scene["truth"]))
+    >>> sorted(evaluate(known, resolution="native").table())
+    ['IoU', 'precision', 'recall']
+    """
+    cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
+    mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
+    return Agreement.of(labelled.truth, most_probable(mask["probability"]))
+
+
+def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
+    absent = [band for band in bands if band not in labelled.cube]
+    if absent:
+        raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {list(labelled.cube)}", "bands=[...]")
+    return list(bands)
+
+
+def most_probable(probability: xr.DataArray) -> npt.NDArray[np.uint8]:
+    """Return the place in `JUDGED` with the largest sum of probabilities; `NOT_JUDGED` where there are no data."""
+    names = [str(name) for name in probability["class"].values if name != "no_data"]
+    places = np.array([place_of((name,), f"class {name!r} of the model") for name in names])
+    chances = probability.sel({"class": names}).transpose("class", ...).values
+    sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(JUDGED))])
+    found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums).argmax(axis=0))
+    return found.astype("uint8")
