@@ -13,8 +13,8 @@ from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.masks import coverage, labels
-from xr_cloudmask.simulate import clouds, ground, scenes
-from xr_cloudmask.simulate.light import Sky, air, two_stream
+from xr_cloudmask.simulate import clouds, ground, landscapes, render, scenes, spectra
+from xr_cloudmask.simulate.light import WAVELENGTHS, Sky, air, response, two_stream
 
 FOUR = ["blue", "green", "red", "nir"]
 
@@ -133,9 +133,11 @@ def test_clouds_are_bright_shadows_dark_and_bluish_and_haze_is_blue(cube: xr.Dat
     ratio = {name: float(by_class[3][name] / by_class[0][name]) for name in ("B02", "B08")}
     assert ratio["B02"] > 1.2 * ratio["B08"]
     clear = simulate.series(bands=FOUR, size=(240, 260), gsd=30, cover=0)
-    ground_truth = simulate.clear_surface(bands=FOUR, size=(240, 260), gsd=30)
-    haze = reflectance.to_reflectance(clear.drop_vars("truth")).median(("time", "y", "x"))
-    assert float(haze.B02) > 1.5 * float(ground_truth.sel(band="B02").median())
+    ground_truth = simulate.clear_surface(bands=FOUR, size=(240, 260))
+    above = reflectance.to_reflectance(clear.drop_vars("truth")).median(("time", "y", "x"))
+    haze = {name: float(above[name] - ground_truth.sel(band=name).median()) for name in ("B02", "B04", "B08")}
+    assert haze["B02"] > 0.03
+    assert haze["B02"] > haze["B04"] > haze["B08"]
 
 
 def test_without_clouds_the_same_series_is_the_truth_for_composites(cube: xr.Dataset) -> None:
@@ -155,9 +157,9 @@ def test_cirrus_band_sees_hardly_any_ground() -> None:
     assert float(back.B10.median()) < 0.01 < float(back.B04.median())
 
 
-@given(st.floats(0, 100), st.floats(400, 2400), st.sampled_from(["water", "ice"]))
-def test_two_stream_conserves_energy(tau: float, wavelength: float, phase: str) -> None:
-    bright, through = two_stream(np.array([[tau]]), np.array([wavelength]), phase)
+@given(st.floats(0, 100), st.floats(1e-6, 0.4), st.sampled_from(["water", "ice"]))
+def test_two_stream_conserves_energy(tau: float, absorbed: float, phase: str) -> None:
+    bright, through = two_stream(np.array([[tau]]), np.full((1, 1, 1), absorbed), phase)
     assert bright.min() >= 0
     assert through.min() >= 0
     assert float((bright + through).max()) <= 1 + 1e-9
@@ -165,10 +167,99 @@ def test_two_stream_conserves_energy(tau: float, wavelength: float, phase: str) 
 
 @given(st.floats(20, 80))
 def test_air_is_brightest_in_the_blue(elevation: float) -> None:
-    found = air(np.array([450.0, 550.0, 650.0, 850.0]), Sky(30.0, elevation, 0.1, 2.0))
-    assert (np.diff(found.path.ravel()) < 0).all()
-    assert (np.diff(found.diffuse.ravel()) < 0).all()
+    centres = np.array([450.0, 550.0, 650.0, 850.0])
+    found = air(np.stack([centres - 10, centres + 10], axis=1), Sky(30.0, elevation, 0.1, 2.0))
+    for part in (found.path, found.diffuse, found.strayed):
+        assert (np.diff(part.ravel()) < 0).all()
     assert ((found.diffuse > 0) & (found.diffuse < 1)).all()
+    np.testing.assert_allclose(found.seen.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wavelength", [450.0, 555.0, 670.0, 860.0])
+def test_rayleigh_scattering_agrees_with_hansen_and_travis(wavelength: float) -> None:
+    """Optical depth after Hansen & Travis (1974), another fit than ours, https://doi.org/10.1007/BF00168069."""
+    micrometres = wavelength / 1000
+    depth = 0.008569 * micrometres**-4 * (1 + 0.0113 * micrometres**-2 + 0.00013 * micrometres**-4)
+    found = air(np.array([[wavelength, wavelength]]), Sky(0, 90, aerosol=0, vapour=0))
+    # Half of what is scattered goes on, and the light passes the air twice.
+    assert -np.log(float(found.scattering.squeeze())) == pytest.approx(depth, rel=0.03)
+
+
+@given(st.lists(st.tuples(st.floats(350, 2500), st.floats(0, 400)), min_size=1, max_size=13))
+def test_a_response_is_a_mean_over_its_band(bands: list[tuple[float, float]]) -> None:
+    limits = np.array([(low, low + width) for low, width in bands])
+    weights = response(limits)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+    for (low, high), share in zip(limits, weights, strict=True):
+        seen = WAVELENGTHS[share > 0]
+        assert seen.min() >= min(max(low, 400), 2400) - 2.5
+        assert seen.max() <= min(max(high, 400), 2400) + 2.5
+
+
+@pytest.mark.parametrize("name", sorted(spectra.MATERIALS))
+@pytest.mark.parametrize("held_out", [False, True])
+def test_spectra_are_reflectance_and_never_twice_the_same(name: str, held_out: bool) -> None:
+    rng = np.random.default_rng(3)
+    drawn = np.stack([spectra.MATERIALS[name](rng, held_out) for _ in range(40)])
+    assert drawn.shape == (40, len(WAVELENGTHS))
+    assert drawn.min() >= 0
+    assert drawn.max() < 1.1
+    assert drawn.std(axis=0).min() > 0
+
+
+def test_spectra_look_like_what_they_are() -> None:
+    rng = np.random.default_rng(1)
+    at = {nm: int((nm - 400) / 5) for nm in (480, 560, 665, 840, 1610, 2200)}
+    mean = {name: np.mean([make(rng, False) for _ in range(60)], axis=0) for name, make in spectra.MATERIALS.items()}
+    green = mean["vegetation"]
+    assert green[at[840]] > 2.5 * green[at[665]]
+    assert green[at[560]] > green[at[480]]
+    assert mean["forest"][at[840]] < green[at[840]]
+    assert mean["water"][at[840]] < 0.5 * mean["water"][at[560]]
+    assert mean["snow"][at[560]] > 0.5 > 0.3 > mean["snow"][at[1610]]
+    assert mean["soil"][at[1610]] > mean["soil"][at[665]] > mean["soil"][at[480]]
+    assert mean["burnt"].max() < 0.12
+
+
+@pytest.mark.parametrize("name", sorted(landscapes.LANDSCAPES))
+def test_surfaces_share_the_ground_among_their_materials(name: str) -> None:
+    surface = landscapes.surface(np.random.default_rng(2), name, (96, 128))
+    assert surface.share.shape == (len(surface.materials), 96, 128)
+    assert surface.share.min() >= 0
+    np.testing.assert_allclose(surface.share.sum(axis=0), 1, atol=1e-4)
+    values = surface.reflectance(np.random.default_rng(2), response(np.array([[450.0, 520.0], [770.0, 890.0]])))
+    assert values.shape == (2, 96, 128)
+    assert values.min() > 0
+    assert values.max() < 1.4
+    level = surface.facing(Sky(120.0, 90.0, 0.1, 1.0))
+    assert level.max() <= 1 + 1e-6
+
+
+def test_contrails_are_thin_straight_and_high() -> None:
+    kind, tau = clouds.contrails(np.random.default_rng(5), (256, 256), 30.0)
+    assert kind.phase == "ice"
+    assert kind.base > 8000
+    assert 0 < (tau > clouds.THIN).mean() < 0.5
+
+
+@given(st.sampled_from(sorted(clouds.FAMILIES)), st.integers(0, 99))
+def test_families_of_clouds_keep_their_limits(name: str, seed: int) -> None:
+    family = clouds.FAMILIES[name]
+    kind, tau = clouds.layer(np.random.default_rng(seed), name, (64, 64), 100.0)
+    assert family.base[0] <= kind.base <= family.base[1]
+    assert tau.min() >= 0
+    assert tau.max() <= clouds.MOST
+    low, high = family.cover
+    assert low - 2e-3 <= (tau >= clouds.THIN - 1e-3).mean() <= high + 2e-3
+
+
+def test_stray_light_blurs_the_ground_but_adds_none() -> None:
+    ground = np.full((1, 64, 64), 0.05, "float32")
+    ground[:, :, 32:] = 0.6
+    clear = render.toa(ground, air(np.array([[450.0, 520.0]]), Sky(0, 60, 0.4, 1.0)), [], gsd=30.0)
+    even = render.toa(ground, air(np.array([[2100.0, 2300.0]]), Sky(0, 60, 0.0, 1.0)), [], gsd=30.0)
+    assert clear[0, 32, 30] > clear[0, 32, 2] + 0.005
+    assert even[0, 32, 30] == pytest.approx(even[0, 32, 2], abs=1e-3)
 
 
 def test_a_surface_of_the_users_own_keeps_its_bands_and_pixels() -> None:

@@ -39,12 +39,12 @@ def record(rng: np.random.Generator, light: Floats) -> Floats:
     if rng.random() < 0.25:  # saturation over bright cloud, all bands much alike or each its own
         alike = rng.uniform(0.35, 0.45) * (1 + np.arange(bands) * rng.uniform(0, 0.4))
         limit = rng.uniform(0.35, 1.1, bands) if rng.random() < 0.6 else alike
-        values = np.minimum(values, limit[:, None, None].astype("float32"))
+        values = np.minimum(values, np.asarray(limit, "float32")[:, None, None])
     if rng.random() < 0.3:  # eight to ten bits
         step = np.float32(rng.choice([1 / 255, 1 / 500, 1 / 1000]))
         values = np.round(values / step) * step
     values[:, _gaps(rng, rows, columns)] = np.nan
-    return values.astype("float32")
+    return np.asarray(values, "float32")
 
 
 def blurred(light: Floats, width: float) -> Floats:
@@ -55,7 +55,7 @@ def blurred(light: Floats, width: float) -> Floats:
 
 
 def _gaps(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Return where nothing was recorded: now and then a swath edge, or Landsat 7's wedges without its line corrector."""
+    """Return what was not recorded: now and then a swath edge, or the wedges of a Landsat 7 without its corrector."""
     chance = rng.random()
     if chance > 0.07:
         return np.zeros((rows, columns), bool)

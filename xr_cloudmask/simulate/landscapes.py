@@ -54,7 +54,6 @@ WATERS = 2  # materials after those of the land: one clear, one turbid, now and 
 LAND = 6
 STEEPNESS = (0.0, 0.04, 0.1, 0.25, 0.5)  # typical slope of the terrain, and
 STEEPNESS_SHARE = (0.3, 0.27, 0.2, 0.13, 0.1)  # how often
-TEXTURE = 1 / 3  # of a standard deviation of texture, what a byte-sized pool keeps
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def surface(rng: np.random.Generator, name: str, shape: Shape) -> Surface:
     turbid = fields.blend(rough(rng, shape, 3.4), rng.normal(0, 1), 3)
     share = np.concatenate([share * (1 - wet), (wet * turbid)[None], (wet * (1 - turbid))[None]])
     texture = 0.7 * rough(rng, shape, rng.uniform(0, 1.2)) + 0.5 * rough(rng, shape, 2.0)
-    slope = np.stack(np.gradient(height))
+    slope = np.stack(list(np.gradient(height)))
     steep = rng.choice(STEEPNESS, p=STEEPNESS_SHARE) / (slope.std() * np.sqrt(2) + 1e-6) * (1 - wet)
     return Surface(materials(name), share.astype("float32"), texture, (slope * steep).astype("float32"))
 

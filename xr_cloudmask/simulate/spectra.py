@@ -67,7 +67,7 @@ def dry_vegetation(rng: np.random.Generator, held_out: bool = False) -> Floats:
     straw = rng.uniform(0.2, 0.5) * (0.25 + 0.75 * _edge(rng.uniform(560, 680), rng.uniform(70, 150)))
     straw = straw * (1 - 0.25 * _line(1930, 50)) * (1 - 0.2 * _line(2100, 60)) * (1 - 0.3 * _edge(2200, 80))
     share = rng.uniform(0, 0.35)
-    return green * share + straw * (1 - share)
+    return np.asarray(green * share + straw * (1 - share))
 
 
 def soil(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: ARG001
@@ -78,18 +78,18 @@ def soil(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: A
         return np.asarray(np.clip((dry * share + wet * (1 - share)) * rng.uniform(0.3, 1.2), 0.01, 0.9))
     low = rng.uniform(0.1, 0.6)
     values = rng.uniform(0.12, 0.5) * (low + (1 - low) * _edge(rng.uniform(450, 750), rng.uniform(60, 200)))
-    values = (
-        values * (1 + rng.uniform(-0.1, 0.5) * (WAVELENGTHS - 900) / 1500) * (1 - rng.uniform(0, 0.18) * _line(880, 90))
-    )
+    values = values * (1 + rng.uniform(-0.1, 0.5) * (WAVELENGTHS - 900) / 1500)
+    values = values * (1 - rng.uniform(0, 0.18) * _line(880, 90))
     values = values * (1 - rng.uniform(0, 0.2) * _line(1920, 50)) * (1 - rng.uniform(0, 0.1) * _line(1415, 30))
     values = values * (1 - rng.uniform(0, 0.2) * _line(2210, 40)) * (1 - rng.uniform(0, 0.3) * _edge(2300, 40))
-    return np.clip(values, 0.01, 0.9)
+    return np.asarray(np.clip(values, 0.01, 0.9))
 
 
 def sand(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: ARG001
     """Return bright sand."""
     values = rng.uniform(0.25, 0.6) * (rng.uniform(0.3, 0.75) + 0.5 * _edge(560, rng.uniform(50, 120)))
-    return values * (1 - rng.uniform(0, 0.2) * _line(1920, 50)) * (1 - rng.uniform(0, 0.15) * _line(2210, 40))
+    values = values * (1 - rng.uniform(0, 0.2) * _line(1920, 50))
+    return np.asarray(values * (1 - rng.uniform(0, 0.15) * _line(2210, 40)))
 
 
 def salt(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: ARG001

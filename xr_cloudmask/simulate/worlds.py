@@ -24,7 +24,7 @@ LAND, WATER, SNOW, THIN, THICK, SHADOW = range(len(CLASSES))
 IGNORED = 255
 
 MOST_LAYERS = 2
-BYTE = 255  # shares are kept in bytes
+BYTE, TEXTURE_STEP = 255, 1 / 40  # shares and texture are kept in bytes
 VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
 SIX = (*VISIBLE_NIR, ("swir16",), ("swir22",))
 
@@ -94,9 +94,6 @@ def _surface(seed: int, index: int, size: int) -> tuple[str, tuple[Any, ...]]:
     share = np.rint(made.share * BYTE).astype("uint8")
     texture = np.clip(np.rint(made.texture / TEXTURE_STEP), -127, 127).astype("int8")
     return name, (share, texture, made.slope.astype("float16"))
-
-
-TEXTURE_STEP = 1 / 40
 
 
 def _sky(seed: int, index: int, size: int, held_out: bool) -> tuple[dict[str, Any], tuple[Any, ...]]:
@@ -305,7 +302,7 @@ def _some(rng: np.random.Generator, wavelengths: Floats) -> Floats:
     order = rng.permutation(len(wavelengths))
     visible = next(band for band in order if wavelengths[band].mean() < 700)
     chosen = [visible, *(band for band in order if band != visible)][:count]
-    return wavelengths[np.sort(chosen)]
+    return np.asarray(wavelengths[np.sort(chosen)])
 
 
 def _free_bands(rng: np.random.Generator) -> Floats:
