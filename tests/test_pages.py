@@ -88,3 +88,7 @@ assert all((mask == masks[0]).mean() > 0.99 for mask in masks)
 assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
 """
     run_blocks("custom_models.md", network_folder, check)
+
+
+def test_every_block_of_the_simulation_page(tmp_path):
+    run_blocks("simulation.md", tmp_path, 'assert set(mask.data_vars) == {"cloudmask"}')

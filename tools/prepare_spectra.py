@@ -46,6 +46,7 @@ def canopy(rng: np.random.Generator) -> np.ndarray:
 
 
 def main(path: str) -> None:
+    """Draw the canopies and save every fifth nanometre."""
     rng = np.random.default_rng(0)
     canopies = np.stack([canopy(rng) for _ in range(CANOPIES)])
     soils = get_spectra().soil
