@@ -122,7 +122,7 @@ BAD = {
     "unknown scheme": (lambda f, t: [f / "scene.tif", "-o", t / "mask.tif", "--scheme", "colours"], "colours"),
     "probabilities": (lambda f, t: [f / "scene.tif", "-o", t / "mask.tif", "--probabilities"], "probability"),
     "over the input": (lambda f, t: [f / "series.nc", "-o", f / "series.nc"], "which is an input"),
-    "missing bands": (lambda f, t: [f / "series.nc", "-o", t / "mask.nc", "--bands", "B11,B12"], "visible"),
+    "missing bands": (lambda f, t: [f / "series.nc", "-o", t / "mask.nc", "--bands", "B08"], "visible"),
 }
 
 

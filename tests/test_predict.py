@@ -175,7 +175,7 @@ def test_bad_options_are_refused_with_what_to_type(keywords, message):
 
 def test_missing_bands_are_named():
     with pytest.raises(ModelError, match="lack nir or nir08") as caught:
-        predict(cube(ROLES[:3]), level="TOA")
+        predict(cube(ROLES[:3]), "csmask", level="TOA")
     assert "blue, green, red, nir" in caught.value.expected
 
 

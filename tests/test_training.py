@@ -19,6 +19,7 @@ from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training import LabelledCubes, Recipe, loss, train
 from xr_cloudmask.training.samples import BITS, Patch, Simulated, collate, prepared, stream, turned, with_fewer_bands
 from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS
+from xr_cloudmask.training.teacher import Teacher
 
 TINY = replace(
     Recipe.packaged(),
@@ -274,3 +275,30 @@ def test_cubes_without_labels_are_refused():
 def test_weights_to_start_from_must_fit(tmp_path, trained, source):
     with pytest.raises(WeightsError, match="widths"):
         train(replace(TINY, widths=(8, 8, 16)), tmp_path, source=source, start=trained, workers=0)
+
+
+def test_csmask_teaches_where_it_has_its_bands():
+    taught = Teacher()
+    six = worlds.bands_of("landsat-8-9", worlds.SIX)
+    assert list(taught.places(six)) == [0, 1, 2, 3, 4, 5]
+    assert list(taught.places(six[[0, 1, 2, 4]])) == [0, 1, 2]
+    bands = np.random.default_rng(0).random((6, 32, 32), dtype="float32")
+    assert taught.probabilities(bands, six).shape == (3, 32, 32)
+    assert taught.probabilities(bands[:3], six[:3]) is None
+
+
+def test_distillation_pulls_towards_the_teacher():
+    six = worlds.bands_of("sentinel-2", worlds.SIX)
+    values = np.full((6, 32, 32), 0.7, "float32")
+    batch = collate([Patch(values, six, np.zeros((32, 32), "uint8"))])
+    logits = torch.zeros(1, 6, 32, 32, requires_grad=True)
+    taught = Teacher()
+    taught.loss(logits, batch).backward()
+    expected = taught.probabilities(values, six).mean(axis=(1, 2))
+    pull = -logits.grad[0].sum(dim=(1, 2)).numpy()
+    np.testing.assert_allclose([pull[:3].sum(), pull[3:5].sum(), pull[5]], expected - [1 / 2, 1 / 3, 1 / 6], atol=1e-5)
+
+
+def test_a_recipe_with_distillation_is_another_run(tmp_path, source, trained):
+    train(replace(TINY, patches=8, distillation=0.5), tmp_path, source=source, workers=0)
+    assert (tmp_path / WEIGHTS).exists()

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import weights
+from xr_cloudmask.models import csmask, weights
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from xr_cloudmask.models.networks.runner import Runner
     from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
+
+Limits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 NAME = "universal"
@@ -44,8 +47,8 @@ SPEC = ModelSpec(
     multiple=16,
     gsd=30.0,
     loader="xr_cloudmask.models.universal:load",
-    requires=("torch", "safetensors"),
-    install="pip install torch safetensors",
+    requires=("torch", "safetensors", "onnxruntime", "onnx"),
+    install="pip install torch safetensors onnxruntime onnx",
     licence="MIT",
     citation="xr_cloudmask",
     sha256=SHA256,
@@ -63,31 +66,48 @@ class UniversalModel:
     def __init__(self, network: UniversalNetwork, runner: Runner, batch_size: int) -> None:
         self.batch_size = batch_size
         self._network, self._runner = network, runner
-        self._frozen: dict[tuple[tuple[float, float], ...], nn.Module] = {}
+        self._frozen: dict[Limits, Callable[[FloatArray], FloatArray]] = {}
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
         """Return softmax probabilities of the six classes; the order of the bands does not matter, not in a bit."""
-        import torch
-
-        from xr_cloudmask.models.networks.universal import entering
-
         limits = [(band.min_wavelength, band.max_wavelength) for band in descriptors]
         order = sorted(range(len(limits)), key=limits.__getitem__)
-        network = self._for_bands(tuple(limits[i] for i in order))
+        key = tuple(limits[i] for i in order)
+        if key not in self._frozen:
+            self._frozen[key] = self._for_bands(key)
+        return self._frozen[key](np.ascontiguousarray(windows[:, order]))
 
-        def run(bands: Tensor) -> Tensor:
-            values = entering(bands).contiguous(memory_format=torch.channels_last)
-            logits: Tensor = network(values)
-            return logits.float().softmax(dim=1)
-
-        return self._runner(run, np.ascontiguousarray(windows[:, order]))
-
-    def _for_bands(self, limits: tuple[tuple[float, float], ...]) -> nn.Module:
+    def _for_bands(self, limits: Limits) -> Callable[[FloatArray], FloatArray]:
+        """Return a function from windows to probabilities, for bands of some wavelengths."""
         import torch
 
-        if limits not in self._frozen:
-            self._frozen[limits] = self._network.frozen(torch.tensor(limits, device=self._runner.device))
-        return self._frozen[limits]
+        from xr_cloudmask.models.networks.universal import channels_last, entering
+
+        runner = self._runner
+        network = self._network.frozen(torch.tensor(limits, device=runner.device))
+        if runner.device.type == "cpu" and not runner.bf16:
+            return _in_onnxruntime(network)
+
+        def run(bands: Tensor) -> Tensor:
+            logits: Tensor = network(channels_last(entering(bands)))
+            return logits.float().softmax(dim=1)
+
+        return partial(runner, run)
+
+
+def _in_onnxruntime(network: nn.Sequential) -> Callable[[FloatArray], FloatArray]:
+    import torch
+
+    from xr_cloudmask.models.networks.graph import INPUT, onnx_of
+    from xr_cloudmask.models.networks.universal import entering
+
+    session, _ = csmask.session(onnx_of(network).SerializeToString(), "cpu")
+
+    def run(windows: FloatArray) -> FloatArray:
+        (logits,) = session.run(None, {INPUT: entering(torch.from_numpy(windows)).numpy()})
+        return csmask.softmax(logits)
+
+    return run
 
 
 def load(spec: ModelSpec, device: str | None) -> UniversalModel:

@@ -22,6 +22,7 @@ from xr_cloudmask.training import loss, validation
 from xr_cloudmask.training.recipe import Recipe
 from xr_cloudmask.training.samples import Batch, Simulated, Source, prepared, stream
 from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, Run
+from xr_cloudmask.training.teacher import Teacher
 
 LOG = "log.jsonl"
 LOG_EVERY = 50  # steps
@@ -90,12 +91,13 @@ def train(
     if source is None:
         source = Simulated(prepared(recipe, folder), recipe.seed, recipe.size)
     check = validation.Validation.prepare(recipe, folder) if recipe.validate_every else None
+    teacher = Teacher() if recipe.distillation else None
     crew = (os.cpu_count() or 1) if workers is None else workers
     saved = time.monotonic()
     with (folder / LOG).open("a") as file, _interrupts() as interrupted:
         diary = Diary(run, file, say)
         for batch in stream(source, recipe, run.step, recipe.patches // recipe.batch, crew):
-            diary.learnt(learn(run, batch.to(place)))
+            diary.learnt(learn(run, batch.to(place), teacher))
             if check is not None and run.step * recipe.batch % recipe.validate_every < recipe.batch:
                 diary.note(check.scores(run.average))
             if time.monotonic() - saved > 60 * recipe.save_minutes:
@@ -143,7 +145,7 @@ class Diary:
             self._say(line)
 
 
-def learn(run: Run, batch: Batch) -> torch.Tensor:
+def learn(run: Run, batch: Batch, teacher: Teacher | None = None) -> torch.Tensor:
     """Do one step, and return its loss."""
     recipe, network = run.recipe, run.network.train()
     for group in run.optimiser.param_groups:
@@ -151,6 +153,8 @@ def learn(run: Run, batch: Batch) -> torch.Tensor:
     with torch.autocast(batch.values.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = network(batch.values, batch.wavelengths, batch.present)
     value = loss.cross_entropy(logits, batch.truth, recipe.weights, recipe.smoothing)
+    if teacher is not None:
+        value = value + recipe.distillation * teacher.loss(logits, batch)
     run.optimiser.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

@@ -52,7 +52,8 @@ class Recipe:
     smoothing : float
         Share of the loss that asks for every class alike.
     distillation : float
-        Weight of the agreement with csmask's probabilities of clear, cloud and shadow, where the bands allow; 0: none.
+        Weight of the agreement with csmask's probabilities of clear, cloud and shadow in the loss, where a patch has
+        the bands it takes; 0: it is not asked.
     precision : {'fp32', 'bf16'}
         What networks multiply in.
     validate_every : int

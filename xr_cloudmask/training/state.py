@@ -99,7 +99,7 @@ class Run:
 
     def export(self, path: Path) -> None:
         """Write the average as float16 safetensors, with what `models.universal` needs to know of it."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {
             name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -113,7 +113,7 @@ class Run:
             "recipe": json.dumps(asdict(self.recipe)),
             "recipe_sha256": self.recipe.sha256,
         }
-        save_file(tensors, path, metadata=facts)
+        path.write_bytes(save(tensors, facts))
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, place_of
-from xr_cloudmask.models.networks.universal import UniversalNetwork, entering
+from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training.recipe import Recipe
@@ -72,7 +72,7 @@ def most_probable(network: UniversalNetwork, patch: Patch, count: int) -> npt.ND
     device = next(network.parameters()).device
     frozen = network.frozen(torch.from_numpy(patch.wavelengths[:count]).to(device))
     values = entering(torch.from_numpy(patch.values[None, :count]).to(device))
-    chances = frozen(values.contiguous(memory_format=torch.channels_last))[0].softmax(dim=0).cpu().numpy()
+    chances = frozen(channels_last(values))[0].softmax(dim=0).cpu().numpy()
     sums = np.stack([chances[place == PLACES].sum(axis=0) for place in range(len(JUDGED))])
     codes: npt.NDArray[np.uint8] = sums.argmax(axis=0).astype("uint8")
     return codes

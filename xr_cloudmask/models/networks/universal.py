@@ -26,7 +26,7 @@ OCTAVES = 7  # of sines over that range; the shortest wave is 12 % of a waveleng
 TYPICAL_BANDS = 6
 SQUEEZE_OFFSET, BRIGHTEST = 0.01, 1.6
 
-Module = TypeVar("Module", bound=nn.Module)
+Layable = TypeVar("Layable", nn.Sequential, "UniversalNetwork", Tensor)
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ class SpectralStem(nn.Module):
             kernels, bias = self.kernels(wavelengths, present)
         each = []
         for window, kernel, shift, number in zip(bands, kernels, bias, present.sum(dim=1).int().tolist(), strict=True):
-            values = entering(window[None, :number]).contiguous(memory_format=torch.channels_last)
+            values = channels_last(entering(window[None, :number]))
             of_its_bands = torch.cat([kernel[:, :number], kernel[:, -1:]], dim=1)
             each.append(functional.conv2d(values, of_its_bands, shift, padding=1))
-        together = torch.cat(each).contiguous(memory_format=torch.channels_last)
+        together = channels_last(torch.cat(each))
         return functional.relu(self.norm(together), inplace=True)
 
 
@@ -244,7 +244,7 @@ class UniversalNetwork(nn.Module):
         out: Tensor = self.trunk(self.stem(bands, wavelengths, present))
         return out
 
-    def frozen(self, wavelengths: Tensor) -> nn.Module:
+    def frozen(self, wavelengths: Tensor) -> nn.Sequential:
         """Return the network for one set of bands ``(band, 2)``, as ordinary convolutions without BatchNorm.
 
         It takes what `entering` returns, ``(window, band + 1, y, x)``, and returns logits.
@@ -262,7 +262,7 @@ class UniversalNetwork(nn.Module):
         return channels_last(network.requires_grad_(False))
 
 
-def channels_last(module: Module) -> Module:
-    """Lay the weights of a module out as convolutions on a CPU, and in bfloat16, like them best."""
-    moved: Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def channels_last(what: Layable) -> Layable:
+    """Lay a module's weights, or a tensor, out as convolutions on a CPU, and in bfloat16, like them best."""
+    moved: Layable = what.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
