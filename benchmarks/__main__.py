@@ -169,33 +169,75 @@ def imports() -> None:
 
 def accuracy() -> None:
     """Cohen's kappa over clear, cloud and shadow on the labelled Sentinel-2 patch."""
-    import xarray as xr
     from ukis_csmask.mask import CSmask
 
-    import xr_cloudmask
+    from benchmarks.worlds import scores
+    from xr_cloudmask.evaluation import evaluate, read
+    from xr_cloudmask.masks.agreement import Agreement
 
     if not LABELLED.exists():
         row("accuracy", "not measured: ../shared/data/sentinel2_l1c_labelled.npz is absent")
         return
-    with np.load(LABELLED) as data:
-        img, codes = data["img"], data["msk"][..., 0]
-    truth = np.select([codes == 4, codes == 0], [1, 2], 0)
-    for bands in (6, 4):
-        part = np.ascontiguousarray(img[..., :bands])
-        cube = xr.Dataset({r: (("y", "x"), part[..., i]) for i, r in enumerate(ROLES[:bands])})
-        ours = xr_cloudmask.predict(cube, level="TOA", scheme="native", resolution="native")["cloudmask"].values
-        peer = CSmask(part.copy(), list(ROLES[:bands]), product_level="l1c", batch_size=4).csm[..., 0]
-        row(f"real Sentinel-2 patch, {bands} bands, xr_cloudmask", scores(truth, ours))
-        row(f"real Sentinel-2 patch, {bands} bands, CSmask class", scores(truth, peer))
+    labelled = read(LABELLED)
+    for count in (6, 4):
+        bands = ROLES[:count]
+        image = np.stack([labelled.cube[band].values for band in bands], axis=-1)
+        peer = CSmask(image, list(bands), product_level="l1c", batch_size=4).csm[..., 0]
+        found = Agreement.of(labelled.truth, peer.astype("uint8"))
+        row(f"real Sentinel-2 patch, {count} bands, CSmask class", scores(found))
+        row(
+            f"real Sentinel-2 patch, {count} bands, csmask",
+            scores(evaluate(labelled, "csmask", bands=bands, level="TOA")),
+        )
+    for count in (6, 4, 3):
+        found = evaluate(labelled, "universal", bands=ROLES[:count], sensor="sentinel-2", level="TOA")
+        row(f"real Sentinel-2 patch, {count} bands, universal", scores(found))
 
 
-def scores(truth: np.ndarray, labels: np.ndarray) -> str:
-    """Return kappa and the intersection over union of cloud and shadow, in words."""
-    table = np.histogram2d(truth.ravel(), labels.ravel(), bins=3, range=((0, 3), (0, 3)))[0] / truth.size
-    chance = (table.sum(axis=0) * table.sum(axis=1)).sum()
-    kappa = (np.trace(table) - chance) / (1 - chance)
-    iou = np.diag(table) / (table.sum(axis=0) + table.sum(axis=1) - np.diag(table))
-    return f"kappa {kappa:.3f}, IoU cloud {iou[1]:.3f}, shadow {iou[2]:.3f}"
+UNIVERSAL_WINDOW = 768
+
+
+def universal() -> None:
+    """Speed beside csmask's bare network on windows of one size, and a Sentinel-2 tile's worth of them at 30 m."""
+    from dataclasses import replace
+
+    from xr_cloudmask import BandDescriptor
+    from xr_cloudmask.cube.sensors import sensors
+    from xr_cloudmask.engine.lattice import fit
+    from xr_cloudmask.models import csmask, registry
+    from xr_cloudmask.models.universal import SPEC
+
+    table = {band.role: band for band in sensors()["sentinel-2"].bands}
+    limits = [(table[role].min_wavelength, table[role].max_wavelength) for role in ROLES]
+    descriptors = [BandDescriptor(role, role, *pair) for role, pair in zip(ROLES, limits, strict=True)]
+    window = np.ascontiguousarray(scene(UNIVERSAL_WINDOW, len(ROLES)))[None]
+    session = registry.load(csmask.SPECS[0])._session
+    models = {precision: registry.load(replace(SPEC, precision=precision), "cpu") for precision in SPEC.precisions}
+    runs: dict[str, Callable[[], object]] = {"csmask's bare network": lambda: session.run(None, {"input": window})}
+    runs |= {f"universal, {name}": partial(model.probabilities, window, descriptors) for name, model in models.items()}
+    # One after the other: threads that wait for work, as onnxruntime's do for a while, slow what runs beside them.
+    durations = {}
+    for name, function in runs.items():
+        function()
+        durations[name] = seconds(function, 9)
+        time.sleep(1)
+    bare = durations["csmask's bare network"]
+    megapixels = UNIVERSAL_WINDOW**2 / 1e6
+    axis = fit(10980 // 3, SPEC.window, SPEC.halo, SPEC.multiple)
+    for name, duration in durations.items():
+        row(
+            f"{name}, 6 × {UNIVERSAL_WINDOW}²",
+            f"{megapixels / duration:.2f} megapixels/s, {bare / duration:.1f} × csmask's; "
+            f"{len(axis) ** 2 * axis.window**2 / UNIVERSAL_WINDOW**2 * duration:.1f} s for a tile of 10980² at 30 m",
+        )
+
+
+def worlds() -> None:
+    """csmask and universal on simulated worlds, by optical thickness and by surface."""
+    from benchmarks import worlds
+
+    for name, figure in worlds.report():
+        row(name, figure)
 
 
 SENSEI_BANDS, SENSEI_WINDOW = 13, 512
@@ -308,7 +350,7 @@ def _print_memory(name: str) -> None:
         print(peak_gigabytes())
 
 
-BENCHMARKS = (imports, graph, speed, tile, accuracy, sensei)
+BENCHMARKS = (imports, graph, speed, tile, accuracy, sensei, universal, worlds)
 
 
 def main(arguments: list[str]) -> None:
