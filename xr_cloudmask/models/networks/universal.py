@@ -55,15 +55,15 @@ class Architecture:
         return int(2 ** (len(self.widths) - 1))
 
 
-def squeeze(reflectance: Tensor) -> Tensor:
-    """Compress reflectance to about -1.6 to 3: dark surfaces and their shadows get as much room as clouds.
+def squeeze_(reflectance: Tensor) -> Tensor:
+    """Compress reflectance, in place, to about -1.6 to 3: dark surfaces get as much room as clouds.
 
     Examples
     --------
-    >>> squeeze(torch.tensor([0.0, 0.24, 1.0, float("nan")]))
+    >>> squeeze_(torch.tensor([0.0, 0.24, 1.0, float("nan")]))
     tensor([-1.6000,  0.0000,  2.0200,     nan])
     """
-    return (reflectance.clamp(0, BRIGHTEST) + SQUEEZE_OFFSET).sqrt_().mul_(4).sub_(2)
+    return reflectance.clamp_(0, BRIGHTEST).add_(SQUEEZE_OFFSET).sqrt_().mul_(4).sub_(2)
 
 
 class ConvNorm(nn.Module):
@@ -180,8 +180,12 @@ class SpectralStem(nn.Module):
 
 def entering(bands: Tensor) -> Tensor:
     """Return reflectance ``(window, band, y, x)`` as it enters the stem: squeezed, no data 0, and the validity."""
-    valid = bands.isfinite().all(dim=1, keepdim=True).to(bands.dtype)
-    return torch.cat([squeeze(bands).nan_to_num_(nan=0.0), valid], dim=1)
+    windows, number, *size = bands.shape
+    values = bands.new_empty(windows, number + 1, *size)
+    values[:, :number] = bands
+    values[:, number] = bands.sum(dim=1).isfinite()  # where one band has no data, the sum has none
+    squeeze_(values[:, :number]).nan_to_num_(nan=0.0)
+    return values
 
 
 def waves(wavelengths: Tensor) -> Tensor:
