@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from products import make_landsat
 
+from xr_cloudmask.models import universal
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -92,3 +94,13 @@ assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
 
 def test_every_block_of_the_simulation_page(tmp_path):
     run_blocks("simulation.md", tmp_path, 'assert set(mask.data_vars) == {"cloudmask"}')
+
+
+def test_every_block_of_the_training_page(tmp_path):
+    run_blocks("training.md", tmp_path, 'assert mask["cloudmask"].attrs["model"] == "universal"')
+    assert (tmp_path / "run" / "universal.safetensors").exists()
+
+
+@pytest.mark.skipif(not universal.packaged().exists(), reason="this package has no weights yet")
+def test_every_block_of_the_universal_page(tmp_path):
+    run_blocks("universal.md", tmp_path)

@@ -329,8 +329,10 @@ def _weights_path(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from xr_cloudmask import training
 
-    default = "finetune" if arguments.data else "recipe"
-    recipe = training.Recipe.read(arguments.recipe) if arguments.recipe else training.Recipe.packaged(default)
+    base = "finetune" if arguments.data else "recipe"
+    recipe = training.Recipe.packaged(base)
+    if arguments.recipe:
+        recipe = training.Recipe.read(arguments.recipe, base)
     if arguments.patches:
         recipe = replace(recipe, patches=arguments.patches)
     source = None

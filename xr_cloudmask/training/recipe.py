@@ -105,8 +105,14 @@ class Recipe:
                 raise CloudMaskError(f"{name} = {getattr(self, name)!r} in a recipe", expected, f"another {name}")
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Recipe:
-        """Read a recipe from TOML; what it does not say is as in the recipe of this package.
+    def read(cls, path: str | os.PathLike[str], base: str = "recipe") -> Recipe:
+        """Read a recipe from TOML; what it does not say is as in a recipe of this package.
+
+        Parameters
+        ----------
+        path : path
+        base : {'recipe', 'finetune'}
+            The recipe of this package.
 
         Raises
         ------
@@ -124,23 +130,23 @@ class Recipe:
             given = tomllib.loads(Path(path).read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise FileError(f"recipe {os.fspath(path)!r}: {error}", "a TOML file", "recipe='recipe.toml'") from error
-        return cls.of(given)
+        return cls.of({**_packaged(base), **given})
 
     @classmethod
     def packaged(cls, name: str = "recipe") -> Recipe:
         """Return a recipe of this package: ``'recipe'``, which trains from nothing, or ``'finetune'``."""
-        return cls.of(tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text()))
+        return cls.of(_packaged(name))
 
     @classmethod
     def of(cls, given: dict[str, object]) -> Recipe:
-        """Return the packaged recipe with some entries replaced."""
+        """Return the recipe that trains from nothing with some entries replaced."""
         known = {field.name: field.type for field in fields(cls)}
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise FileError(f"recipe entries {unknown}", f"some of {sorted(known)}", f"leave out {unknown[0]}")
-        base = tomllib.loads(files(__package__).joinpath("recipe.toml").read_text())
         entries: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in {**_packaged("recipe"), **given}.items()
         }
         return cls(**entries)
 
@@ -148,3 +154,7 @@ class Recipe:
     def sha256(self) -> str:
         """Checksum of all its entries."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def _packaged(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text())
