@@ -87,7 +87,9 @@ def test_a_recipe_knows_its_entries(tmp_path):
         Recipe.read(tmp_path / "r.toml")
 
 
-@pytest.mark.parametrize("entry", ["batch = 5\nrepeats = 2", "size = 100", "precision = 'fp8'", "weights = [1, 2]"])
+@pytest.mark.parametrize(
+    "entry", ["batch = 5\nrepeats = 2", "size = 100", "precision = 'fp8'", "weights = [1, 2]", "patches = 'all'"]
+)
 def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path, entry):
     (tmp_path / "r.toml").write_text(entry)
     with pytest.raises(CloudMaskError, match=entry.split()[0]):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -140,13 +140,16 @@ class Recipe:
     @classmethod
     def of(cls, given: dict[str, object]) -> Recipe:
         """Return the recipe that trains from nothing with some entries replaced."""
-        known = {field.name: field.type for field in fields(cls)}
-        unknown = sorted(set(given) - set(known))
+        base = _packaged("recipe")
+        unknown = sorted(set(given) - set(base))
         if unknown:
-            raise FileError(f"recipe entries {unknown}", f"some of {sorted(known)}", f"leave out {unknown[0]}")
+            raise FileError(f"recipe entries {unknown}", f"some of {sorted(base)}", f"leave out {unknown[0]}")
+        for name, value in given.items():
+            kind = int | float if isinstance(base[name], float) else type(base[name])
+            if not isinstance(value, kind):
+                raise FileError(f"{name} = {value!r} in a recipe", f"such as {base[name]!r}", f"another {name}")
         entries: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in {**_packaged("recipe"), **given}.items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
         }
         return cls(**entries)
 
