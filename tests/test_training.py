@@ -172,7 +172,8 @@ class Stopping:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_is_as_never_interrupted(tmp_path, source, trained, number):
     handler = signal.getsignal(number)
-    train(TINY, tmp_path, source=Stopping(source, 11, number), workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, tmp_path, source=Stopping(source, 11, number), workers=0)
     assert signal.getsignal(number) is handler
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 6
     resumed = train(TINY, tmp_path, source=source, workers=0, resume=True)

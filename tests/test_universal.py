@@ -200,7 +200,8 @@ def test_other_weights_are_refused(tmp_path, weights):
 
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(weights.read_bytes()[:1000])
-    for name in ("other", "damaged"):
+    save_file({"x": torch.zeros(1)}, tmp_path / "empty.safetensors", universal.facts_of(weights))
+    for name in ("other", "damaged", "empty"):
         spec = replace(universal.SPEC, weights=(WeightsFile.of(tmp_path / f"{name}.safetensors"),))
         with pytest.raises(WeightsError, match="do not fit"):
             universal.load(spec, "cpu")

@@ -340,16 +340,20 @@ def _train(arguments: argparse.Namespace) -> None:
         cubes = [files.open_cube(path) for path in arguments.data]
         reading = {"sensor": arguments.sensor, "level": arguments.level}
         source = training.LabelledCubes.of(cubes, recipe.seed, recipe.size, **reading)
-    written = training.train(
-        recipe,
-        arguments.out,
-        source=source,
-        start=arguments.start,
-        resume=arguments.resume,
-        workers=arguments.workers,
-        device=arguments.device,
-        say=lambda facts: print(json.dumps(facts), flush=True),
-    )
+    try:
+        written = training.train(
+            recipe,
+            arguments.out,
+            source=source,
+            start=arguments.start,
+            resume=arguments.resume,
+            workers=arguments.workers,
+            device=arguments.device,
+            say=lambda facts: print(json.dumps(facts), flush=True),
+        )
+    except KeyboardInterrupt:
+        print(f"saved in {arguments.out}; the same command with --resume goes on", file=sys.stderr)
+        raise
     print(f"predict with: --model universal --weights {written}")
 
 

@@ -182,14 +182,20 @@ def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[s
     WeightsError
         It is no such file, or for a network of other sizes.
     """
+    import torch
+
+    from xr_cloudmask.models.networks.universal import UniversalNetwork
+
     place = packaged() if path == NAME else Path(path)
     found = architecture_of(place)
     if found != architecture:
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
-    return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in weights.read_state(place).items()
-    }
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in UniversalNetwork(architecture).state_dict().items()}
+    state = weights.read_state(place)
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise _unfit(place, "its tensors are others")
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def _unfit(path: str | os.PathLike[str], why: str) -> WeightsError:

@@ -25,7 +25,7 @@ WEIGHTS_VARIABLE, CACHE_VARIABLE = "XR_CLOUDMASK_WEIGHTS", "XR_CLOUDMASK_CACHE"
 MANIFEST, CONFIG = "manifest.json", "config.yaml"
 HUB = "https://huggingface.co"
 
-# What a folder of weights holds: one file (SEnSeIv2, or a run of our own training), or the embedding and the segmenter (phicloudmask).
+# What a folder of weights holds: one file (SEnSeIv2, `universal`), or the embedding and the segmenter (phicloudmask).
 LAYOUTS = (
     ("weights.pt",),
     ("weights.safetensors",),

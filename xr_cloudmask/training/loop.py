@@ -42,8 +42,8 @@ def train(
 ) -> Path:
     """Train the sensor-independent network, or go on training it.
 
-    The run ends when all patches of the recipe were shown, or, after writing a checkpoint, at an interrupt (Ctrl-C) or
-    SIGTERM. Interrupted and resumed it learns, to the bit, what it would have learnt on that machine anyway.
+    The run ends when all patches of the recipe were shown. At an interrupt (Ctrl-C) or SIGTERM it writes a checkpoint
+    first. Interrupted and resumed it learns, to the bit, what it would have learnt on that machine anyway.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ def train(
         There is a run in `out` already, or none to resume.
     WeightsError
         The weights to start from are of another network.
+    KeyboardInterrupt
+        The run was interrupted, by either signal, and is saved.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,8 @@ def train(
             if interrupted.is_set():
                 break
     run.save(folder)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     return folder / WEIGHTS
 
 
