@@ -16,6 +16,7 @@ import xarray as xr
 from xr_cloudmask import simulate
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.errors import (
     BandError,
     CloudMaskError,
@@ -37,6 +38,7 @@ __version__ = version("xr-cloudmask")
 __all__ = [
     "BandDescriptor",
     "BandError",
+    "CbersMetadata",
     "CloudMaskError",
     "CubeError",
     "FileError",
@@ -46,6 +48,7 @@ __all__ = [
     "ReflectanceError",
     "WeightsError",
     "models",
+    "parse_cbers_metadata",
     "predict",
     "register_model",
     "simulate",
