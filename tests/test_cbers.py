@@ -140,6 +140,7 @@ OUTSIDE = b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><prdf>&a;</prd
         (b"<html/>", "satellite/name"),
         (cbers_xml().replace(b"<level>4</level>", b""), "image/level"),
         (cbers_xml().replace(b"2020-08-08T13:26:08", b"yesterday"), "time 'yesterday"),
+        (cbers_xml().replace(b"availableBands", b"bands"), "availableBands/band"),
         (cbers_xml({5: "1,5"}), "band '1,5'"),
         (cbers_xml({5: "nan"}), "band 'nan'"),
         (cbers_xml(suns=(("", 3.0),)), "elevation None"),
@@ -288,7 +289,8 @@ def test_dates_without_coefficients_keep_the_others():
 def test_both_cameras_are_in_the_provenance():
     metadata = parse_cbers_metadata(cbers_xml(suns=((40.0, 30.0), (42.0, 28.0))))
     provenance = to_reflectance(metadata.attach(cube())).attrs["reflectance_provenance"]
-    assert "sun elevation: mean of 40 (leftCamera) and 42 (rightCamera)" in provenance
+    assert provenance.count("sun elevation: mean of 40 (leftCamera) and 42 (rightCamera)") == 1
+    assert provenance.count("Earth-Sun distance of the date") == 1
 
 
 @pytest.mark.parametrize("sensor", [name for name in SENSORS if name != "cbers-4a-wpm"])

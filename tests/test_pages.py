@@ -1,4 +1,4 @@
-"""The code of the pages on networks runs as written, from top to bottom; the weights are random."""
+"""The code of the pages on networks and files runs as written, from top to bottom; the weights are random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from products import make_landsat
+from products import make_cbers, make_landsat
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -88,3 +88,8 @@ assert all((mask == masks[0]).mean() > 0.99 for mask in masks)
 assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
 """
     run_blocks("custom_models.md", network_folder, check)
+
+
+def test_every_block_of_the_cbers_page(tmp_path):
+    make_cbers(tmp_path)
+    run_blocks("cbers.md", tmp_path, "assert set(out['cloudmask'].values.ravel()) <= {0, 1, 2, 3}")

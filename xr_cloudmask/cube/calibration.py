@@ -462,11 +462,14 @@ def _zero(context: _Context, name: str) -> float:
 
 
 def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
-    """Write the sources in one line: one where all bands agree, else the bands with each."""
+    """Write the sources in one line: what bands have of their own with their names, what all share once."""
     if len(set(sources)) == 1:
         return sources[0]
-    names = {source: [d.name for d, s in zip(descriptors, sources, strict=True) if s == source] for source in sources}
-    return "; ".join(f"{', '.join(bands)}: {source}" for source, bands in names.items())
+    clauses = [source.split("; ") for source in sources]
+    shared = [clause for clause in clauses[0] if all(clause in others for others in clauses)]
+    own = ["; ".join(clause for clause in of_band if clause not in shared) for of_band in clauses]
+    names = {text: [d.name for d, other in zip(descriptors, own, strict=True) if other == text] for text in own}
+    return "; ".join([*(f"{', '.join(bands)}: {text}" for text, bands in names.items()), *shared])
 
 
 def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:

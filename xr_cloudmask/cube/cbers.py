@@ -208,6 +208,8 @@ def parse_cbers_metadata(source: str | Path | bytes) -> CbersMetadata:
     scene = next(iter(described.values()))
     satellite, number, instrument = (_text(scene, f"satellite/{tag}") for tag in ("name", "number", "instrument"))
     bands = tuple(str(band.text).strip() for band in scene.iterfind("{*}availableBands/{*}band"))
+    if not bands:
+        raise _not_inpe("XML without availableBands/band")
     return CbersMetadata(
         platform=f"{satellite}-{number}".lower(),
         instrument=instrument,

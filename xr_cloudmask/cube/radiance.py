@@ -69,7 +69,7 @@ def toa_scales(view: CubeView, sensor: Sensor, name: str, remedy: str | None = N
     0.2239
     >>> provenance
     'DN * 0.297832 W m-2 sr-1 um-1 (assumed: cbers-4a-wpm table) over solar illumination 1848.6 W m-2 um-1
-    (cbers-4a-wpm table), for the sun elevation and the Earth-Sun distance of the date'
+    (cbers-4a-wpm table); sun elevation and Earth-Sun distance of the date'
     """
     coefficients, origin = _coefficients(view, sensor, name, remedy)
     illuminations, source = _illuminations(view, sensor, name)
@@ -79,9 +79,9 @@ def toa_scales(view: CubeView, sensor: Sensor, name: str, remedy: str | None = N
     notes = sorted(set().union(*texts(view, NOTES)))
     provenance = (
         f"DN * {spelt(coefficients)} W m-2 sr-1 um-1 ({origin}) over solar illumination {spelt(illuminations)} "
-        f"W m-2 um-1 ({source}), for the sun elevation and the Earth-Sun distance of the date"
+        f"W m-2 um-1 ({source})"
     )
-    return scales, "; ".join([provenance, *notes])
+    return scales, "; ".join([provenance, "sun elevation and Earth-Sun distance of the date", *notes])
 
 
 def earth_sun_distance(dates: np.ndarray) -> np.ndarray:
@@ -150,7 +150,11 @@ def _stated(view: CubeView, sensor: Sensor, name: str, key: str) -> tuple[float 
     stated = item_property(view, *(f"{key}:{other}" for other in names)) or (None,)
     numbers = tuple(map(as_number, stated))
     if any(number is not None and number <= 0 for number in numbers):
-        raise ReflectanceError(f"{key} of band {name!r}: {stated}", "numbers above 0", f"'{key}:{name}': 0.25")
+        raise ReflectanceError(
+            f"{key} of band {name!r}: {', '.join(map(str, stated))}",
+            "numbers above 0",
+            f"cube.assign_coords({{'{key}:{name}': ...}})",
+        )
     return numbers
 
 

@@ -36,15 +36,15 @@ def _scene(folder: Path, bands: Sequence[str] | None, chunks: int) -> xr.Dataset
     if len(scenes) > 1:
         raise FileError(f"{folder.name} with the scenes {scenes}", "one scene per folder", "a folder per scene")
     images = {band: path for path, (_, band, kind) in files.items() if kind != "xml"}
-    described = next(path for path, (_, band, kind) in files.items() if kind == "xml" and band != PANCHROMATIC)
+    described = [path for path, (_, _, kind) in files.items() if kind == "xml"]
     if bands is None:
         images.pop(PANCHROMATIC, None)
     cube = open_bands(select(images, bands, folder), chunks)
-    return parse_cbers_metadata(described).attach(cube)
+    return parse_cbers_metadata(described[-1]).attach(cube)
 
 
 def _files(folder: Path) -> dict[Path, tuple[str, str, str]]:
-    """Return scene, band and kind of every file that INPE's names tell, in the order of the bands."""
+    """Return scene, band and kind of every file of a band, in the order of the bands: panchromatic first."""
     matches = {path: match for path in sorted(folder.iterdir()) if (match := NAME.match(path.name))}
     found = {path: (m["scene"], m["band"].upper(), m["kind"].lower()) for path, m in matches.items()}
     return dict(sorted(found.items(), key=lambda item: int(item[1][1].removeprefix("BAND"))))
