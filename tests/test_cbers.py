@@ -277,6 +277,20 @@ def test_missing_wpm_coefficients_come_from_the_table_and_that_is_told():
     assert "the XML has no calibration coefficient of BAND0" in found.attrs["reflectance_provenance"]
 
 
+def test_what_the_xml_lacks_the_cube_may_have():
+    lacking = parse_cbers_metadata(cbers_xml({5: None}, suns=(None,)))
+    known = cube(["BAND5"], **{"view:sun_elevation": 40.0, "calibration_coefficient:BAND5": 0.9})
+    expected = toa(200, 0.9, ESUN["blue"], 40.0, np.datetime64("2020-08-08", "ns"))
+    np.testing.assert_allclose(to_reflectance(lacking.attach(known)).BAND5, expected, rtol=1e-3)
+
+
+def test_cameras_with_their_own_coefficients_are_averaged_and_that_is_told():
+    text = cbers_xml({5: 0.9}, suns=(CBERS_SUN, CBERS_SUN)).decode()
+    metadata = parse_cbers_metadata(text.replace(">0.9<", ">0.7<", 1).encode())
+    assert metadata.coefficients == {"BAND5": pytest.approx(0.8)}
+    assert metadata.notes == ("calibration coefficients: mean of both cameras",)
+
+
 def test_dates_without_coefficients_keep_the_others():
     names = ["BAND1", "BAND2"]
     texts = [cbers_xml({1: 0.3, 2: 0.31}, instrument="WPM"), cbers_xml({1: None, 2: None}, instrument="WPM")]

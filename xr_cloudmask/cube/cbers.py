@@ -105,7 +105,7 @@ class CbersMetadata:
         elif len({camera.sun_elevation for camera in self.cameras}) > 1:
             angles = " and ".join(f"{camera.sun_elevation:g} ({camera.name})" for camera in self.cameras)
             found.append(f"sun elevation: mean of {angles}")
-        if len({camera.coefficients for camera in self.cameras}) > 1:
+        if not lacking and len({camera.coefficients for camera in self.cameras}) > 1:
             found.append("calibration coefficients: mean of both cameras")
         return tuple(found)
 
@@ -154,18 +154,20 @@ class CbersMetadata:
                 "a cube and the XML of the same scene",
                 "parse the XML file that came with these bands",
             )
-        said = self._coords()
+        said = self._coords(cube)
         if stated is None:
             said[view.time or "time"] = self.time
         coords = said if view.time is None else {name: ((view.time,), [value]) for name, value in said.items()}
         attached: CubeT = cube.assign_coords(coords)
         return attached
 
-    def _coords(self) -> dict[str, Any]:
+    def _coords(self, cube: xr.Dataset | xr.DataArray) -> dict[str, Any]:
+        """Return what to assign; what the XML lacks is NaN, or what the cube has already."""
         numbers = {SUN_KEYS[0]: self.sun_elevation, "view:sun_azimuth": self.sun_azimuth} | {
             f"{COEFFICIENT}:{band}": coefficient for band, coefficient in self.coefficients.items()
         }
-        said = {name: math.nan if number is None else number for name, number in numbers.items()}
+        kept = {name for name, number in numbers.items() if number is None and name in cube.coords}
+        said = {name: math.nan if number is None else number for name, number in numbers.items() if name not in kept}
         return {
             "platform": self.platform,
             "instruments": self.instrument,
