@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube import bands, calibration, layout, sun
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Radiometry
 from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.sun import Shift
 from xr_cloudmask.engine import lattice, lazy, scenes
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
@@ -236,7 +237,17 @@ def _job(
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
     rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
     batch_size = options.get("batch_size")
-    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size)
+    shifts = _shifts(view, factor) if spec.casts_shadows else ()
+    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, shifts)
+
+
+def _shifts(view: CubeView, factor: int) -> tuple[Shift | None, ...]:
+    """Return where shadows fall, in model pixels per metre of a cloud's height; None where nobody can tell."""
+    gsd = layout.ground_sample_distance(view)
+    return tuple(
+        None if shift is None or gsd is None else (shift[0] / (gsd * factor), shift[1] / (gsd * factor))
+        for shift in sun.shadow_shifts(view)
+    )
 
 
 def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
@@ -305,7 +316,17 @@ def _of_windows(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
         "reflectance_provenance": radiometry.provenance,
         "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
         "window": f"{job.rows.window} x {job.columns.window}",
-    }
+    } | _assumed(job)
+
+
+def _assumed(job: Job) -> dict[str, Any]:
+    """Say by which thresholds, and where shadows were looked for."""
+    if not job.spec.casts_shadows:
+        return {}
+    unknown = sum(shift is None for shift in job.shifts)
+    where = "along the sun's direction" if not unknown else f"on all sides of clouds: {unknown} of {len(job.shifts)}"
+    where += " sun directions or pixel sizes are unknown" * bool(unknown)
+    return {"thresholds": repr(job.spec.thresholds), "shadows_looked_for": where}
 
 
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:

@@ -62,6 +62,9 @@ class ModelSpec:
     context : str
         What decides a pixel: its ``"window"``, by a `Model`, or the statistics of its whole ``"scene"``, by a
         `ScenePipeline`.
+    casts_shadows : bool
+        Whether `Model.probabilities` takes, as a third argument, where shadows fall: pixels along rows and columns per
+        metre of a cloud's height, None where that is unknown.
     thresholds : dataclass or None
         Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind.
     """
@@ -89,6 +92,7 @@ class ModelSpec:
     precision: str = "auto"
     logits: bool = True
     context: str = "window"
+    casts_shadows: bool = False
     thresholds: Any = None
 
     @property

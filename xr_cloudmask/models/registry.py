@@ -18,7 +18,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models import csmask, custom, sensei, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
-from xr_cloudmask.models.index import four_four_a
+from xr_cloudmask.models.index import four_four_a, physical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "csmask": csmask.SPECS,
     "sensei": sensei.SPECS,
     "4-4A": four_four_a.SPECS,
+    "physical": physical.SPECS,
 }
 _LOADED: dict[tuple[ModelSpec, str | None], Any] = {}
 _LOADING = threading.Lock()

@@ -71,6 +71,19 @@ def cloud_index(blue: Floats, green: Floats, red: Floats, nir: Floats) -> Floats
     return np.asarray(3 * nir / (blue + green + red))
 
 
+def ndsi(green: Floats, swir16: Floats) -> Floats:
+    """Return the normalised difference snow index, -1 to 1.
+
+    Source: Hall, Riggs & Salomonson (1995), https://doi.org/10.1016/0034-4257(95)00137-P.
+
+    Examples
+    --------
+    >>> ndsi(np.array([0.75]), np.array([0.25]))
+    array([0.5])
+    """
+    return np.asarray((green - swir16) / (green + swir16))
+
+
 def nscd(blue: Floats, red: Floats, nir: Floats) -> Floats:
     """Return the difference of blue to a share of red and of near infrared: high for clouds, low for bare soil.
 
