@@ -26,6 +26,7 @@ from xr_cloudmask.errors import (
     ReflectanceError,
     WeightsError,
 )
+from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
@@ -47,6 +48,7 @@ __all__ = [
     "ModelSpec",
     "ReflectanceError",
     "WeightsError",
+    "indices",
     "models",
     "parse_cbers_metadata",
     "predict",

@@ -176,16 +176,24 @@ def _predict_scenes(
 ) -> xr.Dataset:
     """Label scenes by their own statistics, from the bands as they are."""
     mask_scheme, native = (labels.scheme_for(name, spec.classes) for name in (scheme, "native"))
-    job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
-    result = scenes.examine(job, [_dated(view, band.name) for band in used])
-    layers = {name: result.layers[:, i] for i, name in enumerate((labels.MASK_NAME, *job.pipeline().layers))}
-    mask = labels.recoded(layers[labels.MASK_NAME], labels.codes_of(mask_scheme, spec.classes))
+    job, arrays = scene_job(view, spec, used, nodata)
+    result = scenes.examine(job, arrays)
+    layers = {name: result.layers[:, i] for i, name in enumerate(job.pipeline().layers)}
+    mask = labels.recoded(layers["class"], labels.codes_of(mask_scheme, spec.classes))
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
     out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), "water": (layers["water"], labels.flag_attrs(labels.WATER))})
-    found = xr.DataArray(_undated(view, layers[labels.MASK_NAME]), dims=view.dims, attrs=labels.flag_attrs(native))
+    found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
     # From the pipeline's own classes: not every scheme tells no data from clear.
     out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
     return out.assign_coords(_scene_coords(view, job, result, layers))
+
+
+def scene_job(
+    view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor], nodata: float | None
+) -> tuple[scenes.SceneJob, list[Any]]:
+    """Return what the engine needs to look at scenes: the job, and the bands as they are ``(date, y, x)``."""
+    job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
+    return job, [_dated(view, band.name) for band in used]
 
 
 def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any]) -> Any:
@@ -193,7 +201,7 @@ def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResu
     shadow = job.spec.classes.index("cloud_shadow")
     shares = {
         "cloud": coverage.share(layers["cloud"], 1),
-        "cloud_shadow": coverage.share(layers[labels.MASK_NAME], shadow),
+        "cloud_shadow": coverage.share(layers["class"], shadow),
         "water": coverage.share(layers["water"], 1),
     }
     names = list(job.pipeline().statistics)

@@ -115,7 +115,8 @@ def _examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
         return da.Array(graph, f"{name}-{token}", whole, meta=np.empty((0,) * len(whole), dtype))
 
     statistics = array("scene-statistics", len(pipeline.statistics), "float64", ())
-    return SceneResult(array("scene-layers", 1 + len(pipeline.layers), "uint8", chunks[1:]), statistics)
+    layers = array("scene-layers", len(pipeline.layers), pipeline.dtype, chunks[1:])
+    return SceneResult(layers, statistics)
 
 
 def _add_dates(
@@ -234,7 +235,7 @@ def _tabulate(job: SceneJob, known: list[Any]) -> npt.NDArray[np.float64]:
     return np.stack([job.pipeline().table(scene) for scene in known])
 
 
-def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any]) -> npt.NDArray[np.uint8]:
+def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any]) -> npt.NDArray[Any]:
     pipeline = job.pipeline()
     return np.stack([pipeline.classify(bands, one) for bands, one in zip(_dates(job, blocks), known, strict=True)])
 

@@ -147,13 +147,16 @@ class ScenePipeline(Protocol):
     passes : int
         Passes before `classify`.
     layers : tuple of str
-        What `classify` returns besides the classes.
+        What `classify` returns, and
+    dtype : str
+        in what kind of number.
     statistics : tuple of str
         What `table` returns.
     """
 
     passes: int
     layers: tuple[str, ...]
+    dtype: str
 
     @property
     def statistics(self) -> tuple[str, ...]: ...  # noqa: D102 - an attribute, see above
@@ -175,6 +178,6 @@ class ScenePipeline(Protocol):
         """Return the statistics ``(statistic,)`` after the last pass."""
         ...
 
-    def classify(self, bands: tuple[npt.NDArray[Any], ...], known: Any) -> npt.NDArray[np.uint8]:
-        """Return a part's positions in the classes of the spec, then its layers: ``(layer, y, x)``, 255 no data."""
+    def classify(self, bands: tuple[npt.NDArray[Any], ...], known: Any) -> npt.NDArray[Any]:
+        """Return the layers of a part ``(layer, y, x)``; ``"class"`` is a position in the spec's classes, or 255."""
         ...

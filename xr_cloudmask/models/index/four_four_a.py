@@ -95,7 +95,8 @@ class Limits:
 class FourFourA(SceneStatistics):
     """The pipeline: a `models.base.ScenePipeline`."""
 
-    layers = ("water", "cloud")
+    layers = ("class", "water", "cloud")
+    dtype = "uint8"
 
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__(WANTED)

@@ -14,7 +14,6 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.sun import Shift
@@ -163,6 +162,8 @@ def _sweep(ground: FloatArray, level: FloatArray) -> None:
 
 def cast(cloud: Mask, limits: Thresholds, shift: Shift | None) -> Mask:
     """Return where clouds can cast shadows: along the sun's direction, or within reach where that is unknown."""
+    from scipy import ndimage
+
     if not cloud.any():
         return cloud
     if shift is None:
@@ -197,6 +198,8 @@ def _part(steps: int, sign: int) -> slice:
 
 def without_specks(mask: Mask) -> Mask:
     """Drop what is narrower than three pixels: single bright roofs, single dark ones."""
+    from scipy import ndimage
+
     continued = np.pad(mask, 1, mode="edge")  # what a window cuts off is no speck
     return np.asarray(ndimage.binary_opening(continued)[1:-1, 1:-1])
 

@@ -163,11 +163,12 @@ class SceneStatistics:
     def _expected(self, found: Extent) -> Scene:
         """Say where the sample expects the quantiles."""
         stretch = Stretch(found.minimum, found.maximum)
-        values = map(statistics.counted, quantities(stretch.normalised(tuple(found.sample))))
-        orders = {
-            wanted.name: Order(tuple(statistics.bracket(q, sample) for q in wanted.quantiles), wanted.summed_first)
-            for wanted, sample in zip(self.wanted, values, strict=True)
-        }
+        sample = dict(zip(NAMES, quantities(stretch.normalised(tuple(found.sample))), strict=True))
+        orders = {}
+        for wanted in self.wanted:
+            values = statistics.counted(sample[wanted.name])
+            brackets = tuple(statistics.bracket(quantile, values) for quantile in wanted.quantiles)
+            orders[wanted.name] = Order(brackets, wanted.summed_first)
         return Scene(stretch, orders)
 
     @property
