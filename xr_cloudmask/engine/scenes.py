@@ -250,4 +250,6 @@ def _with_nan(values: npt.NDArray[Any], nodata: Sequence[float]) -> npt.NDArray[
     missing = np.isinf(values) if values.dtype.kind == "f" else np.zeros((), bool)
     for number in nodata:
         missing = missing | (values == number)
-    return np.where(missing, np.nan, values) if missing.any() else values
+    values = np.where(missing, np.nan, values) if missing.any() else values
+    # Compiled code knows numbers in the machine's own byte order, of single precision at least.
+    return values if values.dtype.isnative and values.dtype != np.float16 else values.astype("float64")
