@@ -79,7 +79,6 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
         For dask input lazy, with the chunks of the first band.
     """
     import dask.array as da
-    from dask.base import compute
 
     if not all(isinstance(band, np.ndarray) for band in bands):
         chunks = next(band.chunks for band in bands if hasattr(band, "chunks"))
@@ -87,7 +86,9 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     dates, rows, columns = bands[0].shape
     chunks = da.core.normalize_chunks((1, max(1, STRIP // columns), columns), (dates, rows, columns))
     later = _examine(job, [da.from_array(band, chunks=chunks, name=False) for band in bands])
-    return SceneResult(*compute(later.layers, later.statistics, scheduler="threads"))
+    now = SceneResult(*(np.empty(array.shape, array.dtype) for array in (later.layers, later.statistics)))
+    da.store([later.layers, later.statistics], [now.layers, now.statistics], lock=False, scheduler="threads")
+    return now
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:

@@ -161,9 +161,8 @@ def share(layer: Any, code: int) -> Any:
     >>> share(np.uint8([[[0, 1], [1, 255]]]), 1).round(3)
     array([0.667])
     """
-    counts = _histogram(xr.DataArray(layer, dims=("date", "y", "x")), "date")
-    valid = counts[:, :255].sum(axis=1)
-    return counts[:, code] / np.where(valid > 0, valid, np.nan)
+    found, valid = ((layer == code).sum(axis=(1, 2)), (layer != 255).sum(axis=(1, 2)))
+    return found / np.where(valid > 0, valid, np.nan)
 
 
 def _attrs(name: str) -> dict[str, str]:
