@@ -185,7 +185,8 @@ def _predict_scenes(
     found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
     # From the pipeline's own classes: not every scheme tells no data from clear.
     out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
-    return out.assign_coords(_scene_coords(view, job, result, layers, out["cloud_shadow_fraction"]))
+    out = out.assign_coords(_scene_coords(view, job, result, layers, out["cloud_shadow_fraction"]))
+    return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
 
 def scene_job(
@@ -193,7 +194,12 @@ def scene_job(
 ) -> tuple[scenes.SceneJob, list[Any]]:
     """Return what the engine needs to look at scenes: the job, and the bands as they are ``(date, y, x)``."""
     job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
-    return job, [_dated(view, band.name) for band in used]
+    return job, scenes.chunked([_dated(view, band.name) for band in used])
+
+
+def is_lazy(view: CubeView, used: Sequence[BandDescriptor]) -> bool:
+    """Whether any of the bands is a dask array."""
+    return any(view.bands[band.name].chunks is not None for band in used)
 
 
 def _scene_coords(

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, SURFACES, Scheme, scheme_of
+from xr_cloudmask.masks.labels import CLOUDS, MASK_NAME, SURFACES, Scheme, scheme_of
 
 # What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
 COUNTED: Mapping[str, tuple[str, ...]] = {
@@ -71,11 +71,16 @@ def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
     """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
     if not scheme_of(mask).tells_no_data:
         return target
-    fractions = coverage(mask)
-    out = target.assign_coords({str(name): value.variable for name, value in fractions.items()})
-    if mask.chunks is None and all(value.ndim == 0 for value in fractions.values()):
-        out[mask.name].attrs.update({str(name): float(value) for name, value in fractions.items()})
-    return out
+    out = target.assign_coords({str(name): value.variable for name, value in coverage(mask).items()})
+    return stated(out) if mask.chunks is None else out
+
+
+def stated(target: xr.Dataset) -> xr.Dataset:
+    """Write the fractions of a mask in memory, and without time, into its attributes too."""
+    fractions = {name: target[name] for name in FRACTIONS if name in target.coords}
+    if all(value.ndim == 0 for value in fractions.values()):
+        target[MASK_NAME].attrs.update({name: float(value) for name, value in fractions.items()})
+    return target
 
 
 def _is_datetime(mask: xr.DataArray, dim: str) -> bool:
