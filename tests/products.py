@@ -177,3 +177,48 @@ def make_landsat(root, level="L2", kinds=("txt", "xml", "json")):
     for kind in kinds:
         (folder / f"{product}_MTL.{kind}").write_text(METADATA[kind](groups))
     return folder
+
+
+# CBERS and Amazonia-1 -----------------------------------------------------------------------------------------------
+
+CBERS_COEFFICIENTS = {5: 0.947982, 6: 0.965583, 7: 0.946315, 8: 0.739644}
+CBERS_SUN = (47.8578, 35.2135)  # elevation, azimuth
+
+
+def cbers_description(coefficients, sun, instrument, number, day, name="CBERS"):
+    """Return what INPE says of a scene, or of one camera's part of it."""
+    values = "".join(f'<band name="{band}">{value}</band>' for band, value in coefficients.items() if value is not None)
+    block = f"<absoluteCalibrationCoefficient>{values}</absoluteCalibrationCoefficient>" if values else ""
+    position = f"<elevation>{sun[0]}</elevation><sunAzimuth>{sun[1]}</sunAzimuth>" if sun else ""
+    return f"""
+  <satellite><name>{name}</name><number>{number}</number><instrument channel="1">{instrument}</instrument></satellite>
+  <availableBands>{"".join(f"<band>{band}</band>" for band in coefficients)}</availableBands>
+  <image>
+    <level>4</level>
+    <timeStamp><begin>{day}T13:26:01.8</begin><center>{day}T13:26:08.950786</center></timeStamp>
+    {f"<sunPosition>{position}</sunPosition>" if sun else ""}
+    <gain><band cal="2" name="5">0x7F</band></gain>
+    {block}
+  </image>"""
+
+
+def cbers_xml(coefficients=None, suns=(CBERS_SUN,), instrument="MUX", number="4A", day="2020-08-08", **names):
+    """Return the XML of a band; two suns make the mosaic of two cameras."""
+    coefficients = CBERS_COEFFICIENTS if coefficients is None else coefficients
+    parts = [cbers_description(coefficients, sun, instrument, number, day, **names) for sun in suns]
+    if len(parts) > 1:
+        parts = [f"<{tag}>{part}</{tag}>" for tag, part in zip(("leftCamera", "rightCamera"), parts, strict=True)]
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n'
+        f'<prdf xmlns="http://www.gisplan.com.br/xmlsat" generator="G2T">{"".join(parts)}</prdf>'
+    ).encode()
+
+
+def make_cbers(root, instrument="MUX", day="2020-08-08", xml=None, bands=CBERS_COEFFICIENTS):
+    scene = f"CBERS_4A_{instrument}_{day.replace('-', '')}_201_137_L4"
+    for band in bands:
+        pixel = 2 if band == 0 else 8
+        array = numbers(SIDE * 8 // pixel, band, 1, 1024)[None]
+        write_raster(root / scene / f"{scene}_BAND{band}.tif", array, pixel)
+        (root / scene / f"{scene}_BAND{band}.xml").write_bytes(xml or cbers_xml(day=day))
+    return root / scene

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LATE = ("dask.array", "matplotlib", "odc", "onnxruntime", "pyproj", "rasterio", "rioxarray", "scipy", "torch", "zarr")
+LATE = (
+    "dask.array",
+    "matplotlib",
+    "numba",
+    "odc",
+    "onnxruntime",
+    "pyproj",
+    "rasterio",
+    "rioxarray",
+    "scipy",
+    "torch",
+    "zarr",
+)
 SECONDS = 0.3
 
 PROBE = """

@@ -1,4 +1,4 @@
-"""The code of the pages on networks runs as written, from top to bottom; the weights are random."""
+"""The code of the pages on networks and files runs as written, from top to bottom; the weights are random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from products import make_landsat
+from products import make_cbers, make_landsat
 
 from xr_cloudmask.models import universal
 
@@ -104,3 +104,18 @@ def test_every_block_of_the_training_page(tmp_path):
 @pytest.mark.skipif(not universal.packaged().exists(), reason="this package has no weights yet")
 def test_every_block_of_the_universal_page(tmp_path):
     run_blocks("universal.md", tmp_path)
+
+
+def test_every_block_of_the_cbers_page(tmp_path):
+    make_cbers(tmp_path)
+    run_blocks("cbers.md", tmp_path, "assert set(out['cloudmask'].values.ravel()) <= {0, 1, 2, 3}")
+
+
+def test_every_block_of_the_page_on_indices(tmp_path):
+    check = """
+assert {"cloudmask", "water"} <= set(scenes)
+assert absolute["cloudmask"].attrs["shadows_looked_for"] == "along the sun's direction"
+assert hot.count() < layers["hot"].count()
+assert set(wetness) == {"NDWI", "EVI"}
+"""
+    run_blocks("indices.md", tmp_path, check)

@@ -392,8 +392,8 @@ def test_surface_reflectance_products(name, attrs, nodata):
 @pytest.mark.parametrize(
     ("name", "attrs", "missing"),
     [
-        ("BAND3", {"collection": "CB4A-WPM-L4-DN-1"}, "absolute calibration"),
         ("red", {"platform": "PSB.SD", "collection": "ortho_analytic_8b"}, "reflectanceCoefficient"),
+        ("red", {"platform": "PlanetScope", "collection": "ortho_analytic_4b"}, "reflectanceCoefficient"),
     ],
 )
 def test_digital_numbers_that_need_the_products_xml(name, attrs, missing):

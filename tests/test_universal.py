@@ -191,7 +191,7 @@ def test_auto_does_not_depend_on_the_level():
 
 def test_it_is_listed():
     listed = models().loc[("universal", "v1")]
-    assert listed["level"] == "TOA or BOA"
+    assert listed["level"] == "any"
     assert listed["needs"] == "any 2 bands of reflectance, one of them visible"
 
 

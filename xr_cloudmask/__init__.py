@@ -16,6 +16,7 @@ import xarray as xr
 from xr_cloudmask import simulate
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.errors import (
     BandError,
     CloudMaskError,
@@ -25,6 +26,7 @@ from xr_cloudmask.errors import (
     ReflectanceError,
     WeightsError,
 )
+from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
@@ -37,6 +39,7 @@ __version__ = version("xr-cloudmask")
 __all__ = [
     "BandDescriptor",
     "BandError",
+    "CbersMetadata",
     "CloudMaskError",
     "CubeError",
     "FileError",
@@ -45,7 +48,9 @@ __all__ = [
     "ModelSpec",
     "ReflectanceError",
     "WeightsError",
+    "indices",
     "models",
+    "parse_cbers_metadata",
     "predict",
     "register_model",
     "simulate",

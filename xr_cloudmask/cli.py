@@ -139,7 +139,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_predict)
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="INPUT",
-        help="a multi-band GeoTIFF, one per band, Sentinel-2 .SAFE or Landsat Collection 2 folders, netCDF or Zarr",
+        help="a multi-band GeoTIFF, one per band, Sentinel-2 .SAFE, Landsat or CBERS folders, netCDF or Zarr",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, help="mask.tif (COG), mask.nc or mask.zarr")
     cube = parser.add_argument_group("what the input is, where it does not say so itself")

@@ -38,7 +38,8 @@ from xr_cloudmask.cube.plausible import (
     require_plausible_rule,
     typical_of,
 )
-from xr_cloudmask.cube.properties import as_number, stac_band
+from xr_cloudmask.cube.properties import as_number, spelt, stac_band
+from xr_cloudmask.cube.radiance import toa_scales
 from xr_cloudmask.cube.temperature import temperature_rule
 from xr_cloudmask.errors import ReflectanceError
 
@@ -121,7 +122,8 @@ def calibrate(
     First answer wins: `scale` and `offset`; the mark of an earlier conversion; units (percent, 1); STAC
     ``raster:bands``, ``bands`` or ``eo:bands``; CF ``scale_factor`` and ``add_offset``; the sensor table's rule. What
     a loader has applied already (xarray's ``mask_and_scale``, stackstac's ``rescale``) is not applied again. For
-    Sentinel-2 the offset follows the harmonised flag or the processing baseline of every date.
+    Sentinel-2 the offset follows the harmonised flag or the processing baseline of every date; for CBERS and
+    Amazonia-1 the scale follows the calibration coefficient, sun elevation and distance of every date.
 
     Parameters
     ----------
@@ -242,7 +244,7 @@ def _rule(table: Sensor | None, level: str | None) -> RadiometryRule | None:
     if table is None:
         return None
     rules = [rule for rule in table.radiometry if level in (None, rule.level)]
-    linear = {(r.scale, r.offset, r.baseline, r.sun_elevation, r.unsupported) for r in rules}
+    linear = {(r.scale, r.offset, r.baseline, r.sun_elevation, r.radiance, r.unsupported) for r in rules}
     return rules[0] if len(linear) == 1 else None
 
 
@@ -311,7 +313,8 @@ def _completed(
 
 
 def _has_rule(context: _Context, name: str) -> bool:
-    is_known = context.rule is not None and context.rule.unsupported is None
+    rule = context.rule
+    is_known = rule is not None and rule.unsupported is None and not rule.radiance  # radiance has no offset to look up
     return is_known or declared_scaling(context.view, name) is not None
 
 
@@ -322,6 +325,9 @@ def _settled(
     rule = context.rule
     if declared is None:
         rule = _require_rule(context, name)
+        if rule.radiance and context.sensor is not None:
+            factors, source = toa_scales(context.view, context.sensor, name, rule.attach)
+            return factors, (offset or 0.0,), source
         constant = rule.offset if rule.baseline is None else None
         declared = Declared(rule.scale, constant, False, f"{_title(context)} table")
     totals, why = _offsets(context, rule, declared) if offset is None else ((offset,), "given by the caller")
@@ -331,8 +337,8 @@ def _settled(
         scales, offsets = _over_sine_of_sun_elevation(context.view, scales, offsets)
         why += ", over the sine of the sun elevation"
     done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
-    undone = f", {_numbers(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
-    return scales, offsets, f"{declared.source}: {done}, offset {_numbers(totals)} ({why}){undone}"
+    undone = f", {spelt(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
+    return scales, offsets, f"{declared.source}: {done}, offset {spelt(totals)} ({why}){undone}"
 
 
 def _require_rule(context: _Context, name: str) -> RadiometryRule:
@@ -456,11 +462,14 @@ def _zero(context: _Context, name: str) -> float:
 
 
 def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
-    """Write the sources in one line: one where all bands agree, else the bands with each."""
+    """Write the sources in one line: what bands have of their own with their names, what all share once."""
     if len(set(sources)) == 1:
         return sources[0]
-    names = {source: [d.name for d, s in zip(descriptors, sources, strict=True) if s == source] for source in sources}
-    return "; ".join(f"{', '.join(bands)}: {source}" for source, bands in names.items())
+    clauses = [source.split("; ") for source in sources]
+    shared = [clause for clause in clauses[0] if all(clause in others for others in clauses)]
+    own = ["; ".join(clause for clause in of_band if clause not in shared) for of_band in clauses]
+    names = {text: [d.name for d, other in zip(descriptors, own, strict=True) if other == text] for text in own}
+    return "; ".join([*(f"{', '.join(bands)}: {text}" for text, bands in names.items()), *shared])
 
 
 def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
@@ -497,10 +506,3 @@ def _title(context: _Context) -> str:
 def _differences(totals: tuple[float, ...], applied: float) -> tuple[float, ...]:
     """Return what is left to add once a loader has added `applied`."""
     return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    """Write offsets in one line; where they differ between dates, how many dates have each."""
-    if len(set(values)) == 1:
-        return f"{values[0]:g}"
-    return " and ".join(f"{value:g} on {values.count(value)} dates" for value in sorted(set(values), reverse=True))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.bands import PRODUCT_KEYS
-from xr_cloudmask.cube.properties import as_number, item_property, stac_band, texts
+from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.cube.properties import as_number, item_property, read, stac_band, texts
 from xr_cloudmask.cube.sensors import normalised
 from xr_cloudmask.errors import ReflectanceError
 
@@ -37,6 +38,7 @@ BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:ve
 HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
+DATE_KEYS = ("datetime", "start_datetime")
 NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
 BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
@@ -213,14 +215,29 @@ def _is_true(value: Any) -> bool:
     return bool(value) and str(value).casefold() != "false"
 
 
-def sines_of_sun_elevation(view: CubeView) -> tuple[float, ...]:
-    """Return the sine of the sun elevation, one for all dates or one per date."""
+def sines_of_sun_elevation(view: CubeView, remedy: str | None = None) -> tuple[float, ...]:
+    """Return the sine of the sun elevation, one for all dates or one per date; `remedy` is what else to type."""
     stated = item_property(view, *SUN_KEYS)
     elevations = tuple(map(as_number, stated)) if stated is not None else ()
     if not elevations or any(e is None or not 0 < e <= 90 for e in elevations):
         raise ReflectanceError(
             f"sun elevations {stated}" if stated is not None else "no sun elevation",
             f"degrees above the horizon in a coordinate or attribute {SUN_KEYS[0]!r}, one per date or one for all",
-            f"cube.assign_coords({{{SUN_KEYS[0]!r}: ('time', [42.0, ...])}}), or scale= and offset= that include it",
+            f"{remedy}, or " * bool(remedy)
+            + f"cube.assign_coords({{{SUN_KEYS[0]!r}: ('time', [42.0, ...])}}), or scale= and offset= that include it",
         )
     return tuple(math.sin(math.radians(e)) for e in elevations if e is not None)
+
+
+def dates_of(view: CubeView) -> np.ndarray | None:
+    """Return when the cube was acquired as ``datetime64[ns]``, one or one per date; None where it does not say."""
+    coords = view.source.coords
+    names = (view.time,) if view.time else TIME_NAMES
+    stated = next((read(coords[name]) for name in names if name in coords and coords[name].dtype.kind == "M"), None)
+    if stated is None:
+        stated = np.array([str(text).removesuffix("Z") for text in item_property(view, *DATE_KEYS) or ()])
+    try:
+        times: np.ndarray = np.atleast_1d(stated).astype("datetime64[ns]")
+    except ValueError:
+        return None
+    return times if times.size and not np.isnat(times).any() else None

@@ -14,7 +14,7 @@ LOWEST_TYPICAL_REFLECTANCE, LARGEST_TYPICAL_REFLECTANCE = -0.5, 2.0
 LOWEST_REFLECTANCE = -0.9  # below are fill values, -9999 * 0.0001 among them
 NEGLIGIBLE = 1e-4  # share of pixels that may be below: defects
 SMALLEST_SCALE_OF_REFLECTANCE = 0.1  # 1, or up to about 10 over the sine of a low sun
-LARGEST_SCALE_OF_NUMBERS = 0.005
+LARGEST_SCALE_OF_NUMBERS = 0.0099  # 8-bit radiance under a low sun; 0.01 is percent
 SAMPLE = 4096
 
 

@@ -89,7 +89,7 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
     if name in view.source.coords:
         coord = view.source.coords[name]
         if coord.dims in ((), (view.time,)):
-            yield tuple(np.atleast_1d(_read(coord)).tolist())
+            yield tuple(np.atleast_1d(read(coord)).tolist())
     for attrs in (view.source.attrs, *(band.attrs for band in view.bands.values())):
         if name in attrs:
             yield (attrs[name],)
@@ -103,18 +103,18 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
 def _band_coords(view: CubeView, name: str) -> dict[str, Any]:
     """Coordinates along the band dimension at one band; stackstac makes equal ones scalars."""
     if view.band is None:
-        return {str(key): _read(coord).item() for key, coord in view.bands[name].coords.items() if coord.ndim == 0}
+        return {str(key): read(coord).item() for key, coord in view.bands[name].coords.items() if coord.ndim == 0}
     index = list(view.bands).index(name)
     found: dict[str, Any] = {}
     for key, coord in view.source.coords.items():
         if coord.dims == (view.band,):
-            found[str(key)] = _read(coord)[index]
+            found[str(key)] = read(coord)[index]
         elif coord.ndim == 0:
-            found[str(key)] = _read(coord).item()
+            found[str(key)] = read(coord).item()
     return found
 
 
-def _read(coord: xr.DataArray) -> np.ndarray:
+def read(coord: xr.DataArray) -> np.ndarray:
     """Read a small coordinate in this thread, whatever scheduler is set."""
     variable = coord.variable
     values: np.ndarray = (variable if coord.chunks is None else variable.compute(scheduler="synchronous")).values
@@ -155,3 +155,16 @@ def as_number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def spelt(values: tuple[float, ...]) -> str:
+    """Write numbers in one line; where they differ between dates, how many dates have each.
+
+    Examples
+    --------
+    >>> spelt((-0.1, 0.0, -0.1))
+    '0 on 1 dates and -0.1 on 2 dates'
+    """
+    if len(set(values)) == 1:
+        return f"{values[0]:g}"
+    return " and ".join(f"{value:g} on {values.count(value)} dates" for value in sorted(set(values), reverse=True))

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import xarray as xr
 
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files import landsat, raster, sentinel2, store
+from xr_cloudmask.files import cbers, landsat, raster, sentinel2, store
 from xr_cloudmask.files.raster import CHUNK
 
 __all__ = ["CHUNK", "open_cube"]
@@ -25,6 +25,7 @@ Reader: TypeAlias = Callable[[Sequence[Path], Sequence[str] | None, int], xr.Dat
 READERS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
     ("Sentinel-2 product", sentinel2.is_product, sentinel2.read),
     ("Landsat product", landsat.is_product, landsat.read),
+    ("CBERS or Amazonia-1 scene", cbers.is_product, cbers.read),
     ("netCDF or Zarr store", store.is_store, store.read),
     ("raster file", Path.is_file, raster.read),
 )
@@ -39,8 +40,8 @@ def open_cube(
     ----------
     paths : path or sequence of path
         One multi-band raster (GeoTIFF, COG, whatever GDAL reads) or several rasters, a band each; Sentinel-2 SAFE
-        folders (L1C or L2A) or Landsat Collection 2 folders (level 1 or 2), a date each; one netCDF file or Zarr
-        store.
+        folders (L1C or L2A), Landsat Collection 2 folders (level 1 or 2) or folders of a CBERS or Amazonia-1 scene
+        (GeoTIFFs with their XML files), a date each; one netCDF file or Zarr store.
     bands : sequence of str, optional
         Rasters: the bands' names, in order; by default GDAL's band descriptions, else the part of the file name
         that a sensor table knows. Products and stores: which bands to open; by default all.
@@ -62,8 +63,8 @@ def open_cube(
     Notes
     -----
     Products come on the grid of their finest band: 10 m for Sentinel-2, where each 20 m and 60 m pixel is repeated
-    (2×2, 6×6), which invents nothing and which a block mean takes back exactly. Landsat's 15 m panchromatic band is
-    left out, so that its cube stays at 30 m.
+    (2×2, 6×6), which invents nothing and which a block mean takes back exactly. Panchromatic bands are left out, so
+    that cubes stay at Landsat's 30 m and the 8 m of CBERS-4A WPM; ``bands=["BAND0", ...]`` has the latter's.
 
     Examples
     --------
@@ -71,7 +72,7 @@ def open_cube(
     Traceback (most recent call last):
     ...
     xr_cloudmask.errors.FileError: found: no file or folder 'no-such-folder'
-    expected: a raster file, a Sentinel-2 .SAFE folder, a Landsat Collection 2 folder, a netCDF file or a Zarr store
+    expected: a raster file, a Sentinel-2 .SAFE, Landsat Collection 2 or CBERS folder, a netCDF file or a Zarr store
     try: check the path
     """
     sources = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -91,6 +92,6 @@ def _reader(path: Path) -> int:
             return position
     raise FileError(
         f"a folder without product metadata, {str(path)!r}" if path.is_dir() else f"no file or folder {str(path)!r}",
-        "a raster file, a Sentinel-2 .SAFE folder, a Landsat Collection 2 folder, a netCDF file or a Zarr store",
+        "a raster file, a Sentinel-2 .SAFE, Landsat Collection 2 or CBERS folder, a netCDF file or a Zarr store",
         f"pass the files in it: {path}/*.tif" if path.is_dir() else "check the path",
     )

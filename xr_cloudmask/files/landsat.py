@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
+from xr_cloudmask.cube.xml import parse_xml
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.products import parse_xml, select, stack, timestamp
+from xr_cloudmask.files.products import select, stack, timestamp
 from xr_cloudmask.files.raster import open_bands
 
 Groups: TypeAlias = Mapping[str, Mapping[str, str]]  # a metadata file: group -> field -> value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element
 
 import numpy as np
 import xarray as xr
@@ -78,20 +77,6 @@ def select(images: dict[str, Path], bands: Sequence[str] | None, folder: Path) -
             f"download them again, or open the others: bands={[name for name in chosen if name not in missing]}",
         )
     return chosen
-
-
-def parse_xml(path: Path) -> Element:
-    """Parse a metadata file without trusting it."""
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, parse
-
-    try:
-        root: Element = parse(path).getroot()
-    except (OSError, ParseError, DefusedXmlException) as error:
-        raise FileError(
-            f"{str(path)!r}, which is no readable XML: {error}", "intact product metadata", "download the product again"
-        ) from error
-    return root
 
 
 def timestamp(value: str) -> np.datetime64:

@@ -16,8 +16,9 @@ from xml.etree.ElementTree import Element
 
 import xarray as xr
 
+from xr_cloudmask.cube.xml import parse_xml
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.products import parse_xml, select, stack, timestamp
+from xr_cloudmask.files.products import select, stack, timestamp
 from xr_cloudmask.files.raster import open_bands
 
 # In the order of the metadata's band_id.

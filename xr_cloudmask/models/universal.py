@@ -19,7 +19,7 @@ import numpy as np
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
 from xr_cloudmask.models import csmask, weights
-from xr_cloudmask.models.base import FloatArray, ModelSpec
+from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,7 @@ SPEC = ModelSpec(
     bands=(),
     fewest_bands=2,
     needs_visible=True,
-    level="",
+    level=ANY_LEVEL,
     classes=CLASSES,
     window=768,
     halo=64,

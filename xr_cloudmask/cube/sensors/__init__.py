@@ -66,6 +66,10 @@ class SensorBand:
         ``"reflectance"`` or ``"brightness_temperature"``.
     thermal : tuple of ThermalRule
         How digital numbers become kelvin, by platform.
+    solar_illumination : float or None
+        Mean solar irradiance of the band at one astronomical unit (ESUN), W m⁻² µm⁻¹.
+    calibration_coefficient : float or None
+        Radiance of one digital number, W m⁻² sr⁻¹ µm⁻¹, to assume where the product does not say.
     """
 
     name: str
@@ -76,6 +80,8 @@ class SensorBand:
     aliases: tuple[str, ...] = ()
     kind: str = "reflectance"
     thermal: tuple[ThermalRule, ...] = ()
+    solar_illumination: float | None = None
+    calibration_coefficient: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,6 +107,10 @@ class RadiometryRule:
         Whether the result must be divided by the sine of the sun elevation.
     nodata : float or None
         No-data value where it differs from the sensor's.
+    radiance : bool
+        Whether digital numbers are radiance over a coefficient, which `cube.radiance` turns into reflectance.
+    attach : str or None
+        What to type to give a cube the product's own metadata.
     unsupported : str or None
         What is missing, where the product cannot be calibrated from metadata a cube carries.
     """
@@ -113,6 +123,8 @@ class RadiometryRule:
     baseline_offset: float | None = None
     sun_elevation: bool = False
     nodata: float | None = None
+    radiance: bool = False
+    attach: str | None = None
     unsupported: str | None = None
 
     def describes(self, text: str) -> bool:
