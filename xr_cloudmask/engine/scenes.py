@@ -22,7 +22,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec, ScenePipeline
 
 MERGED = 8  # partial results added by one task
-STRIP = 1 << 20  # pixels of a task, where the cube is in memory
+STRIP = 1 << 21  # pixels of a task, where the cube is in memory
 
 
 @dataclass(frozen=True)
