@@ -474,41 +474,51 @@ def _predict_scene(folder: str) -> None:
     )
 
 
-# Top-of-atmosphere reflectance of whole scenes, blue to swir22, and how much it varies: typical values of the USGS
-# spectral library and of MODIS over the Sahara, Greenland and the Amazon's mouth, with molecular scattering added.
+# Cover of low cloud, and landscapes of the simulator.
 SURFACES = {
-    "bright sand": ((0.22, 0.29, 0.39, 0.47, 0.58, 0.54), 0.03),
-    "snow": ((0.88, 0.87, 0.86, 0.80, 0.10, 0.07), 0.03),
-    "turbid water": ((0.17, 0.17, 0.15, 0.06, 0.01, 0.01), 0.01),
+    "full cloud": (1.0, ("temperate", "forest", "city")),
+    "clear land": (0.0, ("temperate", "farmland", "forest", "steppe", "city")),
+    "bright sand": (0.0, ("desert",)),
+    "salt": (0.0, ("salt_flat",)),
+    "snow": (0.0, ("winter", "ice")),
 }
+SEEDS = 4
+
+
+def turbid_water(seed: int) -> Any:
+    """Return a surface of the most turbid of many simulated waters, in drifting concentration."""
+    from xr_cloudmask import simulate
+    from xr_cloudmask.simulate import fields, ground, spectra
+    from xr_cloudmask.simulate.light import response
+
+    rng = np.random.default_rng(seed)
+    seen = response(ground.limits(ground.sensor_bands(ground.sensor_table("sentinel-2"), ROLES)))
+    water = max((seen @ spectra.water(rng, False) for _ in range(200)), key=lambda reflectance: reflectance[2])
+    surface = simulate.clear_surface(bands=ROLES, size=(512, 512))
+    return surface.copy(data=water[:, None, None] * (1 + 0.15 * fields.rough(rng, (512, 512), 3.0)).astype("float32"))
 
 
 def surfaces() -> None:
-    """What `physical` and `csmask` call cloud where there is cloud alone, none, bright sand, snow or turbid water."""
-    import xarray as xr
+    """What models call cloud under an overcast sky, over clear land, bright sand, salt, snow and turbid water."""
+    from xr_cloudmask import predict, simulate
 
-    import xr_cloudmask
-
-    random = np.random.default_rng(0)
     scenes = {
-        "clear land": xr_cloudmask.simulate.scene(cover=0.0, size=(512, 512)).drop_vars("truth"),
-        "full cloud": xr_cloudmask.simulate.scene(cover=1.0, size=(512, 512)).drop_vars("truth"),
-    }
-    for name, (spectrum, spread) in SURFACES.items():
-        texture = random.normal(0, spread, (64, 64)).repeat(8, axis=0).repeat(8, axis=1)
-        noise = random.normal(0, 0.003, (len(ROLES), 512, 512))
-        values = np.array(spectrum)[:, None, None] * (1 + texture) + noise
-        scenes[name] = xr.Dataset(
-            {r: (("y", "x"), v) for r, v in zip(ROLES, values, strict=True)}, attrs={"level": "TOA"}
-        )
-    for name, cube in scenes.items():
-        visible = [name for name in ("B02", "B03", "B04", "B08", *ROLES[:4]) if name in cube]
-        figures = [
-            f"{model} {'four' if few else 'all'} bands {float(found.cloud_fraction):.1%}"
-            for model in ("physical", "csmask")
-            for few in (True, False)
-            for found in [xr_cloudmask.predict(cube[visible] if few else cube, model, resolution="native")]
+        name: [
+            simulate.scene(
+                simulate.clear_surface(bands=ROLES, landscape=landscape, seed=seed), cover=cover, gsd=30, seed=seed
+            )
+            for seed in range(SEEDS)
+            for landscape in landscapes
         ]
+        for name, (cover, landscapes) in SURFACES.items()
+    }
+    scenes["turbid water"] = [simulate.scene(turbid_water(seed), cover=0, gsd=30, seed=seed) for seed in range(SEEDS)]
+    for name, cubes in scenes.items():
+        figures = []
+        for model in ("physical", "csmask", "universal"):
+            for count in (4, 6):
+                found = [predict(cube[list(cube.data_vars)[:count]], model).cloud_fraction for cube in cubes]
+                figures.append(f"{model} {count} bands {float(np.mean(found)):.1%}")
         row(f"called cloud: {name}", ", ".join(figures))
 
 

@@ -19,7 +19,7 @@ from xr_cloudmask.simulate.worlds import SIX, Pool, Sample, bands_of, sample
 from xr_cloudmask.training.validation import PLACE_OF_CODE
 
 ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
-MODELS = {6: ("csmask", "universal"), 4: ("csmask", "universal"), 3: ("universal",)}
+MODELS = {6: ("csmask", "physical", "universal"), 4: ("csmask", "physical", "universal"), 3: ("universal",)}
 SEED, SURFACES, SKIES = 21, 140, 80
 CLOUDY, CLEAR = 120, 6  # scenes with clouds, and without any for each landscape
 OVERCAST = 0.9  # of a scene
