@@ -9,13 +9,19 @@ from xr_cloudmask.simulate.light import Air, Floats
 
 # Standard deviation of the point-spread function in pixels: modulation of 0.55 to 0.12 at the Nyquist frequency.
 BLUR = (0.35, 0.65)
+FEWEST = 2  # bands that a sample has
 OPAQUE = 0.3  # transmittance under which surface reflectance is not delivered
 
 
 def surface_reflectance(rng: np.random.Generator, toa: Floats, wavelengths: Floats, air: Air) -> tuple[Floats, Floats]:
-    """Return what an imperfect atmospheric correction makes of a clear-sky model, and the bands it can serve."""
+    """Return what an imperfect atmospheric correction makes of reflectance, and the bands that it serves.
+
+    Where it serves fewer than two, nothing is corrected.
+    """
     through = (air.gas * air.scattering).astype("float32")
     served = through.ravel() > OPAQUE
+    if served.sum() < FEWEST:
+        return toa, wavelengths
     path, through = (
         air.path[served] * np.float32(rng.normal(1, 0.12)),
         through[served] ** np.float32(rng.normal(1, 0.1)),

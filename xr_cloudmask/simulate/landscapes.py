@@ -99,7 +99,7 @@ class Surface:
         """Return the sunlight ``(y, x)`` on the slopes relative to level ground."""
         southward, eastward = self.slope
         away, right = sky.away
-        level = 1 - (southward * away + eastward * right) * sky.reach
+        level = 1 + (southward * away + eastward * right) * sky.reach  # ground that rises away from the sun faces it
         return np.asarray(np.maximum(level, 0) / np.sqrt(1 + southward**2 + eastward**2))
 
 

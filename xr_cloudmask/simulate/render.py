@@ -18,7 +18,7 @@ from xr_cloudmask.simulate.light import (
     two_stream,
 )
 
-ADJACENCY = 1000.0  # metres from which stray light comes
+ADJACENCY = 1000.0  # metres across, from which stray light comes
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def toa(
         if layer.shade.any():
             sun = sun * two_stream(layer.shade, air.absorbed[layer.phase], layer.phase)[1]
     light = (1 - air.diffuse) * sun + air.diffuse * np.float32(1 - 0.35 * clouded)
-    seen = _with_stray_light(air.gas * air.scattering * ground * light, air, gsd)
+    seen = air.gas * air.scattering * ground * light
+    around = _around(seen, gsd)
+    seen = seen + air.strayed * (around - seen)  # haze blurs the ground, and bright shores brighten water
     path = air.path * (1 + np.asarray(haze, "float32"))
     for layer in layers:
         if not layer.tau.any():
@@ -84,19 +86,21 @@ def toa(
         bright, through = two_stream(layer.tau, air.absorbed[layer.phase], layer.phase)
         air_above, vapour_above = (np.exp(-layer.base / height) for height in (AIR_SCALE_HEIGHT, VAPOUR_SCALE_HEIGHT))
         top = bright * layer.relief
-        seen = seen * through / (1 - bright * np.minimum(ground, 0.95))
+        sharp = np.minimum(np.exp(-(1 - ASYMMETRY[layer.phase] ** 2) * layer.tau), through)
+        again = 1 / (1 - bright * np.minimum(ground, 0.95))  # light goes to and fro between ground and cloud
+        seen = (sharp * seen + (through - sharp) * around) * again
+        around = around * through * again
         seen += top * (air.scattering**air_above * air.gas**vapour_above).astype("float32")
         path = path * (air_above + (1 - air_above) * through)
     return np.asarray(seen + path, "float32")
 
 
-def _with_stray_light(seen: Floats, air: Air, gsd: float) -> Floats:
-    """Mix in light from the surroundings: what makes haze blur the ground and bright shores brighten water."""
+def _around(seen: Floats, gsd: float) -> Floats:
+    """Return the mean of what lies around each pixel: where light comes from that was scattered on its way."""
     from scipy import ndimage
 
-    reach = max(3, round(ADJACENCY / gsd))
-    around = np.stack([ndimage.uniform_filter(band, reach, mode="nearest") for band in seen])
-    return seen + air.strayed * (around - seen)
+    width = max(3, round(ADJACENCY / gsd))
+    return np.stack([ndimage.uniform_filter(band, width, mode="nearest") for band in seen])
 
 
 def thickness(layers: Sequence[Layer], what: str) -> Floats:
