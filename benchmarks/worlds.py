@@ -20,7 +20,7 @@ from xr_cloudmask.training.validation import PLACE_OF_CODE
 
 ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
 MODELS = {6: ("csmask", "physical", "universal"), 4: ("csmask", "physical", "universal"), 3: ("universal",)}
-SEED, SURFACES, SKIES = 21, 140, 80
+SEED, SURFACES, SKIES = 1000, 140, 80  # of no training run, nor of its validation
 CLOUDY, CLEAR = 120, 6  # scenes with clouds, and without any for each landscape
 OVERCAST = 0.9  # of a scene
 THICKNESSES = (0.1, 0.3, 1.0, 3.0, 10.0, np.inf)

@@ -235,6 +235,41 @@ def test_surfaces_share_the_ground_among_their_materials(name: str) -> None:
     assert level.max() <= 1 + 1e-6
 
 
+@given(st.floats(0, 360), st.floats(20, 80), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4))
+def test_slopes_are_lit_as_the_sun_stands(azimuth: float, elevation: float, southward: float, eastward: float) -> None:
+    slope = np.broadcast_to(np.array([southward, eastward])[:, None, None], (2, 3, 3))
+    surface = landscapes.Surface(("soil",), np.ones((1, 3, 3)), np.zeros((3, 3)), slope)
+    # East, north and up: the sun, and the normal of a plane that rises southward and eastward.
+    a, e = np.radians([azimuth, elevation])
+    sun = np.array([np.sin(a) * np.cos(e), np.cos(a) * np.cos(e), np.sin(e)])
+    normal = np.array([-eastward, southward, 1]) / np.sqrt(1 + eastward**2 + southward**2)
+    expected = max(float(normal @ sun), 0) / np.sin(e)
+    np.testing.assert_allclose(surface.facing(Sky(azimuth, elevation, 0, 0)), expected, atol=1e-6)
+
+
+@given(st.floats(0, 360))
+def test_flanks_of_clouds_that_face_the_sun_are_bright(azimuth: float) -> None:
+    rows, columns = np.indices((41, 41)) - 20
+    dome = np.clip(20 - 0.05 * (rows**2 + columns**2), 0, None).astype("float32")
+    sky = Sky(azimuth, 40.0, 0, 0)
+    bright = clouds.relief(dome, sky, 30.0)
+    toward = -(rows * sky.away[0] + columns * sky.away[1])
+    assert np.corrcoef(toward[dome > 1], bright[dome > 1])[0, 1] > 0.5
+
+
+def test_thick_cloud_blurs_the_ground_before_it_hides_it() -> None:
+    ground = np.where(np.indices((64, 64)).sum(axis=0) % 2, 0.4, 0.1)[None].astype("float32")
+    around = air(np.array([[650.0, 680.0]]), Sky(0, 60, 0.0, 1.0))
+    none = np.zeros((64, 64), "float32")
+    contrast = [
+        float(render.toa(ground, around, [render.Layer(1000.0, "water", none + tau, none)], gsd=30.0).std())
+        for tau in (0.0, 0.6, 3.0, 10.0)
+    ]
+    assert contrast[0] > contrast[1] > contrast[2] > contrast[3]
+    assert contrast[2] < 0.5 * contrast[0]
+    assert contrast[3] < 0.2 * contrast[0]
+
+
 def test_contrails_are_thin_straight_and_high() -> None:
     kind, tau = clouds.contrails(np.random.default_rng(5), (256, 256), 30.0)
     assert kind.phase == "ice"

@@ -85,7 +85,7 @@ def test_shadow_covers_as_much_as_on_real_cloudy_scenes(pool: worlds.Pool) -> No
     """Labelled real scenes with clouds have 11 to 23 % shadow; a simulator with 6 % made networks that found none."""
     truth = np.concatenate([worlds.sample(pool, np.random.default_rng(s), SIZE).truth.ravel() for s in range(60)])
     share = np.bincount(truth, minlength=256)[:6] / (truth != worlds.IGNORED).sum()
-    assert share[worlds.SHADOW] > 0.06
+    assert share[worlds.SHADOW] > 0.09
     assert 0.2 < share[worlds.THIN] + share[worlds.THICK] < 0.75
 
 
@@ -107,9 +107,9 @@ def test_bands_of_sensors_come_in_the_order_of_the_roles() -> None:
         assert len(worlds.bands_of(name)) >= 3
 
 
-def test_testing_worlds_have_spectra_and_clouds_of_their_own() -> None:
+def test_testing_worlds_have_clouds_of_their_own() -> None:
     held_out = worlds.Pool.prepare(4, surfaces=1, skies=25, size=32, held_out=True)
-    assert ["open_cells"] in [list(sky["names"]) for sky in held_out.skies]
+    assert sum("open_cells" in sky["names"] for sky in held_out.skies) > 5
     ordinary = worlds.Pool.prepare(4, surfaces=1, skies=25, size=32)
     assert not any("open_cells" in sky["names"] for sky in ordinary.skies)
 

@@ -1,7 +1,8 @@
 """Simulated scenes with known truth: clouds, their shadows, haze and a swath edge over a clear surface.
 
-Small on purpose: enough physics that a scene looks real to people and to networks trained on real scenes. Clouds are
-fields of optical thickness (`clouds`); what a band sees of them follows from its wavelength alone (`light`).
+Enough physics that a scene looks real to people and to networks trained on real scenes. The ground is made of spectra
+(`spectra`, `landscapes`), clouds are fields of optical thickness (`clouds`), what a band sees of both follows from its
+wavelengths (`light`, `render`) and from its sensor (`instrument`). `worlds` makes patches to train networks on.
 """
 
 from xr_cloudmask.simulate.ground import clear_surface

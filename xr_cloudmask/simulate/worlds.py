@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.simulate import clouds, fields, instrument, landscapes, render
+from xr_cloudmask.simulate import clouds, instrument, landscapes, render
+from xr_cloudmask.simulate.fields import noise
 from xr_cloudmask.simulate.light import Floats, Sky, air
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
@@ -37,7 +38,8 @@ class Pool:
     ----------
     seed : int
     held_out : bool
-        Whether it has spectra and clouds that no other pool has: for testing.
+        For testing: whether its vegetation is drawn from canopies, and half of its skies from a family of clouds, that
+        no other pool has.
     landscapes : tuple of str
         Of each surface.
     skies : tuple of dict
@@ -64,10 +66,15 @@ class Pool:
     @classmethod
     def prepare(cls, seed: int, surfaces: int = 300, skies: int = 600, size: int = 512, held_out: bool = False) -> Pool:
         """Make a pool; about a tenth of a second for each surface and sky of 512 pixels."""
-        names, grounds = zip(*(_surface(seed, index, size) for index in range(surfaces)), strict=True)
-        facts, layers = zip(*(_sky(seed, index, size, held_out) for index in range(skies)), strict=True)
-        stacked = [np.stack(part) for parts in (grounds, layers) for part in zip(*parts, strict=True)]
-        return cls(seed, held_out, names, facts, *stacked)
+        fields = {
+            "share": np.empty((surfaces, landscapes.LAND + landscapes.WATERS, size, size), "uint8"),
+            "texture": np.empty((surfaces, size, size), "int8"),
+            "slope": np.empty((surfaces, 2, size, size), "float16"),
+            **{name: np.empty((skies, MOST_LAYERS, size, size), "float16") for name in ("tau", "shade", "relief")},
+        }
+        names = tuple(_surface(fields, seed, index) for index in range(surfaces))
+        facts = tuple(_sky(fields, seed, index, held_out) for index in range(skies))
+        return cls(seed, held_out, names, facts, **fields)
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` maps into memory."""
@@ -87,36 +94,40 @@ class Pool:
         return cls(**{**facts, "landscapes": tuple(facts["landscapes"]), "skies": tuple(facts["skies"])}, **arrays)
 
 
-def _surface(seed: int, index: int, size: int) -> tuple[str, tuple[Any, ...]]:
+def _surface(fields: dict[str, Any], seed: int, index: int) -> str:
+    """Make a surface in its place, and return its landscape."""
     rng = np.random.default_rng([seed, 0, index])
     name = landscapes.draw(rng)
-    made = landscapes.surface(rng, name, (size, size))
-    share = np.rint(made.share * BYTE).astype("uint8")
-    texture = np.clip(np.rint(made.texture / TEXTURE_STEP), -127, 127).astype("int8")
-    return name, (share, texture, made.slope.astype("float16"))
+    made = landscapes.surface(rng, name, fields["texture"].shape[1:])
+    fields["share"][index] = np.rint(made.share * BYTE)
+    fields["texture"][index] = np.clip(np.rint(made.texture / TEXTURE_STEP), -127, 127)
+    fields["slope"][index] = made.slope
+    return name
 
 
-def _sky(seed: int, index: int, size: int, held_out: bool) -> tuple[dict[str, Any], tuple[Any, ...]]:
+def _sky(fields: dict[str, Any], seed: int, index: int, held_out: bool) -> dict[str, Any]:
+    """Make the layers of a sky in their place, from the lowest to the highest, and return its facts."""
     rng = np.random.default_rng([seed, 1, index])
     gsd = 30.0 if rng.random() < 0.5 else float(np.exp(rng.uniform(np.log(10), np.log(60))))
     sun = Sky(rng.uniform(0, 360), rng.uniform(22, 75), 0, 0)
     names = clouds.draw(rng, held_out)
-    shape = (size, size)
+    shape = fields["tau"].shape[-2:]
     made = sorted((clouds.layer(rng, name, shape, gsd) for name in names), key=lambda layer: layer[0].base)
-    stored = np.zeros((3, MOST_LAYERS, *shape), "float16")
     strength, uneven = rng.uniform(0.4, 1.6), rng.uniform(0.02, 0.12)
+    for name in ("tau", "shade", "relief"):
+        fields[name][index] = 0
     for layer, (kind, tau) in enumerate(made):
-        tops = 1 + strength * (clouds.relief(tau, sun, gsd) - 1) + uneven * fields.noise(rng, shape, 600 / gsd, 2.0)
-        for field, values in zip(stored, (tau, clouds.shade(tau, kind, sun, gsd), tops), strict=True):
-            field[layer] = np.clip(values, 0, 200)
-    facts = {
+        tops = 1 + strength * (clouds.relief(tau, sun, gsd) - 1) + uneven * noise(rng, shape, 600 / gsd, 2.0)
+        fields["tau"][index, layer] = tau
+        fields["shade"][index, layer] = clouds.shade(tau, kind, sun, gsd)
+        fields["relief"][index, layer] = np.maximum(tops, 0)
+    return {
         "names": names,
         "gsd": gsd,
         "azimuth": sun.azimuth,
         "elevation": sun.elevation,
         "layers": [(kind.base, kind.phase) for kind, _ in made],
     }
-    return facts, tuple(stored)
 
 
 @dataclass(frozen=True)
@@ -210,10 +221,14 @@ def _crop_surface(pool: Pool, rng: np.random.Generator, size: int) -> tuple[land
 
 
 def _crop_sky(pool: Pool, rng: np.random.Generator, size: int) -> tuple[list[render.Layer], dict[str, Any]]:
-    """Cut a window anywhere: skies are periodic, so a shadow may come from a cloud beyond the window."""
+    """Cut a window anywhere: skies are periodic, so a shadow may come from a cloud beyond the window.
+
+    Contrails alone are not, and are not cut across the edge.
+    """
     index = rng.integers(len(pool.skies))
-    facts = pool.skies[index]
-    rows, columns = ((rng.integers(pool.tau.shape[-1]) + np.arange(size)) % pool.tau.shape[-1] for _ in range(2))
+    facts, whole = pool.skies[index], pool.tau.shape[-1]
+    places = whole - size + 1 if clouds.CONTRAILS in facts["names"] else whole
+    rows, columns = ((rng.integers(places) + np.arange(size)) % whole for _ in range(2))
     denser, brighter = rng.uniform(0.6, 1.3), rng.uniform(0.7, 1.05)
     layers = []
     for layer, (base, phase) in enumerate(facts["layers"]):
