@@ -21,6 +21,7 @@ import pandas as pd
 from xr_cloudmask import export, files
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError, FileError, WeightsError
+from xr_cloudmask.masks.agreement import Agreement
 from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.masks.labels import DECISIONS, SCHEME_NAMES
 from xr_cloudmask.models import hub, weights
@@ -328,12 +329,13 @@ def _weights_path(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from xr_cloudmask import training
+    from xr_cloudmask.training.state import CHECKPOINT
 
     base = "finetune" if arguments.data else "recipe"
     recipe = training.Recipe.packaged(base)
     if arguments.recipe:
         recipe = training.Recipe.read(arguments.recipe, base)
-    if arguments.patches:
+    if arguments.patches is not None:
         recipe = replace(recipe, patches=arguments.patches)
     source = None
     if arguments.data:
@@ -352,7 +354,8 @@ def _train(arguments: argparse.Namespace) -> None:
             say=lambda facts: print(json.dumps(facts), flush=True),
         )
     except KeyboardInterrupt:
-        print(f"saved in {arguments.out}; the same command with --resume goes on", file=sys.stderr)
+        if (arguments.out / CHECKPOINT).exists():  # not while worlds are prepared
+            print(f"saved in {arguments.out}; the same command with --resume goes on", file=sys.stderr)
         raise
     print(f"predict with: --model universal --weights {written}")
 
@@ -366,8 +369,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     keywords = {name: getattr(arguments, name) for name in options if getattr(arguments, name) is not None}
     found = {str(path): evaluation.evaluate(evaluation.read(path, layout), **keywords) for path in arguments.inputs}
     if arguments.json:
-        scores = {name: {"kappa": one.kappa, **one.table().to_dict("index")} for name, one in found.items()}
-        print(json.dumps(scores, indent=2))
+        print(json.dumps({name: _scores(one) for name, one in found.items()}, indent=2, allow_nan=False))
         return
     for name, one in found.items():
         print(f"{name}\nCohen's kappa {one.kappa:.3f}\n{one.table().to_string(float_format='%.3f')}")
+
+
+def _scores(agreement: Agreement) -> dict[str, Any]:
+    """Return kappa and the table as JSON has them: null where there is nothing to count."""
+    table = agreement.table()
+    scores: dict[Any, Any] = table.astype(object).where(table.notna(), None).to_dict("index")
+    return {"kappa": None if np.isnan(agreement.kappa) else agreement.kappa, **scores}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import files
+from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, place_of
+from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import MASK_NAME, mask_of
 from xr_cloudmask.predict import predict
 
@@ -75,20 +78,21 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
     FileError
         The file lacks what the layout says.
     CloudMaskError
-        The labels do not tell clear, cloud and shadow apart.
+        The labels do not tell clear, cloud and shadow apart, or lack a dimension of the cube.
     """
     if Path(path).suffix == ".npz":
         return _patch(Path(path), layout or PatchLayout())
     cube = files.open_cube(Path(path))
-    truth = judged(mask_of(cube).compute())
-    return Labelled(str(path), cube.drop_vars(MASK_NAME), truth)
+    mask, bands = mask_of(cube), cube.drop_vars(MASK_NAME)
+    truth = judged(laid_out(mask, layouts.view(bands).sizes).compute())
+    return Labelled(str(path), bands, truth)
 
 
 def _patch(path: Path, layout: PatchLayout) -> Labelled:
     try:
         with np.load(path) as arrays:
             image, codes = arrays[layout.image], arrays[layout.labels]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
         raise FileError(
             f"{str(path)!r}: {error}",
             f"arrays {layout.image!r} and {layout.labels!r}",
@@ -100,11 +104,18 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
             f"(y, x, band) with the bands {list(layout.bands)}",
             "PatchLayout(bands=...), or --layout",
         )
+    size = image.shape[:2]
+    if codes.shape not in (size, (*size, 1)) or codes.dtype.kind not in "biuf":
+        raise FileError(
+            f"labels of shape {codes.shape} and {codes.dtype} in {str(path)!r}",
+            f"numbers {size} or {(*size, 1)}, as the image",
+            "PatchLayout(labels=...)",
+        )
     cube = xr.Dataset({band: (("y", "x"), image[..., i]) for i, band in enumerate(layout.bands)})
-    places = np.full(256, NOT_JUDGED, "uint8")
+    truth = np.full(size, NOT_JUDGED, "uint8")
     for code, name in layout.codes.items():
-        places[code] = place_of(JUDGED.get(name, (name,)), f"label {name!r}")
-    return Labelled(str(path), cube, places[codes.reshape(image.shape[:2])])
+        truth[codes.reshape(size) == code] = place_of(JUDGED.get(name, (name,)), f"label {name!r}")
+    return Labelled(str(path), cube, truth)
 
 
 def evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,9 +65,9 @@ class Agreement:
 
         Source: Cohen (1960), https://doi.org/10.1177/001316446002000104
         """
-        share = self.counts / self.counts.sum()
-        chance = (share.sum(axis=0) * share.sum(axis=1)).sum()
         with np.errstate(invalid="ignore"):
+            share = self.counts / self.counts.sum()
+            chance = (share.sum(axis=0) * share.sum(axis=1)).sum()
             return float((np.trace(share) - chance) / (1 - chance))
 
     def table(self) -> pd.DataFrame:
@@ -86,12 +86,12 @@ def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:
     Parameters
     ----------
     mask, reference : DataArray
-        uint8 with flag attributes, of one shape.
+        uint8 with flag attributes, of the same dimensions in any order.
 
     Raises
     ------
     CloudMaskError
-        A scheme puts together what is judged apart.
+        A scheme puts together what is judged apart, or the dimensions are others.
 
     Examples
     --------
@@ -100,7 +100,25 @@ def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:
     >>> compare(mask, mask).kappa
     1.0
     """
-    return Agreement.of(judged(reference), judged(mask))
+    truth, found = (judged(laid_out(each, reference.sizes)) for each in (reference, mask))
+    return Agreement.of(truth, found)
+
+
+def laid_out(mask: xr.DataArray, sizes: Mapping[Any, int]) -> xr.DataArray:
+    """Return a mask with its dimensions in the order of `sizes`.
+
+    Raises
+    ------
+    CloudMaskError
+        It has others, such as no time, they are longer or shorter, or it is not uint8.
+    """
+    if dict(mask.sizes) != dict(sizes):
+        raise CloudMaskError(
+            f"a mask of {dict(mask.sizes)}", f"the dimensions {dict(sizes)}", "mask.sel(...) or mask.expand_dims(...)"
+        )
+    if mask.dtype != "uint8":
+        raise CloudMaskError(f"a mask of {mask.dtype}", "uint8 codes", "mask.fillna(255).astype('uint8')")
+    return mask.transpose(*sizes)
 
 
 def judged(mask: xr.DataArray) -> npt.NDArray[np.uint8]:

@@ -114,7 +114,7 @@ class ModelSpec:
         """Return the cube's bands in the model's order; empty where one is missing."""
         taken = [d for d in descriptors if d.kind in self.kinds]
         if not self.bands:
-            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(_is_visible, taken)))
+            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(_shows_visible, taken)))
             return tuple(taken) if enough else ()
         by_role = {d.role: d for d in reversed(taken)}
         found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
@@ -127,9 +127,14 @@ class ModelSpec:
         return missing if self.bands or self.inputs(descriptors) else [self.needs]
 
 
-def _is_visible(band: BandDescriptor) -> bool:
+def _shows_visible(band: BandDescriptor) -> bool:
+    return is_visible(band.min_wavelength, band.max_wavelength)
+
+
+def is_visible(shortest: float, longest: float) -> bool:
+    """Return whether a band between two wavelengths, in nanometres, has its centre in the visible light."""
     low, high = VISIBLE
-    return low <= (band.min_wavelength + band.max_wavelength) / 2 <= high
+    return low <= (shortest + longest) / 2 <= high
 
 
 class Model(Protocol):

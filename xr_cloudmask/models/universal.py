@@ -135,18 +135,21 @@ def architecture_of(path: str | os.PathLike[str]) -> Architecture:
     Raises
     ------
     WeightsError
-        It does not say them, or they are for other classes.
+        It does not say them, they are for other classes, or for windows that `predict` does not cut.
     """
     from xr_cloudmask.models.networks.universal import Architecture
 
     try:
-        sizes = json.loads(facts_of(path)["architecture"])
+        facts = facts_of(path)
+        sizes, classes = json.loads(facts["architecture"]), facts["classes"].split()
         tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()}
         architecture = Architecture(**tuples)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unfit(path, f"its metadata lack the architecture ({error})") from error
-    if architecture.classes != len(CLASSES):
-        raise _unfit(path, f"it tells {architecture.classes} classes apart")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _unfit(path, f"its metadata lack the architecture or the classes ({error})") from error
+    if classes != list(CLASSES) or architecture.classes != len(CLASSES):
+        raise _unfit(path, f"its {architecture.classes} classes are {classes}, not {list(CLASSES)}")
+    if SPEC.multiple % architecture.multiple:
+        raise _unfit(path, f"its windows are multiples of {architecture.multiple}, not of {SPEC.multiple}")
     return architecture
 
 

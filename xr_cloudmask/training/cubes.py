@@ -13,11 +13,12 @@ import xarray as xr
 from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
+from xr_cloudmask.masks.agreement import laid_out
 from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.universal import CLASSES, SPEC
 from xr_cloudmask.predict import dated, model_factor
-from xr_cloudmask.training.samples import Patch, with_fewer_bands
+from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class LabelledCubes:
         Raises
         ------
         CloudMaskError
-            A cube has no mask, or cannot be read as reflectance.
+            A cube has no mask, one without its dimensions, or cannot be read as reflectance.
         ModelError
             Its bands are not enough.
         """
@@ -67,7 +68,7 @@ class LabelledCubes:
 
     def __getitem__(self, number: int) -> Patch:
         """Cut a window; large scenes come more often."""
-        rng = np.random.default_rng([self.seed, number])
+        rng = np.random.default_rng([self.seed, number, WINDOWS])
         areas = np.array([scene.truth.size for scene in self.scenes], "float64")
         scene = self.scenes[rng.choice(len(areas), p=areas / areas.sum())]
         rows, columns = (_span(rng, length, self.size) for length in scene.truth.shape)
@@ -91,7 +92,7 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     rules = calibration.calibrate(view, used, sensor=sensor, level=level).calibrations
     factor = model_factor(view, SPEC, "auto")
     numbers = [np.asarray(dated(view, band.name)) for band in used]
-    codes = mask.transpose(..., *view.dims[-2:]).values.reshape(numbers[0].shape)
+    codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
     wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
     allowed = bits(mask)
     for date, labels in enumerate(codes):

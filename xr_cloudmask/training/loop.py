@@ -60,7 +60,9 @@ def train(
         Whether to go on from the checkpoint in `out`. With another number of patches in the recipe, the learning rate
         falls to 0 over what remains to that number.
     workers : int, optional
-        Processes that make patches; by default one for each core. What is learnt does not depend on it.
+        Processes that make patches; by default one for each core, and none for a `source`, whose scenes each process
+        would get a copy of. What is learnt does not depend on it. A script whose patches other processes make needs
+        ``if __name__ == "__main__":`` around the call: they import it.
     device : str, optional
         ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
     say : callable, optional
@@ -74,7 +76,7 @@ def train(
     Raises
     ------
     FileError
-        There is a run in `out` already, or none to resume.
+        There is a run in `out` already, or none to resume, or one of another recipe.
     WeightsError
         The weights to start from are of another network.
     KeyboardInterrupt
@@ -90,11 +92,12 @@ def train(
         run.start_from(universal.state_of(start, run.network.architecture))
     if resume:
         run.load(folder)
+    given = source is not None
     if source is None:
         source = Simulated(prepared(recipe, folder), recipe.seed, recipe.size)
     check = validation.Validation.prepare(recipe, folder) if recipe.validate_every else None
     teacher = Teacher() if recipe.distillation else None
-    crew = (os.cpu_count() or 1) if workers is None else workers
+    crew = (0 if given else os.cpu_count() or 1) if workers is None else workers
     saved = time.monotonic()
     with (folder / LOG).open("a") as file, _interrupts() as interrupted:
         diary = Diary(run, file, say)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from xr_cloudmask.errors import CloudMaskError, FileError
-from xr_cloudmask.models.universal import CLASSES
+from xr_cloudmask.models.networks.universal import Architecture
+from xr_cloudmask.models.universal import CLASSES, SPEC
 
 PRECISIONS = ("fp32", "bf16")
+# All other numbers are positive.
+MAY_BE_ZERO = frozenset(
+    {"seed", "weight_decay", "warm_up", "balance", "smoothing", "distillation", "validate_every", "save_minutes"}
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a run learns. The same recipe on another machine is the same run.
+    """Everything that decides what a run learns; on one machine to the bit, since others round differently.
 
     Attributes
     ----------
@@ -49,6 +56,9 @@ class Recipe:
         Patches over which the weights are averaged; the average is what is kept.
     weights : tuple of float
         Of the classes land, water, snow, thin cloud, thick cloud, cloud shadow in the loss.
+    balance : float
+        How much of these weights is taken out of the probabilities again when the average is written: 0 none of it, so
+        that rare classes are called too often; 1 all, as if they were as rare everywhere as in the worlds of training.
     smoothing : float
         Share of the loss that asks for every class alike.
     distillation : float
@@ -81,6 +91,7 @@ class Recipe:
     warm_up: int
     averaging: int
     weights: tuple[float, ...]
+    balance: float
     smoothing: float
     distillation: float
     precision: str
@@ -90,8 +101,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be followed."""
-        stride = 2 ** (len(self.widths) - 1)
+        for field in fields(self):
+            if field.type != "str":
+                self._require_numbers(field.name, str(field.type))
+        stride = Architecture(self.widths, self.dilations).multiple
         rules = {
+            "widths": (
+                SPEC.multiple % stride == 0,
+                f"at most {SPEC.multiple.bit_length()}: it predicts in steps of {SPEC.multiple}",
+            ),
             "batch": (self.batch % self.repeats == 0, f"a multiple of repeats, {self.repeats}"),
             "size": (
                 self.size % stride == 0 and self.size <= self.world,
@@ -102,7 +120,24 @@ class Recipe:
         }
         for name, (kept, expected) in rules.items():
             if not kept:
-                raise CloudMaskError(f"{name} = {getattr(self, name)!r} in a recipe", expected, f"another {name}")
+                raise self._refused(name, expected)
+
+    def _require_numbers(self, name: str, kind: str) -> None:
+        """Refuse what is not of the kind that an annotation says, or not positive."""
+        value = getattr(self, name)
+        numbers = value if kind.startswith("tuple") else (value,)
+        number, word = (Integral, "whole number") if "int" in kind else (Real, "number")
+        sign = "non-negative" if name in MAY_BE_ZERO else "positive"
+        if (
+            not isinstance(numbers, tuple)
+            or not numbers
+            or not all(isinstance(n, number) and type(n) is not bool and math.isfinite(n) and n >= 0 for n in numbers)
+            or (sign == "positive" and 0 in numbers)
+        ):
+            raise self._refused(name, f"a list of {sign} {word}s" if kind.startswith("tuple") else f"a {sign} {word}")
+
+    def _refused(self, name: str, expected: str) -> CloudMaskError:
+        return CloudMaskError(f"{name} = {getattr(self, name)!r} in a recipe", expected, f"another {name}")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], base: str = "recipe") -> Recipe:
@@ -127,8 +162,8 @@ class Recipe:
         (16, 32, 64, 128, 192)
         """
         try:
-            given = tomllib.loads(Path(path).read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
             raise FileError(f"recipe {os.fspath(path)!r}: {error}", "a TOML file", "recipe='recipe.toml'") from error
         return cls.of({**_packaged(base), **given})
 
@@ -144,10 +179,6 @@ class Recipe:
         unknown = sorted(set(given) - set(base))
         if unknown:
             raise FileError(f"recipe entries {unknown}", f"some of {sorted(base)}", f"leave out {unknown[0]}")
-        for name, value in given.items():
-            kind = int | float if isinstance(base[name], float) else type(base[name])
-            if not isinstance(value, kind):
-                raise FileError(f"{name} = {value!r} in a recipe", f"such as {base[name]!r}", f"another {name}")
         entries: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in {**base, **given}.items()
         }

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from xr_cloudmask.models.base import VISIBLE
+from xr_cloudmask.models.base import is_visible
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training.recipe import Recipe
 
@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float32]
 BITS = np.zeros(256, "uint8")
 BITS[: len(worlds.CLASSES)] = 1 << np.arange(len(worlds.CLASSES))
 HELD_OUT = 60, 120  # surfaces and skies to score on
+# Random numbers of their own for each purpose; scenes are drawn by seed and number alone.
+TURNING, WINDOWS = 1, 2
 TURNS = 8  # four rotations, mirrored or not
 
 
@@ -96,19 +98,16 @@ class Simulated(Dataset[Patch]):
     seed : int
     size : int
         Pixels.
-    bands : tuple of tuple of float or None
-        Limits in nanometres; None draws a set of bands for every patch.
     """
 
     pool: str
     seed: int
     size: int
-    bands: tuple[tuple[float, float], ...] | None = None
 
     def __getitem__(self, number: int) -> Patch:
         """Render a patch."""
         rng = np.random.default_rng([self.seed, number])
-        sample = worlds.sample(_pool(self.pool), rng, self.size, self.bands)
+        sample = worlds.sample(_pool(self.pool), rng, self.size)
         return Patch(sample.values, sample.wavelengths, BITS[sample.truth])
 
 
@@ -172,7 +171,7 @@ def _leave_signals_to_parent(_: int) -> None:
 
 
 def _varied(shown: Sequence[Sequence[Patch]], seed: int, step: int) -> Iterator[Patch]:
-    rng = np.random.default_rng([seed, step])
+    rng = np.random.default_rng([seed, step, TURNING])
     for showing, patches in enumerate(shown):
         for patch in patches:
             yield turned(patch if showing == 0 else with_fewer_bands(patch, rng), int(rng.integers(TURNS)))
@@ -193,9 +192,8 @@ def with_fewer_bands(patch: Patch, rng: np.random.Generator) -> Patch:
     count = len(patch.wavelengths)
     if count <= 2 or rng.random() < 0.5:
         return patch
-    centres = patch.wavelengths.mean(axis=1)
-    visible = np.flatnonzero((centres > VISIBLE[0]) & (centres < VISIBLE[1]))
-    first = rng.choice(visible if len(visible) else count)
+    visible = [i for i, limits in enumerate(patch.wavelengths) if is_visible(*limits)]
+    first = rng.choice(visible or count)
     others = rng.permutation(np.delete(np.arange(count), first))[: rng.integers(1, count)]
     kept = np.sort([first, *others])
     return patch._replace(values=patch.values[kept], wavelengths=patch.wavelengths[kept])

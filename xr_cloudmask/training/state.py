@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwor
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.training.recipe import Recipe
 
+HEAD_BIAS = "trunk.head.bias"
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "universal.safetensors"
+# What a recipe may say otherwise when a run is resumed; all else would be a run that nothing describes.
+CHANGEABLE = frozenset({"patches", "size", "weights", "balance", "validate_every", "validation", "save_minutes"})
 
 
 class Run:
@@ -55,9 +59,14 @@ class Run:
         return {"network": self.network, "average": self.average, "optimiser": self.optimiser}
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take over trained weights."""
-        self.network.load_state_dict(state)
-        self.average.load_state_dict(state)
+        """Take over trained weights, as `export` writes them."""
+        whole = {**state, HEAD_BIAS: state[HEAD_BIAS] + self._taken_out()}
+        self.network.load_state_dict(whole)
+        self.average.load_state_dict(whole)
+
+    def _taken_out(self) -> Tensor:
+        """Return what the weights of the classes add to their logits, as far as the recipe takes it out again."""
+        return torch.tensor(self.recipe.weights).log() * self.recipe.balance
 
     @torch.no_grad()
     def take_into_average(self) -> None:
@@ -71,8 +80,9 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files."""
-        content = {name: part.state_dict() for name, part in self._parts.items()}
-        _replace(folder / CHECKPOINT, lambda path: torch.save({**content, "step": self.step}, path))
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts.items()}
+        content |= {"step": self.step, "recipe": asdict(self.recipe)}
+        _replace(folder / CHECKPOINT, lambda path: torch.save(content, path))
         _replace(folder / WEIGHTS, self.export)
 
     def load(self, folder: Path) -> None:
@@ -81,21 +91,35 @@ class Run:
         Raises
         ------
         FileError
-            There is none, or it is of another network.
+            There is none, it is damaged, or the recipe differs in what may not change (`CHANGEABLE` may).
         """
         path = folder / CHECKPOINT
         if not path.is_file():
             raise FileError(f"no {str(path)!r}", "the checkpoint of a run that was stopped", "resume=False")
-        content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
         try:
+            content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+            self._require_recipe(path, content.get("recipe", {}))
             for name, part in self._parts.items():
                 part.load_state_dict(content[name])
-        except (RuntimeError, KeyError, ValueError) as error:
+            self.step = content["step"]
+        except FileError:
+            raise
+        except (AttributeError, EOFError, KeyError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
             problem = " ".join(str(error).split())[:200]
             raise FileError(
                 f"{str(path)!r}: {problem}", "a checkpoint of the recipe's network", "another --out"
             ) from error
-        self.step = content["step"]
+
+    def _require_recipe(self, path: Path, saved: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint whose recipe differs; those of the first versions do not say theirs."""
+        given = asdict(self.recipe)
+        others = sorted(name for name in saved if saved[name] != given.get(name) and name not in CHANGEABLE)
+        if others:
+            raise FileError(
+                f"{str(path)!r}, of a recipe with " + ", ".join(f"{name} = {saved[name]!r}" for name in others),
+                f"the recipe it was begun with, but for {sorted(CHANGEABLE)}",
+                "the recipe of the run (--recipe), or a new run in another folder",
+            )
 
     def export(self, path: Path) -> None:
         """Write the average as float16 safetensors, with what `models.universal` needs to know of it."""
@@ -105,6 +129,7 @@ class Run:
             name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
             for name, tensor in self.average.state_dict().items()
         }
+        tensors[HEAD_BIAS] = (self.average.state_dict()[HEAD_BIAS].cpu() - self._taken_out()).half()
         facts = {
             "architecture": json.dumps(asdict(self.network.architecture)),
             "classes": " ".join(CLASSES),

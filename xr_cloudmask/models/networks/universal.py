@@ -49,6 +49,13 @@ class Architecture:
     embedding: int = 64
     classes: int = 6
 
+    def __post_init__(self) -> None:
+        """Refuse sizes of no network."""
+        if not self.widths or any(
+            type(n) is not int or n < 1 for n in (*self.widths, *self.dilations, self.embedding, self.classes)
+        ):
+            raise ValueError(f"sizes of a network are positive whole numbers, which {self} are not")
+
     @property
     def multiple(self) -> int:
         """What the height and width of a window are multiples of."""
@@ -254,7 +261,10 @@ class UniversalNetwork(nn.Module):
         It takes what `entering` returns, ``(window, band + 1, y, x)``, and returns logits.
         """
         stem = self.stem
-        first = nn.Conv2d(len(wavelengths) + 1, stem.outputs, 3, padding=1).to(wavelengths.device)
+        # Weights that are replaced at once are not drawn: a prediction leaves torch's random numbers where they are.
+        first = nn.utils.skip_init(
+            nn.Conv2d, len(wavelengths) + 1, stem.outputs, 3, padding=1, device=wavelengths.device
+        )
         with torch.no_grad():
             kernels, biases = stem.kernels(wavelengths[None], wavelengths.new_ones(1, len(wavelengths)))
         first.weight, first.bias = nn.Parameter(kernels[0]), nn.Parameter(biases[0])
