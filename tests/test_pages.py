@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from products import make_cbers, make_landsat
 
-from xr_cloudmask.models import universal
-
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -101,7 +99,6 @@ def test_every_block_of_the_training_page(tmp_path):
     assert (tmp_path / "run" / "universal.safetensors").exists()
 
 
-@pytest.mark.skipif(not universal.packaged().exists(), reason="this package has no weights yet")
 def test_every_block_of_the_universal_page(tmp_path):
     run_blocks("universal.md", tmp_path)
 

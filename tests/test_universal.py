@@ -21,7 +21,6 @@ from xr_cloudmask.training.state import Run
 
 SIX = torch.tensor([[457.0, 522], [542, 578], [650, 681], [784, 900], [1565, 1655], [2100, 2280]])
 BANDS = tuple(BandDescriptor(f"b{i}", None, float(low), float(high)) for i, (low, high) in enumerate(SIX))
-needs_weights = pytest.mark.skipif(not universal.packaged().exists(), reason="this package has no weights yet")
 
 
 def network(architecture):
@@ -213,7 +212,6 @@ def test_changed_weights_are_refused(weights):
         universal.load(replace(universal.SPEC, weights=(file,)), "cpu")
 
 
-@needs_weights
 def test_weights_come_with_the_package():
     path = universal.packaged()
     assert path.stat().st_size <= 8e6
@@ -222,7 +220,6 @@ def test_weights_come_with_the_package():
     assert models().loc[("universal", "v1"), "runs here"]
 
 
-@needs_weights
 def test_rgb_is_masked_at_once():
     mask = predict(cube_of(("red", "green", "blue"), size=(64, 64), level="BOA"), scale=1.0)
     assert mask["cloudmask"].attrs["model"] == "universal"

@@ -31,7 +31,7 @@ Limits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wave
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 NAME = "universal"
-SHA256 = ""
+SHA256 = "149503cabc160baa37da3dc3e33f222df890b06996e7865cf35149dd2506ae0b"
 
 SPEC = ModelSpec(
     name=NAME,
