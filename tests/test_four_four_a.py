@@ -15,6 +15,7 @@ from test_engine import chunked, refuse
 from xr_cloudmask.errors import CloudMaskError, ModelError
 from xr_cloudmask.models.index import statistics
 from xr_cloudmask.models.index.four_four_a import Thresholds
+from xr_cloudmask.models.index.statistics import Order, Wanted
 from xr_cloudmask.predict import predict
 
 COEFFICIENTS = np.array(list(notebook.COEFFICIENTS.values()))
@@ -163,6 +164,51 @@ def test_a_sample_that_misleads_costs_a_pass_and_changes_nothing(monkeypatch):
     honest = predicted(SERIES[1])
     monkeypatch.setattr(statistics, "SAMPLE", 4)
     xr.testing.assert_equal(predicted(SERIES[1]), honest)
+
+
+def test_dates_with_a_handful_of_pixels_are_counted_too():
+    some = np.random.default_rng(0).random((4, 100))
+    bands = np.full((99, 4, 40, 40), np.nan)
+    for date, count in enumerate(range(2, 101)):
+        bands[date].reshape(4, -1)[:, 7 : 7 + 11 * count : 11] = some[:, :count]
+    out = predicted(bands)
+    for date in (5, 40, 98):
+        values = stretched(bands[date, 1])
+        values = values[(values != 0) & ~np.isnan(values)]
+        q25 = float(out["scene_statistics"].sel(statistic="green_q25")[date])
+        assert q25 == pytest.approx(np.quantile(values, 0.25), rel=1e-12)
+
+
+def test_both_sides_of_a_quantile_can_be_missed():
+    """The sample of a sparse date can lie between the two neighbours in rank of a quantile."""
+    values = np.arange(1.0, 11)
+    for wanted in (Wanted("green", (0.25, 0.5, 0.75), largest=10.0), Wanted("green", (0.5,), moments=False)):
+        order = Order(tuple((5.3, 5.6) for _ in wanted.quantiles), wanted.summed_first)
+        first = statistics.Tally(order)
+        first.add(values)
+        again = statistics.reorder(first.result(), order, wanted)
+        second = statistics.Tally(again)
+        second.add(values)
+        assert statistics.reorder(second.result(), again, wanted) is None
+        found = statistics.summarise(second.result(), wanted).quantiles
+        assert found == pytest.approx(np.quantile(values, wanted.quantiles))
+
+
+def test_the_sample_sees_every_column_of_a_periodic_scene():
+    rows, columns = np.indices((2048, 2048))
+    step = 8  # of the sample, in a scene of this size
+    stripes = (columns % step).astype("float64")
+    whole = statistics.extent([stripes], (0, 0), stripes.shape).sample[0]
+    shares = np.bincount(whole.astype(int), minlength=step) / whole.size
+    assert shares == pytest.approx(np.full(step, 1 / step), abs=0.01)
+    position = (rows * 2048 + columns).astype("float64")
+    parts = [
+        statistics.extent([position[y : y + 700, x : x + 300]], (y, x), position.shape).sample[0]
+        for y in range(0, 2048, 700)
+        for x in range(0, 2048, 300)
+    ]
+    expected = statistics.extent([position], (0, 0), position.shape).sample[0]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.sort(expected))
 
 
 @pytest.mark.parametrize("factor", [0.25, 4])

@@ -30,8 +30,8 @@ Block = tuple[npt.NDArray[Any], ...]  # the pixels of each band, flat
 
 BLOCK = 1 << 16  # pixels worked on at a time: some arrays of them fit the cache, and `cut_sum` allows for no more
 SAMPLE = 1 << 16  # pixels of the thin sample, where the scene has as many
-# Of all values, on either side of a quantile, that are kept: three standard errors of the sample's median.
-REACH = 0.006
+REACH = 4.0  # standard errors of a quantile of the sample, on either side of which values are kept
+GOLDEN = (math.sqrt(5) - 1) / 2
 QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -180,6 +180,9 @@ def blocks(bands: Sequence[npt.NDArray[Any]]) -> Iterator[tuple[tuple[slice, sli
 def extent(bands: Sequence[npt.NDArray[Any]], origin: tuple[int, int], shape: tuple[int, int]) -> Extent:
     """Return the extremes of the bands' finite values and the sample: every so many pixels of the *scene*.
 
+    Each row of the sample begins at another column, by the golden ratio: what repeats itself along the rows of a scene
+    (stripes, orchards) cannot hide from the sample.
+
     Parameters
     ----------
     bands : sequence of ndarray
@@ -188,9 +191,13 @@ def extent(bands: Sequence[npt.NDArray[Any]], origin: tuple[int, int], shape: tu
         Where the part begins in the scene, and ``(y, x)`` of the scene.
     """
     step = max(1, math.isqrt(shape[0] * shape[1] // SAMPLE))
-    sample = np.stack([band[-origin[0] % step :: step, -origin[1] % step :: step].ravel() for band in bands])
+    rows = np.arange(-origin[0] % step, bands[0].shape[0], step)
+    begins = ((origin[0] + rows) // step * GOLDEN % 1 * step).astype(int)
+    columns = ((begins - origin[1]) % step)[:, None] + np.arange(0, bands[0].shape[1], step)
+    inside = columns < bands[0].shape[1]
+    at = np.broadcast_to(rows[:, None], columns.shape)[inside], columns[inside]
     extremes = np.array([_extremes(band) for band in bands])
-    return Extent(extremes[:, 0], extremes[:, 1], sample)
+    return Extent(extremes[:, 0], extremes[:, 1], np.stack([band[at] for band in bands]))
 
 
 def _extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
@@ -205,7 +212,8 @@ def bracket(quantile: float, sample: Floats) -> tuple[float, float]:
     """Return between which values to look for a quantile; everywhere if the sample cannot tell."""
     if not sample.size:
         return -math.inf, math.inf
-    low, high = np.quantile(sample, np.clip([quantile - REACH, quantile + REACH], 0, 1))
+    reach = REACH * math.sqrt(quantile * (1 - quantile) / sample.size)
+    low, high = np.quantile(sample, np.clip([quantile - reach, quantile + reach], 0, 1))
     return float(low), float(high)
 
 
@@ -291,7 +299,11 @@ def reorder(found: Distribution, order: Order, wanted: Wanted) -> Order | None:
 def _corrected(count: int, quantile: float, kept: Kept, tried: tuple[float, float]) -> tuple[float, float]:
     if kept.holds(count, quantile):
         return tried
-    return (-math.inf, tried[1]) if _ranks(count, quantile)[0] < kept.below else (tried[0], math.inf)
+    low, high = _ranks(count, quantile)  # of a few values, both can be missed
+    return (
+        -math.inf if low < kept.below else tried[0],
+        math.inf if high >= kept.below + int(kept.counts.sum()) else tried[1],
+    )
 
 
 def summarise(found: Distribution, wanted: Wanted) -> Summary:
