@@ -42,4 +42,21 @@ def test_pooling_adds_pixels():
 def test_what_is_not_there_has_no_score():
     nothing = Agreement.of(np.uint8([0, 0]), np.uint8([0, 0]))
     assert np.isnan(nothing.kappa)
+    assert np.isnan(Agreement.of(np.uint8([255]), np.uint8([0])).kappa)
     assert nothing.table().loc["cloud"].isna().all()
+
+
+def test_dimensions_are_told_by_name():
+    truth = xr.DataArray(np.uint8([[0, 1, 2], [3, 3, 0]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    assert compare(truth.transpose("x", "y"), truth).kappa == 1
+    square = truth[:, :2]
+    assert compare(square.transpose("x", "y"), square).kappa == 1
+
+
+@pytest.mark.parametrize(
+    "other", [lambda m: m.expand_dims(time=2), lambda m: m[:, 1:], lambda m: m.rename(x="lon"), lambda m: m / 1.0]
+)
+def test_masks_that_do_not_lie_on_each_other_are_refused(other):
+    truth = xr.DataArray(np.zeros((2, 3), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    with pytest.raises(CloudMaskError, match="a mask of"):
+        compare(other(truth), truth)

@@ -98,3 +98,54 @@ def test_csmask_scores_on_the_real_patch_as_before():
     mask = predict(read(LABELLED).cube, "csmask", level="TOA", scheme="native")
     assert agreement.kappa == pytest.approx(0.81, abs=0.01)
     assert agreement.counts.sum(axis=0)[1] == (mask["cloudmask"] == 1).sum()
+
+
+def test_the_order_of_a_masks_dimensions_does_not_matter(tmp_path, scene):
+    cube = scene.rename(truth="cloudmask")
+    cube.assign(cloudmask=cube["cloudmask"].transpose("x", "time", "y")).to_netcdf(tmp_path / "turned.nc")
+    cube.to_netcdf(tmp_path / "as_it_is.nc")
+    np.testing.assert_array_equal(*(read(tmp_path / f"{name}.nc").truth for name in ("turned", "as_it_is")))
+    cube.assign(cloudmask=cube["cloudmask"].isel(time=0)).to_netcdf(tmp_path / "timeless.nc")
+    with pytest.raises(CloudMaskError, match="a mask of"):
+        read(tmp_path / "timeless.nc")
+
+
+@pytest.mark.parametrize("labels", [np.zeros((64, 64), "uint8"), np.full((64, 96), "cloud")])
+def test_labels_that_are_no_codes_of_the_image_are_refused(tmp_path, labels):
+    np.savez(tmp_path / "p.npz", image=np.zeros((64, 96, 4), "float32"), truth=labels)
+    with pytest.raises(FileError, match="labels of shape"):
+        read(tmp_path / "p.npz", LAYOUT)
+
+
+@pytest.mark.parametrize("kind", ["float32", "int64"])
+def test_codes_that_the_layout_does_not_name_are_not_judged(tmp_path, kind):
+    labels = np.full((64, 96), 300, kind)
+    labels[0] = 3
+    np.savez(tmp_path / "p.npz", image=np.zeros((64, 96, 4), "float32"), truth=labels)
+    truth = read(tmp_path / "p.npz", LAYOUT).truth
+    assert (truth[0] == 2).all()
+    assert (truth[1:] == 255).all()
+
+
+def test_a_damaged_patch_is_refused(tmp_path, patch):
+    whole = patch.read_bytes()
+    middle = len(whole) // 3
+    for number, content in enumerate(
+        [whole[:middle], whole[:middle] + bytes(64) + whole[middle + 64 :], b"", b"PK", b"text"]
+    ):
+        (tmp_path / f"{number}.npz").write_bytes(content)
+        with pytest.raises(FileError, match="npz"):
+            read(tmp_path / f"{number}.npz", LAYOUT)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(FileError, match="npz"):
+        read(tmp_path / "one.npz", LAYOUT)
+
+
+def test_json_has_null_where_there_is_nothing_to_count(tmp_path, capsys):
+    np.savez(tmp_path / "p.npz", img=np.full((32, 32, 4), 0.1, "float32"), msk=np.full((32, 32), 9))
+    options = ["--layout", ",".join(ROLES), "--level", "TOA", "--model", "csmask", "--json"]
+    assert main(["evaluate", str(tmp_path / "p.npz"), *options]) == 0
+    (scores,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail).values()
+    assert scores["kappa"] is None
+    assert scores["cloud"]["IoU"] is None

@@ -18,7 +18,7 @@ from xr_cloudmask.masks.labels import SCHEMES, flag_attrs, to_scheme
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training import LabelledCubes, Recipe, loss, train
 from xr_cloudmask.training.samples import BITS, Patch, Simulated, collate, prepared, stream, turned, with_fewer_bands
-from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS
+from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, Run
 from xr_cloudmask.training.teacher import Teacher
 
 TINY = replace(
@@ -233,7 +233,7 @@ def test_fine_tuning_on_labelled_cubes_lowers_the_loss(tmp_path, trained):
     cube.to_netcdf(path)
     recipe = tmp_path / "r.toml"
     recipe.write_text(
-        "widths = [8, 8, 8]\ndilations = [2]\nsize = 32\npatches = 400\nbatch = 4\nrepeats = 1\nrate = 5e-3\n"
+        "widths = [8, 8, 8]\ndilations = [2]\nsize = 32\npatches = 1200\nbatch = 4\nrepeats = 1\nrate = 5e-3\n"
         "warm_up = 8\naveraging = 40\nvalidate_every = 0\nprecision = 'fp32'\n"
     )
     out = tmp_path / "run"
@@ -305,3 +305,85 @@ def test_distillation_pulls_towards_the_teacher():
 def test_a_recipe_with_distillation_is_another_run(tmp_path, source, trained):
     train(replace(TINY, patches=8, distillation=0.5), tmp_path, source=source, workers=0)
     assert (tmp_path / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "repeats = 0", "batch = 0", "patches = 0", "validation = 0", "lag = -1", "rate = 0", "seed = -1", "seed = 1.0",
+        "widths = []", "widths = [8, 'a']", "widths = [8, true]", "weights = [1, 1, 1, 1, 1, 0]", "clip = nan",
+        "widths = [4, 4, 4, 4, 4, 4]", "dilations = 2", "precision = [1]",
+    ],
+)  # fmt: skip
+def test_entries_of_a_recipe_are_positive_numbers(tmp_path, entry):
+    (tmp_path / "r.toml").write_text(entry)
+    with pytest.raises(CloudMaskError, match=f"{entry.split()[0]} = "):
+        Recipe.read(tmp_path / "r.toml")
+
+
+def test_a_recipe_is_utf8_toml(tmp_path):
+    (tmp_path / "r.toml").write_bytes(b"# \xe9\n")
+    with pytest.raises(FileError, match=r"r\.toml"):
+        Recipe.read(tmp_path / "r.toml")
+
+
+def test_no_patches_are_not_all_of_them(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run"), "--patches", "0"]) == 1
+    assert "patches = 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def stopped(tmp_path, trained):
+    """A folder with the checkpoint of a run."""
+    (tmp_path / CHECKPOINT).write_bytes((trained.parent / CHECKPOINT).read_bytes())
+    return tmp_path
+
+
+def resumed(recipe, folder):
+    run = Run(recipe, torch.device("cpu"))
+    run.load(folder)
+    return run
+
+
+def test_a_run_goes_on_with_its_own_recipe(stopped):
+    assert resumed(replace(TINY, patches=96, size=64, save_minutes=1.0), stopped).step == 12
+    with pytest.raises(FileError, match=r"rate = 0\.002, seed = 20"):
+        resumed(replace(TINY, rate=1e-3, seed=21), stopped)
+
+
+def test_checkpoints_that_do_not_say_their_recipe_are_taken(stopped):
+    content = torch.load(stopped / CHECKPOINT, weights_only=True)
+    del content["recipe"]
+    torch.save(content, stopped / CHECKPOINT)
+    assert resumed(replace(TINY, rate=1e-3), stopped).step == 12
+
+
+@pytest.mark.parametrize("length", [0, 100, -1000])
+def test_a_checkpoint_that_is_cut_off_is_refused(stopped, length):
+    content = (stopped / CHECKPOINT).read_bytes()
+    (stopped / CHECKPOINT).write_bytes(content[:length])
+    with pytest.raises(FileError, match=r"checkpoint\.pt"):
+        resumed(TINY, stopped)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_only_what_was_saved_is_said_to_be(tmp_path, monkeypatch, capsys, saved):
+    def interrupted(recipe, out, **_):
+        out.mkdir()
+        if saved:
+            (out / CHECKPOINT).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xr_cloudmask.training.train", interrupted)
+    assert main(["train", "--out", str(tmp_path / "run")]) == 130
+    assert ("saved in" in capsys.readouterr().err) == saved
+
+
+def test_labels_without_the_cubes_time_are_refused():
+    cube = labelled_cube()
+    two = xr.concat([cube, cube.assign_coords(time=cube.time + np.timedelta64(1, "D"))], "time")
+    with pytest.raises(CloudMaskError, match="a mask of"):
+        LabelledCubes.of([two.assign(cloudmask=cube["cloudmask"].isel(time=0, drop=True))], 0, 32)
+    turned_mask = cube.assign(cloudmask=cube["cloudmask"].transpose("x", "time", "y"))
+    one, other = (LabelledCubes.of([c], 0, 32).scenes[0].truth for c in (cube, turned_mask))
+    np.testing.assert_array_equal(one, other)

@@ -224,3 +224,27 @@ def test_rgb_is_masked_at_once():
     mask = predict(cube_of(("red", "green", "blue"), size=(64, 64), level="BOA"), scale=1.0)
     assert mask["cloudmask"].attrs["model"] == "universal"
     assert mask["cloudmask"].attrs["weights_sha256"] == universal.SPEC.sha256
+
+
+@pytest.mark.parametrize(
+    ("fact", "text"),
+    [
+        ("classes", " ".join(reversed(universal.CLASSES))),
+        ("architecture", "[16, 32]"),
+        ("architecture", '{"widths": ["a"]}'),
+        ("architecture", '{"widths": [4, 4, 4, 4, 4, 4]}'),
+    ],
+)
+def test_weights_that_say_something_else_of_themselves_are_refused(tmp_path, weights, fact, text):
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(weights), tmp_path / "w.safetensors", universal.facts_of(weights) | {fact: text})
+    with pytest.raises(WeightsError, match="do not fit"):
+        universal.architecture_of(tmp_path / "w.safetensors")
+
+
+def test_freezing_draws_no_random_numbers():
+    made = network(Architecture(widths=(4, 8), dilations=(2,)))
+    before = torch.get_rng_state()
+    made.frozen(SIX)
+    assert torch.equal(torch.get_rng_state(), before)

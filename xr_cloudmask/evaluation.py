@@ -90,7 +90,7 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
 
 def _patch(path: Path, layout: PatchLayout) -> Labelled:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             image, codes = arrays[layout.image], arrays[layout.labels]
     except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
         raise FileError(

@@ -9,7 +9,6 @@ import os
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +123,11 @@ class Recipe:
 
     def _require_numbers(self, name: str, kind: str) -> None:
         """Refuse what is not of the kind that an annotation says, or not positive."""
-        value = getattr(self, name)
-        numbers = value if kind.startswith("tuple") else (value,)
-        number, word = (Integral, "whole number") if "int" in kind else (Real, "number")
-        sign = "non-negative" if name in MAY_BE_ZERO else "positive"
-        if (
-            not isinstance(numbers, tuple)
-            or not numbers
-            or not all(isinstance(n, number) and type(n) is not bool and math.isfinite(n) and n >= 0 for n in numbers)
-            or (sign == "positive" and 0 in numbers)
-        ):
-            raise self._refused(name, f"a list of {sign} {word}s" if kind.startswith("tuple") else f"a {sign} {word}")
+        value, many, whole, zero = getattr(self, name), "tuple" in kind, "int" in kind, name in MAY_BE_ZERO
+        numbers: Any = value if many else (value,)
+        if not (isinstance(numbers, tuple) and numbers and all(_is_number(n, whole, zero) for n in numbers)):
+            expected = f"{'non-negative' if zero else 'positive'}{' whole' * whole} number"
+            raise self._refused(name, f"a list of {expected}s" if many else f"a {expected}")
 
     def _refused(self, name: str, expected: str) -> CloudMaskError:
         return CloudMaskError(f"{name} = {getattr(self, name)!r} in a recipe", expected, f"another {name}")
@@ -188,6 +181,11 @@ class Recipe:
     def sha256(self) -> str:
         """Checksum of all its entries."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def _is_number(value: Any, whole: bool, zero: bool) -> bool:
+    kinds = (int,) if whole else (int, float)
+    return type(value) in kinds and math.isfinite(value) and (value > 0 or (zero and value == 0))
 
 
 def _packaged(name: str) -> dict[str, Any]:

@@ -262,7 +262,7 @@ class UniversalNetwork(nn.Module):
         """
         stem = self.stem
         # Weights that are replaced at once are not drawn: a prediction leaves torch's random numbers where they are.
-        first = nn.utils.skip_init(
+        first = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             nn.Conv2d, len(wavelengths) + 1, stem.outputs, 3, padding=1, device=wavelengths.device
         )
         with torch.no_grad():
