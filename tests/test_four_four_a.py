@@ -309,7 +309,9 @@ def test_three_bands_are_too_few():
 
 
 def test_thresholds_of_another_model_are_refused():
-    with pytest.raises(ModelError, match="four_four_a"):
+    with pytest.raises(ModelError, match="four_four_a import Thresholds"):
         predicted(notebook.scene(1), thresholds=3)
+    with pytest.raises(ModelError, match="cloud_ndvi"):
+        Thresholds(cloud_ndvi=1.0)
     changed = predicted(notebook.scene(1), thresholds=replace(Thresholds(), dark_nir=3.0))
     assert changed["cloud_shadow_fraction"] > predicted(notebook.scene(1))["cloud_shadow_fraction"]

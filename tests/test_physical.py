@@ -13,6 +13,7 @@ from test_engine import chunked
 
 from xr_cloudmask import simulate
 from xr_cloudmask.cube import layout, sun
+from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.index import physical
 from xr_cloudmask.models.index.physical import Thresholds, cast, flooded, shifted
@@ -63,7 +64,7 @@ def test_every_sensor_is_served_with_the_bands_it_has(sensor):
 
 
 SERIES = simulate.series(dates=2, size=(150, 203), seed=3).drop_vars("truth")[["B02", "B03", "B04", "B08"]]
-OPTIONS = {"resolution": "native", "window": 64, "halo": 12}
+OPTIONS = {"resolution": "native", "window": 96, "halo": 40}
 EXPECTED = mask_of(SERIES, **OPTIONS)
 
 
@@ -75,9 +76,72 @@ def test_labels_are_the_same_for_every_chunking(data):
 
 
 def test_where_shadows_were_looked_for_is_written_down():
-    assert EXPECTED["cloudmask"].attrs["shadows_looked_for"] == "along the sun's direction"
-    blind = mask_of(SERIES.drop_vars(["view:sun_azimuth", "view:sun_elevation"]), **OPTIONS)
-    assert blind["cloudmask"].attrs["shadows_looked_for"].startswith("on all sides of clouds: 1 of 1 sun directions")
+    alone = SERIES.isel(time=0, drop=True).assign_coords({"view:sun_azimuth": 90.0, "view:sun_elevation": 45.0})
+
+    def where(cube, **options):
+        return mask_of(cube, **options)["cloudmask"].attrs["shadows_looked_for"]
+
+    assert where(alone) == "along the sun's direction, of clouds up to 3800 m"
+    assert where(alone, **OPTIONS) == "along the sun's direction, of clouds up to 330 m"
+    blind = SERIES.drop_vars(["view:sun_azimuth", "view:sun_elevation"])
+    assert where(blind, **OPTIONS).endswith("up to 330 m from them: 1 of 1 sun directions are unknown")
+    nowhere = blind.drop_vars(["y", "x"])
+    assert where(nowhere).endswith("up to 1500 m from them: the pixel size is unknown, and taken for 30 m")
+
+
+def test_the_distance_from_the_zenith_tells_the_elevation():
+    angles = {"s2:mean_solar_azimuth": ("time", [90.0, 90.0]), "s2:mean_solar_zenith": ("time", [45.0, 0.0])}
+    cube = SERIES.drop_vars(["view:sun_azimuth", "view:sun_elevation"]).assign_coords(angles)
+    shifts = sun.shadow_shifts(layout.view(cube))
+    assert shifts == (pytest.approx((0, -1)), pytest.approx((0, 0)))
+
+
+def land(size, pixel, cloud, shadow, **attrs):
+    """Flat land with a cloud and a shadow, squares ``(row, column, width)`` in pixels of some metres."""
+    bands = {role: np.full((size, size), value) for role, value in zip(ROLES[:4], (0.06, 0.08, 0.07, 0.3), strict=True)}
+    for band in bands.values():
+        for (row, column, width), value in ((cloud, 0.5), (shadow, 0.05)):
+            band[row : row + width, column : column + width] = value
+    bands["nir"][shadow[0] : shadow[0] + shadow[2], shadow[1] : shadow[1] + shadow[2]] = 0.12
+    metres = np.arange(size) * float(pixel)
+    coords = {"y": ("y", -metres, {"units": "m"}), "x": ("x", metres, {"units": "m"})}
+    return xr.Dataset({role: (("y", "x"), band) for role, band in bands.items()}, coords, {"level": "TOA", **attrs})
+
+
+@pytest.mark.parametrize("pixel", [8, 64])
+def test_reach_is_in_metres_whatever_the_pixel_size(pixel):
+    for distance, expected in ((800, 3), (1800, 0)):
+        away = round(distance / pixel)
+        cube = land(300, pixel, (40, 40, 10), (40, 49 + away, 4))
+        found = mask_of(cube, resolution="native")["cloudmask"].values
+        assert (found[41, 41], found[41, 50 + away]) == (1, expected)
+
+
+@pytest.mark.parametrize("away", [20, 60])
+def test_shadows_do_not_depend_on_where_windows_end(away):
+    """A cloud's shadow is found wherever the cloud lies, or nowhere, where the halo is too small for it."""
+    low = {"view:sun_azimuth": 270.0, "view:sun_elevation": 20.0}
+    found = set()
+    for column in range(60, 200, 9):
+        cube = land(300, 30, (100, column, 8), (100, column + away, 8), **low)
+        mask = mask_of(cube, window=128, halo=40)["cloudmask"].values
+        found.add(int((mask[:, column + away : column + away + 8] == 3).sum()))
+    assert len(found) == 1
+    assert (found != {0}) == (away < 40)
+
+
+def test_thresholds_have_to_make_sense():
+    for wrong in (
+        {"hot": "high"},
+        {"height": 300.0},
+        {"background": 2.0},
+        {"height": (900.0, 200.0)},
+        {"ndvi": np.nan},
+    ):
+        with pytest.raises(ModelError, match=next(iter(wrong))):
+            Thresholds(**wrong)
+    with pytest.raises(ModelError, match=r"from xr_cloudmask\.models\.index\.physical import Thresholds"):
+        mask_of(SERIES, thresholds=0.3)
 
 
 def test_the_sun_casts_shadows_to_the_other_side():
@@ -91,13 +155,13 @@ def test_the_sun_casts_shadows_to_the_other_side():
 def test_shadows_lie_where_clouds_of_any_height_can_cast_them():
     cloud = np.zeros((60, 60), bool)
     cloud[30, 30] = True
-    reached = cast(cloud, Thresholds(height=(500, 1000)), (0.0, 0.02))
+    reached = cast(cloud, Thresholds(height=(500, 1000)), Sun((0.0, 0.02), 30.0))
     assert reached[30, 40:51].all()
     assert not reached[30, :37].any()
     assert not reached[30, 53:].any()
-    around = cast(cloud, Thresholds(reach=300), None)
+    around = cast(cloud, Thresholds(reach=300), Sun(None, 30.0))
     assert around.sum() == pytest.approx(np.pi * 10**2, rel=0.05)
-    assert not cast(np.zeros((5, 5), bool), Thresholds(), None).any()
+    assert not cast(np.zeros((5, 5), bool), Thresholds(), Sun(None, 30.0)).any()
 
 
 @given(st.integers(-7, 7), st.integers(-7, 7))
@@ -145,6 +209,13 @@ def test_thin_clouds_are_those_that_cirrus_alone_shows():
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     cube["cirrus"] = (("y", "x"), np.where(np.indices((40, 40))[1] > 20, 0.02, 0.001))
     np.testing.assert_array_equal(mask_of(cube)["cloudmask"], np.where(np.indices((40, 40))[1] > 20, 2, 0))
+
+
+def test_specks_of_thin_cloud_are_dropped_too():
+    bands = {role: (("y", "x"), np.full((40, 40), 0.1)) for role in ROLES[:4]}
+    cube = xr.Dataset(bands, attrs={"level": "TOA"})
+    cube["cirrus"] = (("y", "x"), np.pad([[0.05]], ((20, 19), (20, 19))))
+    assert (mask_of(cube)["cloudmask"] == 0).all()
 
 
 def test_warm_pixels_are_no_cloud():

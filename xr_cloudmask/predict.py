@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -21,7 +22,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Radiometry
 from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.cube.sun import Shift
+from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine import lattice, lazy, scenes
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
@@ -250,15 +251,19 @@ def _job(
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
     rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
     batch_size = options.get("batch_size")
-    shifts = _shifts(view, factor) if spec.casts_shadows else ()
-    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, shifts)
+    along_rows, along_columns = (math.inf if len(axis) == 1 else halo for axis in (rows, columns))
+    suns = _suns(view, spec, factor, (along_rows, along_columns)) if spec.casts_shadows else ()
+    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, suns)
 
 
-def _shifts(view: CubeView, factor: int) -> tuple[Shift | None, ...]:
-    """Return where shadows fall, in model pixels per metre of a cloud's height; None where nobody can tell."""
+def _suns(view: CubeView, spec: ModelSpec, factor: int, halos: tuple[float, float]) -> tuple[Sun, ...]:
+    """Return where shadows fall, in model pixels; where nobody knows their size, they are what the model is used to."""
     gsd = layout.ground_sample_distance(view)
+    if gsd is None:
+        return tuple(Sun(None, spec.gsd, halos) for _ in sun.shadow_shifts(view))
+    pixel = gsd * factor
     return tuple(
-        None if shift is None or gsd is None else (shift[0] / (gsd * factor), shift[1] / (gsd * factor))
+        Sun(None if shift is None else (shift[0] / pixel, shift[1] / pixel), pixel, halos)
         for shift in sun.shadow_shifts(view)
     )
 
@@ -329,17 +334,26 @@ def _of_windows(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
         "reflectance_provenance": radiometry.provenance,
         "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
         "window": f"{job.rows.window} x {job.columns.window}",
-    } | _assumed(job)
+    } | _assumed(view, job)
 
 
-def _assumed(job: Job) -> dict[str, Any]:
+def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
     """Say by which thresholds, and where shadows were looked for."""
     if not job.spec.casts_shadows:
         return {}
-    unknown = sum(shift is None for shift in job.shifts)
-    where = "along the sun's direction" if not unknown else f"on all sides of clouds: {unknown} of {len(job.shifts)}"
-    where += " sun directions or pixel sizes are unknown" * bool(unknown)
-    return {"thresholds": repr(job.spec.thresholds), "shadows_looked_for": where}
+    limits, known = job.spec.thresholds, [one for one in job.suns if one.shift is not None]
+    blind = [one for one in job.suns if one.shift is None]
+    where = []
+    if known:
+        highest = min(one.highest(limits.height[1]) for one in known)
+        where.append(f"along the sun's direction, of clouds up to {highest:.0f} m")
+    if blind:
+        furthest = min(one.furthest(limits.reach) for one in blind)
+        why = f"{len(blind)} of {len(job.suns)} sun directions are unknown"
+        if layout.ground_sample_distance(view) is None:
+            why = f"the pixel size is unknown, and taken for {job.spec.gsd:g} m"
+        where.append(f"on all sides of clouds, up to {furthest:.0f} m from them: {why}")
+    return {"thresholds": repr(limits), "shadows_looked_for": "; ".join(where)}
 
 
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, Protocol
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Calibration
 from xr_cloudmask.cube.reflectance import physical
+from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import FloatArray, Model, ModelSpec
 
-# A model uses every thread of its process, so one window batch at a time is as fast as the process can be. Other
-# threads meanwhile read, calibrate and write.
+# A model uses every thread of its process, unless it says otherwise (`threaded = False`), so one window batch at a time
+# is as fast as the process can be. Other threads meanwhile read, calibrate and write.
 _INFERENCE = threading.Lock()
 
 
@@ -66,9 +68,8 @@ class Job:
     device : str or None
     batch_size : int or None
         Windows per call of the model; None leaves it to the model.
-    shifts : tuple
-        For models that ask where shadows fall: model pixels along rows and columns per metre of a cloud's height,
-        one for all dates or one per date; None where it is unknown.
+    suns : tuple of Sun
+        For models that ask where shadows fall: one for all dates or one per date.
     """
 
     spec: ModelSpec
@@ -81,7 +82,7 @@ class Job:
     to_labels: ToLabels
     device: str | None
     batch_size: int | None
-    shifts: tuple[tuple[float, float] | None, ...] = ()
+    suns: tuple[Sun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def _predict_windows(
 ) -> None:
     """Fill `labels` (and `chances`) of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
-    known = (job.descriptors, job.shifts[tile.date % len(job.shifts)]) if job.shifts else (job.descriptors,)
+    known = (job.descriptors, job.suns[tile.date % len(job.suns)]) if job.suns else (job.descriptors,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
     for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
         cuts = [_cut(job, reflectance, i, j, origin) for i, j in batch]
@@ -240,7 +241,7 @@ def _predict_windows(
 
 
 def _infer(model: Model, windows: FloatArray, *known: Any) -> FloatArray:
-    with _INFERENCE:
+    with _INFERENCE if getattr(model, "threaded", True) else nullcontext():
         return model.probabilities(windows, *known)
 
 

@@ -68,8 +68,8 @@ class ModelSpec:
         What decides a pixel: its ``"window"``, by a `Model`, or the statistics of its whole ``"scene"``, by a
         `ScenePipeline`.
     casts_shadows : bool
-        Whether `Model.probabilities` takes, as a third argument, where shadows fall: pixels along rows and columns per
-        metre of a cloud's height, None where that is unknown.
+        Whether `Model.probabilities` takes, as a third argument, where shadows fall: a `cube.sun.Sun`.
+        Its thresholds say up to which ``height`` of clouds it looks, and how far (``reach``) where that is unknown.
     thresholds : dataclass or None
         Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind.
     """
@@ -144,6 +144,8 @@ class Model(Protocol):
     ----------
     batch_size : int
         Windows per call that suit the device it runs on.
+    threaded : bool, optional
+        Whether a call uses every thread of its process, so that calls take turns; if it does not say, it does.
     """
 
     batch_size: int

@@ -210,8 +210,10 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thr
 def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:
     if spec.thresholds is None or type(thresholds) is not type(spec.thresholds):
         kind = type(spec.thresholds)
-        expected = f"{kind.__module__}.{kind.__qualname__}" if spec.thresholds is not None else "none"
-        remedy = f"predict(thresholds={kind.__name__}(...))" if spec.thresholds is not None else "leave thresholds= out"
+        expected, remedy = "none", "leave thresholds= out"
+        if spec.thresholds is not None:  # as an import: `xr_cloudmask.models` of `import xr_cloudmask` is a function
+            expected = kind.__name__
+            remedy = f"from {kind.__module__} import {kind.__name__}; predict(thresholds={kind.__name__}(...))"
         raise ModelError(f"thresholds={thresholds!r}", f"{expected} for model {spec.name!r}", remedy)
     return replace(spec, thresholds=thresholds)
 

@@ -7,6 +7,7 @@ listed in the documentation, one by one; the numbers are in `Thresholds`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
-from xr_cloudmask.models.index import statistics
+from xr_cloudmask.models.index import statistics, thresholds
 from xr_cloudmask.models.index.scene import Scene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Wanted
 
@@ -55,6 +56,9 @@ class Thresholds:
     turbid_water: float = 2.0
     mismatch: int = 100
 
+    def __post_init__(self) -> None:
+        thresholds.check(self, {"mismatch": (0, math.inf)})
+
 
 class Limits(NamedTuple):
     """The limits of one scene, in the units of its normalised bands and indices; a tuple, for compiled code."""
@@ -73,12 +77,12 @@ class Limits(NamedTuple):
     turbid_water_nir: float
 
     @classmethod
-    def of(cls, scene: Scene, thresholds: Thresholds) -> Limits:
+    def of(cls, scene: Scene, multiples: Thresholds) -> Limits:
         """Derive the limits from a scene's statistics."""
         stats = scene.summaries
         ndvi, green, nir = stats["ndvi"], stats["green"], stats["nir"]
         q25, median, q75 = ndvi.quantiles
-        above, below = thresholds.cloud_ndvi
+        above, below = multiples.cloud_ndvi
         return cls(
             ndvi_low=ndvi.minimum + above * ndvi.std,
             ndvi_high=median - below * ndvi.std,
@@ -86,11 +90,11 @@ class Limits(NamedTuple):
             hot=stats["hot"].quantiles[0],
             cloud_index=stats["cloud_index"].quantiles[0],
             nscd=stats["nscd"].quantiles[0],
-            green=green.quantiles[0] + thresholds.dark_green * green.std,
-            nir=nir.minimum + thresholds.dark_nir * nir.std,
-            clear_water_ndvi=ndvi.minimum + thresholds.clear_water * ndvi.std,
+            green=green.quantiles[0] + multiples.dark_green * green.std,
+            nir=nir.minimum + multiples.dark_nir * nir.std,
+            clear_water_ndvi=ndvi.minimum + multiples.clear_water * ndvi.std,
             clear_water_nir=q75 + ndvi.std,  # as in the notebook, near infrared is held against statistics of NDVI
-            turbid_water_ndvi=ndvi.minimum + thresholds.turbid_water * ndvi.std,
+            turbid_water_ndvi=ndvi.minimum + multiples.turbid_water * ndvi.std,
             turbid_water_nir=q25 + ndvi.std,
         )
 
@@ -101,15 +105,15 @@ class FourFourA(SceneStatistics):
     layers = ("class", "water", "cloud")
     dtype = "uint8"
 
-    def __init__(self, thresholds: Thresholds) -> None:
+    def __init__(self, multiples: Thresholds) -> None:
         super().__init__(WANTED)
-        self._thresholds = thresholds
+        self._multiples = multiples
 
     def classify(self, bands: Block, known: Scene) -> npt.NDArray[np.uint8]:
         """Return positions in `CLASSES`, then whether there is water, and cloud in shadow or not: ``(layer, y, x)``."""
         from xr_cloudmask.models.index import kernels
 
-        limits, stretch = Limits.of(known, self._thresholds), known.stretch
+        limits, stretch = Limits.of(known, self._multiples), known.stretch
         out = np.empty((len(self.layers), *bands[0].shape), "uint8")
         for part, block in statistics.blocks(bands):
             labels = np.empty((len(self.layers), block[0].size), "uint8")

@@ -8,6 +8,7 @@ is known, on all sides where it is not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.sun import Shift
+from xr_cloudmask.cube.sun import Shift, Sun
+from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.base import FloatArray, ModelSpec
-from xr_cloudmask.models.index import formulas
+from xr_cloudmask.models.index import formulas, thresholds
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,6 +28,16 @@ CLASSES = ("clear", "thick_cloud", "thin_cloud", "cloud_shadow")
 CLEAR, CLOUD, THIN, SHADOW = range(4)
 GSD = 30.0  # the tests were published for Landsat
 WINDOW, HALO = 1024, 128
+UNKNOWN = Sun(None, GSD)
+# Of thresholds that make no sense everywhere.
+RANGES = {
+    "background": (0.0, 1.0),
+    "shadow_nir": (0.0, 1.0),
+    "shadow_swir16": (0.0, 1.0),
+    "temperature": (0.0, math.inf),
+    "height": (0.0, math.inf),
+    "reach": (0.0, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -34,30 +46,37 @@ class Thresholds:
 
     Attributes
     ----------
-    whiteness, hot, ndvi : float
-        A cloud is whiter, hazier and less green than these. Source: Zhu & Woodcock (2012), the basic test.
+    whiteness, hot : float
+        A cloud is whiter and hazier than these. Source: Zhu & Woodcock (2012), equations 2 and 3.
+    ndvi : float
+        A cloud is less green than this. Source: Zhu & Woodcock (2012), equation 1.
     nir_over_green : float
-        A cloud has less near infrared, in terms of green, than senescing vegetation. Source: Sen2Cor 2.11 ATBD, step 4.
+        A cloud has less near infrared, in terms of green, than vegetation. Source: after Sen2Cor, step 4, T2, there
+        with narrow near infrared; kept because it did best on the labelled patch of the documentation.
     ndsi, swir22 : float
-        A cloud is less like snow than this, and brighter at 2.2 µm. Source: Zhu & Woodcock (2012), the basic test.
+        A cloud is less like snow than this, and brighter at 2.2 µm. Source: Zhu & Woodcock (2012), equation 1.
     blue_over_swir16 : float
-        A cloud has more blue, in terms of 1.6 µm, than bare soil. Source: Sen2Cor 2.11 ATBD, step 5.
+        A cloud has more blue, in terms of 1.6 µm, than bare soil. Source: chosen here; Sen2Cor, step 5, has a related
+        test.
     temperature : float
-        Kelvin; a cloud is colder. Source: Zhu & Woodcock (2012), the basic test.
+        Kelvin; a cloud is colder. Source: Zhu & Woodcock (2012), equation 1.
     cirrus : float
         A thin cloud is brighter at 1.38 µm. Source: Zhu, Wang & Woodcock (2015).
     shadow_nir, shadow_swir16 : float
-        A shadow has at most this share of what the flood fill finds around it. Source: set here; direct light, which a
-        shadow lacks, is most of the light in near infrared.
+        A shadow has at most this share of what the flood fill finds around it. Source: chosen here; direct light, which
+        a shadow lacks, is most of the light in near infrared. Fmask uses a difference of more than 0.02 instead.
     background : float
-        Quantile of clear near infrared that the flood fill assumes beyond a window. Source: Zhu & Woodcock (2012).
+        Quantile of near infrared outside clouds that the flood fill assumes beyond a window. Source: after Fmask, there
+        of clear land.
     water_ndvi, water_nir : tuple of float
-        Water is below both of either pair, and no shadow is looked for there. Source: Zhu & Woodcock (2012).
+        Water is below both of either pair. Source: Zhu & Woodcock (2012), equation 5; that no shadow is looked for
+        there was chosen here.
     height : tuple of float
-        Metres; where clouds are looked for above a shadow. Source: the lowest, Zhu & Woodcock (2012); the highest is
-        what a window's halo allows for at 45 degrees of sun elevation.
+        Metres; where clouds are looked for above a shadow. Source: the lowest, Zhu & Woodcock (2012), equation 21. The
+        highest is what a window's halo allows for at 45 degrees of sun elevation, where Fmask goes to 12 km: shadows
+        of high clouds are missed. Where the halo allows for less, under a low sun, the mask's attributes say so.
     reach : float
-        Metres from a cloud within which a shadow can lie, where the sun's direction is unknown. Source: set here.
+        Metres from a cloud within which a shadow can lie, where the sun's direction is unknown. Source: chosen here.
     """
 
     whiteness: float = 0.7
@@ -77,30 +96,36 @@ class Thresholds:
     height: tuple[float, float] = (200.0, 3800.0)
     reach: float = 1500.0
 
+    def __post_init__(self) -> None:
+        thresholds.check(self, RANGES)
+        if self.height[0] > self.height[1]:
+            raise ModelError(f"height={self.height}", "the lowest, then the highest", f"height={self.height[::-1]}")
+
 
 class Physical:
     """The tests: a `models.base.Model` that also takes the sun's direction."""
 
     batch_size = 1
+    threaded = False
 
-    def __init__(self, thresholds: Thresholds) -> None:
-        self._thresholds = thresholds
+    def __init__(self, limits: Thresholds) -> None:
+        self._limits = limits
 
     def probabilities(
-        self, windows: FloatArray, descriptors: Sequence[BandDescriptor], shift: Shift | None = None
+        self, windows: FloatArray, descriptors: Sequence[BandDescriptor], sun: Sun = UNKNOWN
     ) -> FloatArray:
-        """Return 1 for the class of each pixel and 0 for the others; `shift` in pixels per metre of cloud height."""
+        """Return 1 for the class of each pixel and 0 for the others."""
         roles = [STANDS_FOR.get(str(band.role), str(band.role)) for band in descriptors]
-        labels = np.stack([classes(dict(zip(roles, w, strict=True)), self._thresholds, shift) for w in windows])
+        labels = np.stack([classes(dict(zip(roles, w, strict=True)), self._limits, sun) for w in windows])
         return np.moveaxis(np.eye(len(CLASSES), dtype="float32")[labels], -1, 1)
 
 
-def classes(bands: Mapping[str, FloatArray], limits: Thresholds, shift: Shift | None) -> npt.NDArray[np.intp]:
+def classes(bands: Mapping[str, FloatArray], limits: Thresholds, sun: Sun) -> npt.NDArray[np.intp]:
     """Decide the pixels ``(y, x)`` of a window."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cloud = without_specks(clouds(bands, limits))
-        thin = bands["cirrus"] > limits.cirrus if "cirrus" in bands else np.zeros_like(cloud)
-        shadow = shadows(bands, cloud | thin, limits) & cast(cloud | thin, limits, shift)
+        thin = without_specks(bands["cirrus"] > limits.cirrus) if "cirrus" in bands else np.zeros_like(cloud)
+        shadow = shadows(bands, cloud | thin, limits) & cast(cloud | thin, limits, sun)
     return np.select([cloud, thin, without_specks(shadow)], [CLOUD, THIN, SHADOW], CLEAR)
 
 
@@ -160,16 +185,16 @@ def _sweep(ground: FloatArray, level: FloatArray) -> None:
             np.maximum(level[row], ground[row], out=level[row])
 
 
-def cast(cloud: Mask, limits: Thresholds, shift: Shift | None) -> Mask:
+def cast(cloud: Mask, limits: Thresholds, sun: Sun) -> Mask:
     """Return where clouds can cast shadows: along the sun's direction, or within reach where that is unknown."""
     from scipy import ndimage
 
     if not cloud.any():
         return cloud
-    if shift is None:
-        return np.asarray(ndimage.distance_transform_edt(~cloud) <= limits.reach / GSD)
+    if sun.shift is None:
+        return np.asarray(ndimage.distance_transform_edt(~cloud) <= sun.furthest(limits.reach) / sun.pixel)
     out = np.zeros_like(cloud)
-    for rows, columns in _steps(shift, limits.height):
+    for rows, columns in _steps(sun.shift, (limits.height[0], sun.highest(limits.height[1]))):
         out |= shifted(cloud, rows, columns)
     return np.asarray(ndimage.binary_dilation(out, iterations=2))  # heights vary within a cloud, slopes on the ground
 
