@@ -297,10 +297,27 @@ def test_water_travels_with_the_cube():
     xr.testing.assert_equal(carried.cloudmask.predict("4-4A")["cloudmask"], EXPECTED["cloudmask"])
 
 
-@pytest.mark.parametrize("keywords", [{"probabilities": True}, {"window": 64}, {"resolution": 30}, {"halo": 0}])
+KEYWORDS = [{"probabilities": True}, {"window": 64}, {"resolution": 30}, {"halo": 0}, {"decision": "nonsense"}]
+KEYWORDS += [{"scale": 0.5}, {"offset": 0}, {"device": "cpu"}, {"decision": "argmax"}]
+
+
+@pytest.mark.parametrize("keywords", KEYWORDS)
 def test_what_it_cannot_do_is_refused(keywords):
     with pytest.raises(CloudMaskError, match=next(iter(keywords))):
         predicted(notebook.scene(1), **keywords)
+
+
+def test_the_water_layer_is_no_cloud_mask():
+    out = predicted(SERIES)
+    assert out["water"].attrs["long_name"] == "water"
+    with pytest.raises(CloudMaskError, match="says nothing of clouds"):
+        out["water"].cloudmask.coverage()
+
+
+def test_a_crop_does_not_keep_what_holds_for_the_whole_scene():
+    crop = predicted(SERIES)["cloudmask"].isel(y=slice(20))
+    assert "water_fraction" in crop.coords
+    assert not {"water_fraction", *notebook.PERCENTAGES} & set(crop.cloudmask.coverage().coords)
 
 
 def test_three_bands_are_too_few():

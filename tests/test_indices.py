@@ -1,5 +1,7 @@
 """Index layers and statistics are what the formulas and NumPy say, lazily."""
 
+from dataclasses import replace
+
 import dask
 import notebook_44a as notebook
 import numpy as np
@@ -87,6 +89,21 @@ def test_of_reflectance_with_the_bands_a_sensor_has():
     np.testing.assert_allclose(out["ndvi"], expected, rtol=1e-5)
     assert np.isfinite(out["EVI"].where(np.isfinite(bands["B02"]))).any()
     assert "scene_statistics" not in out
+
+
+def test_reflectance_heeds_nodata_and_descriptors():
+    scene = simulate.scene(size=(40, 50), sensor="landsat-8-9").drop_vars("truth")
+    described = scene.cloudmask.descriptors()
+    expected = indices(scene, ["ndvi"], of="reflectance")["ndvi"]
+    marked = scene.copy(deep=True)
+    red, nir = (next(band.name for band in described if band.role in roles) for roles in (("red",), ("nir", "nir08")))
+    marked[red][:10] = 12345
+    out = indices(marked, ["ndvi"], of="reflectance", nodata=12345)["ndvi"]
+    assert np.isnan(out[:10]).all()
+    np.testing.assert_array_equal(out[10:], expected[10:])
+    swapped = [replace(band, role={red: "nir", nir: "red"}.get(band.name, band.role)) for band in described]
+    turned = indices(scene, ["ndvi"], of="reflectance", descriptors=swapped)["ndvi"]
+    np.testing.assert_allclose(turned, -expected, rtol=1e-6)
 
 
 def test_what_is_missing_or_unknown_is_said():

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.calibration import Factor
+from xr_cloudmask.cube.calibration import Calibration, Factor
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.engine import scenes
+from xr_cloudmask.engine import scenes, tile
 from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
 from xr_cloudmask.models.index.scene import NAMES
-from xr_cloudmask.predict import is_lazy, scene_job
+from xr_cloudmask.predict import dated, is_lazy, scene_job
 
 # Of blue, green, red and nir, as 4-4A has them; spyndex has everything else by name.
 OWN: Mapping[str, Callable[..., Any]] = {
@@ -96,7 +96,7 @@ def indices(
     view = layout.view(cube)
     described = bands.describe(view, sensor, descriptors)
     if of == "reflectance":
-        values = _reflectance(view, described, sensor, radiometry)
+        values = _reflectance(view, _needed(described, names), {"sensor": sensor, "nodata": nodata, **radiometry})
         return xr.Dataset({name: _index(name, values) for name in names}, coords=view.coords)
     values, statistics = _stretched(view, described, nodata)
     inside = reduce(and_, (band > 0 for band in values.values()))
@@ -106,11 +106,38 @@ def indices(
     return out if is_lazy(view, described) else out.compute(scheduler="threads")
 
 
+def _needed(described: Sequence[BandDescriptor], names: Sequence[str]) -> list[BandDescriptor]:
+    """Return the reflectance bands of some indices, one of each role."""
+    roles = {role for name in names for role in _roles(name)}
+    roles |= {STANDS_IN[role] for role in roles & set(STANDS_IN)}
+    by_role = {band.role: band for band in reversed(described) if band.kind == "reflectance"}
+    return [band for role, band in by_role.items() if role in roles]
+
+
 def _reflectance(
-    view: CubeView, described: Sequence[BandDescriptor], sensor: str | None, radiometry: Mapping[str, Any]
+    view: CubeView, used: Sequence[BandDescriptor], radiometry: Mapping[str, Any]
 ) -> dict[str, xr.DataArray]:
-    converted = layout.view(reflectance.to_reflectance(view.source, sensor, **radiometry))
-    return {band.role: converted.bands[band.name] for band in described if band.role and band.kind == "reflectance"}
+    """Return reflectance by role, as models see it: NaN where there are no data."""
+    if not used:
+        return {}
+    rules = calibration.calibrate(view, used, **radiometry).calibrations
+    arrays = [dated(view, band.name) for band in used]
+    if is_lazy(view, used):
+        arrays = scenes.chunked(arrays)
+        chunks = ((len(used),), *arrays[0].chunks)
+        meta = np.empty((0,) * 4, "float32")
+        stacked = arrays[0].map_blocks(_calibrated, *arrays[1:], rules=rules, new_axis=0, chunks=chunks, meta=meta)
+    else:
+        stacked = _calibrated(*arrays, rules=rules)
+    stacked = stacked if view.time is not None else stacked[:, 0]
+    return {str(band.role): xr.DataArray(values, dims=view.dims) for band, values in zip(used, stacked, strict=True)}
+
+
+def _calibrated(*blocks: Any, rules: Sequence[Calibration], block_info: Any = None) -> Any:
+    """Return the reflectance ``(band, date, y, x)`` of digital numbers ``(date, y, x)``."""
+    first = block_info[0]["array-location"][0][0] if block_info else 0
+    dates = [tile.model_pixels([block[i] for block in blocks], rules, 1, first + i)[0] for i in range(len(blocks[0]))]
+    return np.stack([np.stack(of_date) for of_date in dates], axis=1)
 
 
 def _stretched(
@@ -148,7 +175,7 @@ def _examined(view: CubeView, spec: Any, described: Sequence[BandDescriptor], no
 
 def _index(name: str, values: Mapping[str, xr.DataArray]) -> xr.DataArray:
     """Compute an index of bands by role."""
-    roles = VISIBLE_NIR if name in OWN else _roles_of_spyndex(name)
+    roles = _roles(name)
     found = {role: values.get(role, values.get(STANDS_IN.get(role, ""))) for role in roles}
     missing = [role for role, band in found.items() if band is None]
     if missing:
@@ -176,6 +203,10 @@ def _computed(*bands: Any, name: str, roles: Sequence[str]) -> Any:
         constants = {key: constant.default for key, constant in spyndex.constants.items()}
         needed = {key: {**constants, **letters}[key] for key in spyndex.indices[name].bands}
         return spyndex.computeIndex(name, needed)
+
+
+def _roles(name: str) -> Sequence[str]:
+    return VISIBLE_NIR if name in OWN else _roles_of_spyndex(name)
 
 
 def _roles_of_spyndex(name: str) -> list[str]:

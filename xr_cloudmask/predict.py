@@ -137,7 +137,10 @@ def predict(
     spec = registry.configured(spec, weights, precision, thresholds)
     used = spec.inputs(described)
     if spec.context == "scene":
-        _refuse(spec, {**options, "probabilities": probabilities, "resolution": resolution not in ("auto", "native")})
+        asked = {"scale": scale, "offset": offset, "device": device}
+        asked = {name: value is not None for name, value in asked.items()} | dict.fromkeys(options, True)
+        asked |= {"resolution": resolution not in ("auto", "native"), "decision": decision != "sum"}
+        _refuse(spec, asked | {"probabilities": probabilities})
         return _predict_scenes(view, spec, used, scheme, nodata)
     radiometry = calibration.calibrate(
         view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
@@ -162,9 +165,9 @@ def _check_options(options: dict[str, int]) -> None:
         raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
 
 
-def _refuse(spec: ModelSpec, asked: dict[str, Any]) -> None:
-    """Refuse what a pipeline without windows and probabilities cannot do."""
-    wrong = [name for name, value in asked.items() if value or name in OPTIONS]
+def _refuse(spec: ModelSpec, asked: dict[str, bool]) -> None:
+    """Refuse what a pipeline without windows, probabilities and calibration cannot do."""
+    wrong = [name for name, is_asked in asked.items() if is_asked]
     if wrong:
         raise CloudMaskError(
             f"{wrong} for model {spec.name!r}",
@@ -183,7 +186,8 @@ def _predict_scenes(
     layers = {name: result.layers[:, i] for i, name in enumerate(job.pipeline().layers)}
     mask = labels.recoded(layers["class"], labels.codes_of(mask_scheme, spec.classes))
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
-    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), "water": (layers["water"], labels.flag_attrs(labels.WATER))})
+    water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
+    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), labels.WATER_NAME: (layers["water"], water)})
     found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
     # From the pipeline's own classes: not every scheme tells no data from clear.
     out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
@@ -208,21 +212,21 @@ def _scene_coords(
     view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any], shadow: xr.DataArray
 ) -> Any:
     """Return what is known of each scene as coordinates; in the percentages a cloud in shadow counts as both."""
-    shares = {
-        "cloud": _undated(view, coverage.share(layers["cloud"], 1)),
-        "cloud_shadow": shadow.data,
-        "water": _undated(view, coverage.share(layers["water"], 1)),
-    }
+    water = _undated(view, coverage.share(layers["water"], 1))
+    shares = (_undated(view, coverage.share(layers["cloud"], 1)), shadow.data, water)
     names = list(job.pipeline().statistics)
     mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
     dated = view.dims[:-2]
     described = {"long_name": "statistics of the scene's normalised bands and indices"}
-    percentages = {f"{name}_percentage": (dated, 100 * share, {"units": "percent"}) for name, share in shares.items()}
+    percentages = {
+        name: (dated, 100 * share, {"units": "percent"})
+        for name, share in zip(coverage.PERCENTAGES, shares, strict=True)
+    }
     return percentages | {
         "statistic": names,
         "scene_statistics": ((*dated, "statistic"), _undated(view, result.statistics), described),
         "band_mismatch": (dated, _undated(view, mismatched), {"long_name": "visible bands cover different areas"}),
-        coverage.WATER_FRACTION: (dated, shares["water"], {"units": "1"}),
+        coverage.WATER_FRACTION: (dated, water, {"units": "1"}),
     }
 
 

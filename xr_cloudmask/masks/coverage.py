@@ -11,7 +11,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, MASK_NAME, SURFACES, Scheme, scheme_of
+from xr_cloudmask.masks.labels import CLOUDS, MASK_NAME, SURFACES, WATER, Scheme, scheme_of
 
 # What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
 COUNTED: Mapping[str, tuple[str, ...]] = {
@@ -25,6 +25,8 @@ STRIP = 1 << 18  # pixels: what fits the cache
 LIKELY_CODES = (0, 255, 1, 2, 3, 4, 5, 6)
 WATER_FRACTION = "water_fraction"
 FRACTIONS = (*COUNTED, VALID_FRACTION)
+PERCENTAGES = ("cloud_percentage", "cloud_shadow_percentage", "water_percentage")  # of the 4-4A notebook
+OF_THE_AREA = (*FRACTIONS, WATER_FRACTION, *PERCENTAGES)
 
 
 def coverage(mask: xr.DataArray) -> xr.Dataset:
@@ -42,6 +44,11 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
         valid pixel has ``valid_fraction`` 0 and NaN elsewhere. A fraction that the scheme cannot tell (shadow in a
         binary mask) is left out.
 
+    Raises
+    ------
+    CloudMaskError
+        It is no cloud mask, or its codes do not tell which pixels are valid.
+
     Examples
     --------
     >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
@@ -51,6 +58,12 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
     'valid_fraction': 0.75}
     """
     scheme = scheme_of(mask)
+    if scheme.name == WATER.name:
+        raise CloudMaskError(
+            f"the layer {str(mask.name)!r}, which says nothing of clouds",
+            "a cloud mask",
+            f"coverage of out['cloudmask']; predict() gives {WATER_FRACTION!r} as a coordinate",
+        )
     if not scheme.tells_no_data:
         raise CloudMaskError(
             f"a mask in scheme {scheme.name!r}, whose code {scheme.no_data} is both clear and no data",
@@ -61,9 +74,9 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
     weights = fraction_weights(scheme)
     table = _fractions(_histogram(mask, time), weights, scheme)
     dims = () if time is None else (time,)
-    # Fractions that the mask already carries are of the area it was cut from: they are not reused.
+    # Fractions and percentages that the mask already carries are of the area it was cut from: they are not reused.
     dated = {name: coord.variable for name, coord in mask.coords.items() if coord.dims == (time,)}
-    coords = {name: variable for name, variable in dated.items() if name not in FRACTIONS}
+    coords = {name: variable for name, variable in dated.items() if name not in OF_THE_AREA}
     variables = {name: (dims, table[..., i], _attrs(name)) for i, name in enumerate((*weights, VALID_FRACTION))}
     return xr.Dataset(variables, coords=coords)
 
