@@ -1,6 +1,7 @@
 """Absolute tests: no cap, honest without the sun, exact for every chunking, measured on a real patch."""
 
 import heapq
+import threading
 from dataclasses import replace
 
 import notebook_44a as notebook
@@ -14,6 +15,7 @@ from test_engine import chunked
 from xr_cloudmask import simulate
 from xr_cloudmask.cube import layout, sun
 from xr_cloudmask.cube.sun import Sun
+from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.index import physical
 from xr_cloudmask.models.index.physical import Thresholds, cast, flooded, shifted
@@ -209,6 +211,15 @@ def test_thin_clouds_are_those_that_cirrus_alone_shows():
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     cube["cirrus"] = (("y", "x"), np.where(np.indices((40, 40))[1] > 20, 0.02, 0.001))
     np.testing.assert_array_equal(mask_of(cube)["cloudmask"], np.where(np.indices((40, 40))[1] > 20, 2, 0))
+
+
+def test_windows_need_not_take_turns():
+    """The tests use one thread: they would wait for ever for a lock that somebody holds."""
+    with tile._INFERENCE:
+        waiting = threading.Thread(target=mask_of, args=(SERIES,), daemon=True)
+        waiting.start()
+        waiting.join(timeout=30)
+        assert not waiting.is_alive()
 
 
 def test_specks_of_thin_cloud_are_dropped_too():

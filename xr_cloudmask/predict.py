@@ -137,8 +137,8 @@ def predict(
     spec = registry.configured(spec, weights, precision, thresholds)
     used = spec.inputs(described)
     if spec.context == "scene":
-        asked = {"scale": scale, "offset": offset, "device": device}
-        asked = {name: value is not None for name, value in asked.items()} | dict.fromkeys(options, True)
+        given = {**options, "scale": scale, "offset": offset, "device": device}
+        asked = {name: value is not None for name, value in given.items()}
         asked |= {"resolution": resolution not in ("auto", "native"), "decision": decision != "sum"}
         _refuse(spec, asked | {"probabilities": probabilities})
         return _predict_scenes(view, spec, used, scheme, nodata)

@@ -73,7 +73,7 @@ class Thresholds:
         there was chosen here.
     height : tuple of float
         Metres; where clouds are looked for above a shadow. Source: the lowest, Zhu & Woodcock (2012), equation 21. The
-        highest is what a window's halo allows for at 45 degrees of sun elevation, where Fmask goes to 12 km: shadows
+        highest is about what a halo allows for at 45 degrees of sun elevation, where Fmask goes to 12 km: shadows
         of high clouds are missed. Where the halo allows for less, under a low sun, the mask's attributes say so.
     reach : float
         Metres from a cloud within which a shadow can lie, where the sun's direction is unknown. Source: chosen here.
