@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 import xarray as xr
 
-from xr_cloudmask import simulate
+from xr_cloudmask import simulate, stac
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
@@ -24,6 +24,7 @@ from xr_cloudmask.errors import (
     FileError,
     ModelError,
     ReflectanceError,
+    StacError,
     WeightsError,
 )
 from xr_cloudmask.models.base import Model, ModelSpec
@@ -46,10 +47,12 @@ __all__ = [
     "ModelError",
     "ModelSpec",
     "ReflectanceError",
+    "StacError",
     "WeightsError",
     "models",
     "parse_cbers_metadata",
     "predict",
     "register_model",
     "simulate",
+    "stac",
 ]

@@ -58,3 +58,7 @@ class WeightsError(CloudMaskError):
 
 class FileError(CloudMaskError):
     """A file or folder cannot be read as a cube, or a mask cannot be written."""
+
+
+class StacError(CloudMaskError):
+    """A STAC API does not answer, or its items do not make a cube."""
