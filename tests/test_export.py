@@ -98,7 +98,7 @@ def test_cogs_of_several_dates_carry_them_in_their_names(tmp_path):
         export.to_file(mask.isel(time=[0, 0]), tmp_path / "mask.tif")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if SCHEMES[name].tells_no_data])
 def test_cog_shows_itself(tmp_path, scheme):
     table = SCHEMES[scheme]
     labels = random_labels(600, 700, scheme=scheme)
@@ -428,3 +428,12 @@ def test_a_mask_is_not_changed_by_writing_it(tmp_path):
         export.to_file(mask, tmp_path / f"mask{suffix}")
     xr.testing.assert_identical(mask, expected)
     assert before == {name: dict(variable.encoding) for name, variable in mask.variables.items()}
+
+
+def test_cog_in_the_codes_of_4_4a(tmp_path):
+    labels = np.uint8([[0, 100], [200, 0]])
+    (path,) = export.to_cog(make_mask(labels, "4-4A", chunks=1), tmp_path / "mask.tif")
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), labels)
+        assert file.nodata == 0
+        assert "valid_fraction" not in file.tags()

@@ -27,6 +27,7 @@ from xr_cloudmask.errors import (
     StacError,
     WeightsError,
 )
+from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
@@ -49,6 +50,7 @@ __all__ = [
     "ReflectanceError",
     "StacError",
     "WeightsError",
+    "indices",
     "models",
     "parse_cbers_metadata",
     "predict",

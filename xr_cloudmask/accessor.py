@@ -11,6 +11,7 @@ import xarray as xr
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.export import to_cog
+from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
@@ -53,6 +54,10 @@ class CloudmaskAccessor(Generic[CubeT]):
     def predict(self, model: str = "auto", **keywords: Any) -> xr.Dataset:
         """Predict a mask; lazy where the cube is. See `xr_cloudmask.predict`."""
         return predict(self._obj, model, **keywords)
+
+    def indices(self, names: Sequence[str] = tuple(OWN), **keywords: Any) -> xr.Dataset:
+        """Return spectral indices and the statistics of each scene; lazy. See `xr_cloudmask.indices`."""
+        return indices(self._obj, names, **keywords)
 
     def with_mask(self, model: str = "auto", **keywords: Any) -> CubeT:
         """Return the cube with its mask and coverage coordinates; takes the keywords of `predict`.

@@ -243,7 +243,8 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
         scheme = scheme_of(array)
         _write_labels(array, scheme, plain)
         written = _open_raster(plain).assign_attrs(flag_attrs(scheme))
-        fractions = {str(name): float(value) for name, value in coverage(written).compute().items()}
+        table = coverage(written).compute() if scheme.tells_no_data else {}
+        fractions = {str(name): float(value) for name, value in table.items()}
         with rasterio.open(plain, "r+") as file:
             file.update_tags(**_tags(dataset[MASK_NAME], fractions))
         _write_class_names(scheme, plain)

@@ -1,24 +1,28 @@
 """The whole path, from a cube to a mask. Read this first.
 
 cube ─▶ bands ─▶ reflectance ─▶ model ─▶ engine ─▶ labels ─▶ coverage
+
+A pipeline that looks at the whole scene first (``model="4-4A"``) takes the bands as they are, without reflectance.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube import bands, calibration, layout, sun
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Radiometry
+from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.engine import lattice, lazy
+from xr_cloudmask.cube.sun import Shift
+from xr_cloudmask.engine import lattice, lazy, scenes
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels
@@ -27,7 +31,7 @@ from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.weights import Given
 
 OPTIONS = ("window", "halo", "batch_size")
-STORABLE = (str, int, float, np.number, np.ndarray)  # as attributes, in every file format
+STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 
 
 def predict(
@@ -46,6 +50,7 @@ def predict(
     weights: Given | None = None,
     precision: str = "auto",
     decision: str = "sum",
+    thresholds: Any = None,
     device: str | None = None,
     **options: int,
 ) -> xr.Dataset:
@@ -67,8 +72,9 @@ def predict(
         What each band is, instead of reading it from the cube.
     level : {'TOA', 'BOA'}, optional
         Top or bottom of atmosphere, where the cube's metadata does not tell.
-    scheme : {'cloudsen12', 'sensei', 'binary', 'validity', 'native'}
-        Classes of the mask.
+    scheme : {'cloudsen12', 'sensei', 'binary', 'validity', '4-4A', 'native'}
+        Classes of the mask. ``'4-4A'`` are the codes of the 4-4A notebook: 0, 100 shadow, 200 cloud; its 0 is both
+        clear and no data.
     probabilities : bool
         Whether to return the probability of every class too.
     resolution : 'auto', 'native' or float
@@ -89,6 +95,8 @@ def predict(
     decision : {'sum', 'argmax'}
         How a scheme coarser than the model's classes is decided: the largest sum of the probabilities that a class
         gathers, or the most probable of the model's own classes, translated (as phicloudmask does).
+    thresholds : optional
+        For models that are rules, ``'4-4A'`` and ``'physical'``: their thresholds, with some replaced by others.
     device : str, optional
         ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
     **options
@@ -100,7 +108,9 @@ def predict(
         ``cloudmask`` uint8 ``(time, y, x)`` with CF flag attributes; ``probability`` float32
         ``(time, class, y, x)``, NaN where no data, if asked for; coverage coordinates ``cloud_fraction``,
         ``thin_cloud_fraction``, ``cloud_shadow_fraction``, ``clear_fraction`` (of valid pixels) and
-        ``valid_fraction``, per date.
+        ``valid_fraction``, per date. ``model='4-4A'`` adds a layer ``water`` and ``water_fraction``, the notebook's
+        percentages, the ``scene_statistics`` that decided, and ``band_mismatch``, whether the visible bands cover
+        different areas.
 
     Raises
     ------
@@ -122,8 +132,11 @@ def predict(
     view = layout.view(cube)
     described = bands.describe(view, sensor, descriptors)
     spec = registry.choose(model, described, calibration.level_of(view, described, sensor, level))
-    spec = registry.configured(spec, weights, precision)
+    spec = registry.configured(spec, weights, precision, thresholds)
     used = spec.inputs(described)
+    if spec.context == "scene":
+        _refuse(spec, {**options, "probabilities": probabilities, "resolution": resolution not in ("auto", "native")})
+        return _predict_scenes(view, spec, used, scheme, nodata)
     radiometry = calibration.calibrate(
         view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
     )
@@ -132,7 +145,7 @@ def predict(
     factor = _factor(view, spec, resolution)
     job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [_dated(view, band.name) for band in used], probabilities)
-    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, job, radiometry)
+    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
 
 
@@ -147,6 +160,76 @@ def _check_options(options: dict[str, int]) -> None:
         raise CloudMaskError(f"{wrong}", "whole numbers: window and batch_size from 1, halo from 0", "predict(halo=32)")
 
 
+def _refuse(spec: ModelSpec, asked: dict[str, Any]) -> None:
+    """Refuse what a pipeline without windows and probabilities cannot do."""
+    wrong = [name for name, value in asked.items() if value or name in OPTIONS]
+    if wrong:
+        raise CloudMaskError(
+            f"{wrong} for model {spec.name!r}",
+            "none of them: it labels each pixel as it is, by the statistics of the scene",
+            f"predict({spec.name!r}) without {', '.join(f'{name}=' for name in wrong)}",
+        )
+
+
+def _predict_scenes(
+    view: CubeView, spec: ModelSpec, used: tuple[BandDescriptor, ...], scheme: str, nodata: float | None
+) -> xr.Dataset:
+    """Label scenes by their own statistics, from the bands as they are."""
+    mask_scheme, native = (labels.scheme_for(name, spec.classes) for name in (scheme, "native"))
+    job, arrays = scene_job(view, spec, used, nodata)
+    result = scenes.examine(job, arrays)
+    layers = {name: result.layers[:, i] for i, name in enumerate(job.pipeline().layers)}
+    mask = labels.recoded(layers["class"], labels.codes_of(mask_scheme, spec.classes))
+    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
+    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), "water": (layers["water"], labels.flag_attrs(labels.WATER))})
+    found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
+    # From the pipeline's own classes: not every scheme tells no data from clear.
+    out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
+    return out.assign_coords(_scene_coords(view, job, result, layers))
+
+
+def scene_job(
+    view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor], nodata: float | None
+) -> tuple[scenes.SceneJob, list[Any]]:
+    """Return what the engine needs to look at scenes: the job, and the bands as they are ``(date, y, x)``."""
+    job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
+    return job, [_dated(view, band.name) for band in used]
+
+
+def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any]) -> Any:
+    """Return what is known of each scene as coordinates; in the percentages a cloud in shadow counts as both."""
+    shadow = job.spec.classes.index("cloud_shadow")
+    shares = {
+        "cloud": coverage.share(layers["cloud"], 1),
+        "cloud_shadow": coverage.share(layers["class"], shadow),
+        "water": coverage.share(layers["water"], 1),
+    }
+    names = list(job.pipeline().statistics)
+    mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
+    dated = view.dims[:-2]
+    described = {"long_name": "statistics of the scene's normalised bands and indices"}
+    percentages = {
+        f"{name}_percentage": (dated, _undated(view, 100 * share), {"units": "percent"})
+        for name, share in shares.items()
+    }
+    return percentages | {
+        "statistic": names,
+        "scene_statistics": ((*dated, "statistic"), _undated(view, result.statistics), described),
+        "band_mismatch": (dated, _undated(view, mismatched), {"long_name": "visible bands cover different areas"}),
+        coverage.WATER_FRACTION: (dated, _undated(view, shares["water"]), {"units": "1"}),
+    }
+
+
+def _nodata(view: CubeView, band: str, given: float | None) -> tuple[float, ...]:
+    """Return what marks missing pixels of a band besides NaN and 0, which the pipelines know of themselves."""
+    stated = declared_nodata(view.bands[band]) if given is None else (given,)
+    return tuple(number for number in stated if number != 0)
+
+
+def _shape(view: CubeView) -> tuple[int, int]:
+    return view.sizes[view.y], view.sizes[view.x]
+
+
 def _job(
     view: CubeView,
     spec: ModelSpec,
@@ -158,11 +241,21 @@ def _job(
     device: str | None,
     options: dict[str, int],
 ) -> Job:
-    shape = (view.sizes[view.y], view.sizes[view.x])
+    shape = _shape(view)
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
     rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
     batch_size = options.get("batch_size")
-    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size)
+    shifts = _shifts(view, factor) if spec.casts_shadows else ()
+    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, shifts)
+
+
+def _shifts(view: CubeView, factor: int) -> tuple[Shift | None, ...]:
+    """Return where shadows fall, in model pixels per metre of a cloud's height; None where nobody can tell."""
+    gsd = layout.ground_sample_distance(view)
+    return tuple(
+        None if shift is None or gsd is None else (shift[0] / (gsd * factor), shift[1] / (gsd * factor))
+        for shift in sun.shadow_shifts(view)
+    )
 
 
 def _factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
@@ -200,10 +293,14 @@ def _dated(view: CubeView, band: str) -> Any:
     return array if view.time is not None else array[None]
 
 
-def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, Any]:
+def _undated(view: CubeView, array: Any) -> Any:
+    """Drop the date of an array where the cube has no time."""
+    return array if view.time is not None else array[0]
+
+
+def _provenance(view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor]) -> dict[str, Any]:
     """Say how the mask was made, in attributes that every file format can hold."""
     gsd = layout.ground_sample_distance(view)
-    spec = job.spec
     return {
         "model": spec.name,
         "model_variant": spec.variant,
@@ -211,35 +308,53 @@ def _provenance(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
         "model_classes": " ".join(spec.classes),
         "model_licence": spec.licence,
         "model_citation": spec.citation,
-        "weights_sha256": spec.sha256,
-        "precision": spec.precision,
-        "bands": " ".join(band.name for band in job.descriptors),
-        "level": radiometry.level,
-        "reflectance_provenance": radiometry.provenance,
-        "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
-        "window": f"{job.rows.window} x {job.columns.window}",
+        "bands": " ".join(band.name for band in used),
+        "resolution": "native" if gsd is None else f"{gsd:.6g} m",
         "software": f"xr-cloudmask {version('xr-cloudmask')}",
     }
 
 
+def _of_windows(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, Any]:
+    """Say what else holds for masks that are made window by window, from reflectance."""
+    gsd = layout.ground_sample_distance(view)
+    return {
+        "weights_sha256": job.spec.sha256,
+        "precision": job.spec.precision,
+        "level": radiometry.level,
+        "reflectance_provenance": radiometry.provenance,
+        "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
+        "window": f"{job.rows.window} x {job.columns.window}",
+    } | _assumed(job)
+
+
+def _assumed(job: Job) -> dict[str, Any]:
+    """Say by which thresholds, and where shadows were looked for."""
+    if not job.spec.casts_shadows:
+        return {}
+    unknown = sum(shift is None for shift in job.shifts)
+    where = "along the sun's direction" if not unknown else f"on all sides of clouds: {unknown} of {len(job.shifts)}"
+    where += " sun directions or pixel sizes are unknown" * bool(unknown)
+    return {"thresholds": repr(job.spec.thresholds), "shadows_looked_for": where}
+
+
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
-    mask, chances = (array if array is None or view.time is not None else array[0] for array in arrays)
-    variables = {labels.MASK_NAME: xr.Variable(view.dims, mask, attrs)}
-    coords: dict[Hashable, Any] = dict(view.coords)
+    mask, chances = arrays
+    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
-        variables["probability"] = xr.Variable(dims, chances, described)
-        coords["class"] = xr.Variable("class", list(job.to_labels.names))
-    attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
-    storable = {
-        key: value
-        for key, value in attrs_of_cube.items()
-        if isinstance(value, str | int | float | np.number | np.ndarray)
-    }
-    out = xr.Dataset(variables, coords=coords, attrs=storable)
-    if view.grid_mapping is not None:
-        for variable in out.data_vars.values():
-            variable.encoding["grid_mapping"] = view.grid_mapping
+        out["probability"] = xr.Variable(dims, _undated(view, chances), described, out[labels.MASK_NAME].encoding)
+        out = out.assign_coords({"class": xr.Variable("class", list(job.to_labels.names))})
     return coverage.with_coverage(out[labels.MASK_NAME], out)
+
+
+def _on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
+    """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
+    encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
+    variables = {
+        name: xr.Variable(view.dims, _undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
+    }
+    attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
+    storable = {key: value for key, value in attrs_of_cube.items() if isinstance(value, STORABLE)}
+    return xr.Dataset(variables, coords=view.coords, attrs=storable)

@@ -31,6 +31,8 @@ X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
 PREDICTED_NAMES = (
     "cloudmask", "probability", "class",
     "cloud_fraction", "thin_cloud_fraction", "cloud_shadow_fraction", "clear_fraction", "valid_fraction",
+    "water", "water_fraction", "cloud_percentage", "cloud_shadow_percentage", "water_percentage",
+    "scene_statistics", "statistic", "band_mismatch",
 )  # fmt: skip
 
 METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)

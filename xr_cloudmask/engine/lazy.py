@@ -1,4 +1,4 @@
-"""The only file that builds dask graphs: one task per tile, one per chunk of the result.
+"""Windows over a chunked array: one task per tile, one per chunk of the result. `scenes` is its sibling for scenes.
 
 A tile task takes the cube's own chunks, so that neither a rechunk nor an overlap layer stands between the data and the
 model; a second task per output chunk cuts the tiles back to the cube's chunks.
@@ -132,8 +132,8 @@ def _tile_layer(
     probabilities: bool,
 ) -> dict[Any, Any]:
     layer: dict[Any, Any] = {job_name: job}
-    first_dates = _bounds(bands[0].chunks[0])
-    bounds = [(_bounds(band.chunks[1]), _bounds(band.chunks[2])) for band in bands]
+    first_dates = bounds_of(bands[0].chunks[0])
+    bounds = [(bounds_of(band.chunks[1]), bounds_of(band.chunks[2])) for band in bands]
     for (i, row), (j, column) in product(enumerate(grid[0]), enumerate(grid[1])):
         read = reads(job, Tile(0, row, column))
         covers = [tuple(_cover(b, part) for b, part in zip(band, read, strict=True)) for band in bounds]
@@ -176,7 +176,7 @@ def _output_layer(
         for axis, ranges, size in zip((job.rows, job.columns), grid, job.shape, strict=True)
     ]
     rows, columns = (
-        [_cover(line, slice(a, b)) for a, b in pairwise(_bounds(sizes))]
+        [_cover(line, slice(a, b)) for a, b in pairwise(bounds_of(sizes))]
         for line, sizes in zip(lines, chunks[1:], strict=True)
     )
     layer: dict[Any, Any] = {}
@@ -194,7 +194,8 @@ def _assemble(parts: list[list[Any]], index: int, cut: _Cut) -> npt.NDArray[Any]
     return np.ascontiguousarray(joined)
 
 
-def _bounds(sizes: Sequence[int]) -> Bounds:
+def bounds_of(sizes: Sequence[int]) -> Bounds:
+    """Return where the chunks of an axis begin, and its length."""
     return (0, *accumulate(sizes))
 
 

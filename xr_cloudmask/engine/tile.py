@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, Protocol
 
@@ -66,6 +66,9 @@ class Job:
     device : str or None
     batch_size : int or None
         Windows per call of the model; None leaves it to the model.
+    shifts : tuple
+        For models that ask where shadows fall: model pixels along rows and columns per metre of a cloud's height,
+        one for all dates or one per date; None where it is unknown.
     """
 
     spec: ModelSpec
@@ -78,6 +81,7 @@ class Job:
     to_labels: ToLabels
     device: str | None
     batch_size: int | None
+    shifts: tuple[tuple[float, float] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def predict_tile(
         if not valid[core].any():
             continue
         out = None if chances is None else chances[date]
-        _predict_windows(job, tile, reflectance, labels[date], out)
+        _predict_windows(job, replace(tile, date=tile.date + date), reflectance, labels[date], out)
         labels[date][~valid[core]] = job.to_labels.no_data
         if out is not None:
             out[:, ~valid[core]] = np.nan
@@ -210,20 +214,21 @@ def _predict_windows(
 ) -> None:
     """Fill `labels` (and `chances`) of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
+    known = (job.descriptors, job.shifts[tile.date % len(job.shifts)]) if job.shifts else (job.descriptors,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
     for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
         cuts = [_cut(job, reflectance, i, j, origin) for i, j in batch]
         wanted = [bool(np.isfinite(cut).any()) for cut in cuts]
         if not any(wanted):
             continue
-        results = _infer(model, np.stack(list(compress(cuts, wanted))), job.descriptors)
+        results = _infer(model, np.stack(list(compress(cuts, wanted))), *known)
         for window, result in zip(compress(batch, wanted), results, strict=True):
             _place(job, tile, window, result, labels=labels, chances=chances)
 
 
-def _infer(model: Model, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
+def _infer(model: Model, windows: FloatArray, *known: Any) -> FloatArray:
     with _INFERENCE:
-        return model.probabilities(windows, descriptors)
+        return model.probabilities(windows, *known)
 
 
 def _cut(job: Job, reflectance: Sequence[FloatArray], i: int, j: int, origin: tuple[int, int]) -> FloatArray:

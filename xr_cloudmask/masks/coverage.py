@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.labels import CLOUDS, SURFACES, Scheme, scheme_of
 
 # What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
@@ -21,6 +22,7 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
 }
 VALID_FRACTION = "valid_fraction"
 STRIP = 1 << 20  # pixels
+WATER_FRACTION = "water_fraction"
 FRACTIONS = (*COUNTED, VALID_FRACTION)
 
 
@@ -48,6 +50,12 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
     'valid_fraction': 0.75}
     """
     scheme = scheme_of(mask)
+    if not scheme.tells_no_data:
+        raise CloudMaskError(
+            f"a mask in scheme {scheme.name!r}, whose code {scheme.no_data} is both clear and no data",
+            "a scheme that tells which pixels are valid",
+            "predict(scheme='cloudsen12'); predict(scheme='4-4A', model='4-4A') has the fractions as coordinates",
+        )
     time = next((dim for dim in mask.dims if dim in TIME_NAMES or _is_datetime(mask, str(dim))), None)
     weights = fraction_weights(scheme)
     table = _fractions(_histogram(mask, time), weights, scheme)
@@ -61,6 +69,8 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
 
 def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
     """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
+    if not scheme_of(mask).tells_no_data:
+        return target
     fractions = coverage(mask)
     out = target.assign_coords({str(name): value.variable for name, value in fractions.items()})
     if mask.chunks is None and all(value.ndim == 0 for value in fractions.values()):
@@ -130,6 +140,30 @@ def _divide(counts: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64]) -> n
     valid = sums[..., -1:]
     with np.errstate(invalid="ignore"):
         return np.concatenate([sums[..., :-1] / valid, valid / total], axis=-1)
+
+
+def share(layer: Any, code: int) -> Any:
+    """Return the share of a code in the valid pixels of a layer, per date; lazy where it is.
+
+    Parameters
+    ----------
+    layer : array
+        uint8 ``(date, y, x)``, 255 where no data.
+    code : int
+
+    Returns
+    -------
+    array
+        float64 ``(date,)``, 0–1; NaN for a date without data.
+
+    Examples
+    --------
+    >>> share(np.uint8([[[0, 1], [1, 255]]]), 1).round(3)
+    array([0.667])
+    """
+    counts = _histogram(xr.DataArray(layer, dims=("date", "y", "x")), "date")
+    valid = counts[:, :255].sum(axis=1)
+    return counts[:, code] / np.where(valid > 0, valid, np.nan)
 
 
 def _attrs(name: str) -> dict[str, str]:

@@ -21,7 +21,9 @@ CLOUDS = ("thick_cloud", "thin_cloud")
 VOCABULARY = (*SURFACES, *CLOUDS, "cloud_shadow", "no_data")
 
 MASK_NAME = "cloudmask"
-MASK_VARIABLES = (MASK_NAME, "probability")
+WATER_NAME = "water"
+CLEAR_OR_NO_DATA = "clear_or_no_data"
+MASK_VARIABLES = (MASK_NAME, "probability", WATER_NAME)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Scheme:
     name: str
     classes: tuple[MaskClass, ...]
     no_data: int = 255
+
+    @property
+    def tells_no_data(self) -> bool:
+        """Whether pixels without data have a code of their own."""
+        return self.no_data not in {entry.code for entry in self.classes}
 
     def code(self, name: str) -> int:
         """Return the code of a class by its name."""
@@ -112,9 +119,20 @@ SCHEMES: Mapping[str, Scheme] = {
                 MaskClass(1, "invalid", "#c8553d", (*CLOUDS, "cloud_shadow")),
             ),
         ),
+        Scheme(  # the codes of the 4-4A notebook, whose files have the same 0 for clear and for no data
+            "4-4A",
+            (
+                MaskClass(0, CLEAR_OR_NO_DATA, GREEN, (*SURFACES, "no_data")),
+                MaskClass(100, "cloud_shadow", VIOLET, ("cloud_shadow",)),
+                MaskClass(200, "cloud", WHITE, CLOUDS),
+            ),
+            no_data=0,
+        ),
     )
 }
 SCHEME_NAMES = (*SCHEMES, "native")
+# Of a layer beside the mask, not of a mask: a cloud over water can be both.
+WATER = Scheme("water", (MaskClass(0, "no_water", GREEN, ()), MaskClass(1, "water", "#2f6f9f", ("water",))))
 NATIVE_COLORS = {entry.name: entry.color for scheme in ("sensei", "cloudsen12") for entry in SCHEMES[scheme].classes}
 
 
@@ -153,12 +171,15 @@ def flag_attrs(scheme: Scheme) -> dict[str, Any]:
     >>> flag_attrs(SCHEMES["binary"])["flag_meanings"]
     'clear cloud no_data'
     """
+    flags = list(scheme.classes)
+    if scheme.tells_no_data:
+        flags.append(MaskClass(scheme.no_data, "no_data", BLACK, ()))
     return {
         "standard_name": "status_flag",
         "long_name": "cloud mask",
-        "flag_values": np.array([*(entry.code for entry in scheme.classes), scheme.no_data], dtype="uint8"),
-        "flag_meanings": " ".join([*(entry.name for entry in scheme.classes), "no_data"]),
-        "flag_colors": " ".join([*(entry.color for entry in scheme.classes), BLACK]),
+        "flag_values": np.array([entry.code for entry in flags], dtype="uint8"),
+        "flag_meanings": " ".join(entry.name for entry in flags),
+        "flag_colors": " ".join(entry.color for entry in flags),
         "nodata": scheme.no_data,  # for rioxarray; xarray does not decode it
         "scheme": scheme.name,
     }
@@ -183,7 +204,7 @@ def scheme_of(mask: xr.DataArray) -> Scheme:
         )
     codes = [int(code) for code in np.atleast_1d(mask.attrs["flag_values"])]
     flags = dict(zip(str(mask.attrs["flag_meanings"]).split(), codes, strict=True))
-    no_data = flags.pop("no_data", 255)
+    no_data = flags.pop("no_data", flags.get(CLEAR_OR_NO_DATA, 255))
     return _scheme_of_names(str(mask.attrs.get("scheme", "native")), list(flags), list(flags.values()), no_data)
 
 
@@ -299,6 +320,26 @@ class Labeller:
         return labels
 
 
+def codes_of(scheme: Scheme, native_classes: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Return the code of each of a model's classes by its position, and that of no data everywhere else; ``(256,)``.
+
+    Examples
+    --------
+    >>> codes_of(SCHEMES["binary"], ["clear", "thick_cloud", "cloud_shadow"])[[0, 1, 2, 255]]
+    array([  0,   1,   0, 255], dtype=uint8)
+    """
+    table = np.full(256, scheme.no_data, dtype="uint8")
+    table[: len(native_classes)] = Labeller.of(scheme, native_classes, "argmax").winners
+    return table
+
+
+def recoded(codes: Any, table: npt.NDArray[np.uint8]) -> Any:
+    """Look every code of an array up in a table ``(256,)``; lazy where the array is."""
+    if isinstance(codes, np.ndarray):
+        return table[codes]
+    return codes.map_blocks(table.__getitem__, dtype="uint8", meta=np.empty((0,) * codes.ndim, "uint8"))
+
+
 def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
     """Translate a mask into another scheme; lazy where the mask is.
 
@@ -306,7 +347,7 @@ def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
     ----------
     mask : DataArray
         uint8, any dims, with flag attributes.
-    name : {'cloudsen12', 'sensei', 'binary', 'validity'}
+    name : {'cloudsen12', 'sensei', 'binary', 'validity', '4-4A'}
 
     Returns
     -------
@@ -340,11 +381,7 @@ def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
             )
         table[entry.code] = homes[0]
     kept = {key: value for key, value in mask.attrs.items() if key not in flag_attrs(source)}
-    out = mask.copy(
-        data=mask.data.map_blocks(table.__getitem__, dtype="uint8", meta=np.empty((0,) * mask.ndim, "uint8"))
-        if mask.chunks
-        else table[mask.values]
-    )
+    out = mask.copy(data=recoded(mask.data if mask.chunks else mask.values, table))
     out.attrs = {**kept, **flag_attrs(target)}
     return out
 

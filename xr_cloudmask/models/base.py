@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.models.weights import WeightsFile
 
 FloatArray = npt.NDArray[np.float32]
+
+ANY_LEVEL = "any"  # of models that take digital numbers, radiance and reflectance alike
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ModelSpec:
         For each input, in the model's order, the roles (STAC common names) that serve, best first. Empty for a model
         that takes any number of bands: every one of `kinds`, in the cube's order.
     level : str
-        ``"TOA"`` or ``"BOA"``.
+        ``"TOA"``, ``"BOA"`` or ``"any"``.
     classes : tuple of str
         Names of the output channels, words of `masks.labels.VOCABULARY`.
     window, halo, multiple : int
@@ -57,6 +59,14 @@ class ModelSpec:
         what it asks for. ``"auto"`` leaves it to the loader.
     logits : bool
         Whether a network given to `register_model` returns logits, of which softmax makes probabilities.
+    context : str
+        What decides a pixel: its ``"window"``, by a `Model`, or the statistics of its whole ``"scene"``, by a
+        `ScenePipeline`.
+    casts_shadows : bool
+        Whether `Model.probabilities` takes, as a third argument, where shadows fall: pixels along rows and columns per
+        metre of a cloud's height, None where that is unknown.
+    thresholds : dataclass or None
+        Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind.
     """
 
     name: str
@@ -81,6 +91,9 @@ class ModelSpec:
     precisions: tuple[str, ...] = ("fp32",)
     precision: str = "auto"
     logits: bool = True
+    context: str = "window"
+    casts_shadows: bool = False
+    thresholds: Any = None
 
     @property
     def needs(self) -> str:
@@ -120,4 +133,51 @@ class Model(Protocol):
         NaN marks no data in the input; the output is finite everywhere. What a window gets never depends on the other
         windows of its batch.
         """
+        ...
+
+
+class ScenePipeline(Protocol):
+    """A loaded pipeline that looks at a whole scene, in several passes, before it decides a pixel.
+
+    The engine cuts a scene as it likes: a pass is measured part by part, the parts are added (``+``) in any order, and
+    what the whole tells is known to the next pass. Integers stay what they are; NaN marks no data.
+
+    Attributes
+    ----------
+    passes : int
+        Passes before `classify`.
+    layers : tuple of str
+        What `classify` returns, and
+    dtype : str
+        in what kind of number.
+    statistics : tuple of str
+        What `table` returns.
+    """
+
+    passes: int
+    layers: tuple[str, ...]
+    dtype: str
+
+    @property
+    def statistics(self) -> tuple[str, ...]: ...  # noqa: D102 - an attribute, see above
+
+    def measure(
+        self, bands: tuple[npt.NDArray[Any], ...], known: Any, origin: tuple[int, int], shape: tuple[int, int]
+    ) -> Any:
+        """Return the next pass's result over a part ``(y, x)`` that begins at `origin` of a scene of `shape`.
+
+        `known` is what the last pass concluded, None before the first.
+        """
+        ...
+
+    def conclude(self, merged: Any, known: Any) -> Any:
+        """Return what is known after a pass, given its result over the whole scene."""
+        ...
+
+    def table(self, known: Any) -> npt.NDArray[np.float64]:
+        """Return the statistics ``(statistic,)`` after the last pass."""
+        ...
+
+    def classify(self, bands: tuple[npt.NDArray[Any], ...], known: Any) -> npt.NDArray[Any]:
+        """Return the layers of a part ``(layer, y, x)``; ``"class"`` is a position in the spec's classes, or 255."""
         ...

@@ -12,12 +12,13 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models import csmask, custom, sensei, weights
-from xr_cloudmask.models.base import Model, ModelSpec
+from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
+from xr_cloudmask.models.index import four_four_a, physical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,13 @@ AUTO = ("csmask",)
 ENTRY_POINTS = "xr_cloudmask.models"
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
 
-_SPECS: dict[str, tuple[ModelSpec, ...]] = {"csmask": csmask.SPECS, "sensei": sensei.SPECS}
-_LOADED: dict[tuple[ModelSpec, str | None], Model] = {}
+_SPECS: dict[str, tuple[ModelSpec, ...]] = {
+    "csmask": csmask.SPECS,
+    "sensei": sensei.SPECS,
+    "4-4A": four_four_a.SPECS,
+    "physical": physical.SPECS,
+}
+_LOADED: dict[tuple[ModelSpec, str | None], Any] = {}
 _LOADING = threading.Lock()
 
 
@@ -142,7 +148,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
         Unknown name, bands that no variant can work with, a level that is unknown or that no variant takes.
     """
     fitting = _fitting(name, descriptors)
-    at_level = [spec for spec in fitting if spec.level == level]
+    at_level = [spec for spec in fitting if spec.level in (level, ANY_LEVEL)]
     if at_level:
         return at_level[0]
     levels = sorted({spec.level for spec in fitting})
@@ -173,13 +179,13 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
     return fitting
 
 
-def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> ModelSpec:
-    """Return a variant with the weights and the precision of one prediction; reads no more than checksums.
+def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thresholds: Any = None) -> ModelSpec:
+    """Return a variant with the weights, precision and thresholds of one prediction; reads no more than checksums.
 
     Raises
     ------
     ModelError
-        The model brings its own weights, or knows no such precision.
+        The model brings its own weights, or knows no such precision or thresholds.
     WeightsError
         There are no weights.
     """
@@ -187,6 +193,8 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> 
         raise ModelError(
             f"precision {precision!r}", f"'auto' or one of {list(spec.precisions)}", "predict(precision='auto')"
         )
+    if thresholds is not None:
+        spec = _with_thresholds(spec, thresholds)
     if not spec.takes_weights and given is not None:
         raise ModelError(f"weights={given!r}", f"no weights: model {spec.name!r} brings its own", "leave weights= out")
     if not spec.takes_weights:
@@ -196,6 +204,15 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str) -> 
     return replace(spec, weights=files, precision=precision, sha256=sums, licence=_licence(files))
 
 
+def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:
+    if spec.thresholds is None or type(thresholds) is not type(spec.thresholds):
+        kind = type(spec.thresholds)
+        expected = f"{kind.__module__}.{kind.__qualname__}" if spec.thresholds is not None else "none"
+        remedy = f"predict(thresholds={kind.__name__}(...))" if spec.thresholds is not None else "leave thresholds= out"
+        raise ModelError(f"thresholds={thresholds!r}", f"{expected} for model {spec.name!r}", remedy)
+    return replace(spec, thresholds=thresholds)
+
+
 def _licence(files: Sequence[weights.WeightsFile]) -> str:
     manifest = weights.Manifest.read(Path(files[0].path).parent)
     return "that of the weights given" if manifest is None else manifest.licence
@@ -203,6 +220,17 @@ def _licence(files: Sequence[weights.WeightsFile]) -> str:
 
 def load(spec: ModelSpec, device: str | None = None) -> Model:
     """Return the process's only copy of a model, loading it when it is first asked for; safe from any thread."""
+    model: Model = _load(spec, device)
+    return model
+
+
+def load_pipeline(spec: ModelSpec) -> ScenePipeline:
+    """Return the process's only copy of a scene-context pipeline."""
+    pipeline: ScenePipeline = _load(spec, None)
+    return pipeline
+
+
+def _load(spec: ModelSpec, device: str | None) -> Any:
     key = (spec, device)
     with _LOADING:
         if key not in _LOADED:

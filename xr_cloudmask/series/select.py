@@ -14,7 +14,7 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
-from xr_cloudmask.masks.coverage import FRACTIONS, coverage
+from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION, coverage
 from xr_cloudmask.predict import predict
 
 FLAGS = {"flag_values", "flag_masks"}
@@ -75,7 +75,9 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
     Dataset or DataArray
         Lazy where the mask is.
     """
-    coords: dict[Hashable, Any] = {name: predicted[name].variable for name in FRACTIONS if name in predicted.coords}
+    coords: dict[Hashable, Any] = {
+        name: predicted[name].variable for name in (*FRACTIONS, WATER_FRACTION) if name in predicted.coords
+    }
     if isinstance(cube, xr.Dataset):
         return cube.assign(predicted.data_vars).assign_coords(coords)
     if "probability" in predicted:
