@@ -11,6 +11,7 @@ import numpy as np
 
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.stac.assets import Source
+from xr_cloudmask.stac.http import patiently
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -72,22 +73,28 @@ def read(href: str) -> Header:
     FileError
         GDAL cannot read it, or it lies nowhere on the ground.
     """
-    import rasterio
-    from odc.geo.geobox import GeoBox
+    from rasterio.errors import RasterioError
 
     try:
-        with rasterio.open(href) as file:
-            if file.crs is None:
-                raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")
-            # Tiles have a width of their own; rows, and strips of rows, are as wide as the raster.
-            striped = file.block_shapes[0][1] == file.width > file.block_shapes[0][0]
-            return Header(GeoBox.from_rio(file), file.dtypes[0], file.nodata, striped)
-    except OSError as error:
+        return patiently(href, lambda: _header(href))
+    except RasterioError as error:
         raise FileError(
             f"{href}, which GDAL cannot read: {error.__cause__ or error}",
             "a raster in a format that GDAL reads",
             f"gdalinfo {href}; signed addresses expire: patch_url= signs them when they are opened",
         ) from error
+
+
+def _header(href: str) -> Header:
+    import rasterio
+    from odc.geo.geobox import GeoBox
+
+    with rasterio.open(href) as file:
+        if file.crs is None:
+            raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")
+        # Tiles have a width of their own; rows, and strips of rows, are as wide as the raster.
+        striped = file.block_shapes[0][1] == file.width > file.block_shapes[0][0]
+        return Header(GeoBox.from_rio(file), file.dtypes[0], file.nodata, striped)
 
 
 def _on_grid(scene: Scene, header: Header | None) -> Scene:

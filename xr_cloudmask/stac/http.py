@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from xr_cloudmask.errors import FileError
@@ -18,13 +19,15 @@ LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces of an answer
 BUSY = (429, 500, 502, 503, 504)
 
-# What GDAL does where the caller's environment does not say otherwise. ALL: connections that were cut, too.
+# What GDAL does where the caller's environment does not say otherwise; it repeats requests that end in `BUSY`.
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": str(len(PAUSES)),
+    "GDAL_HTTP_MAX_RETRY": "5",
     "GDAL_HTTP_RETRY_DELAY": str(PAUSES[0]),
-    "GDAL_HTTP_RETRY_CODES": "ALL",
 }
+REPETITIONS = 4  # of what GDAL does not repeat itself
+
+T = TypeVar("T")
 
 
 def session() -> Session:
@@ -96,6 +99,35 @@ def gdal_environment() -> AbstractContextManager[Any]:
         **{name: value for name, value in GDAL_OPTIONS.items() if name not in already}
     )
     return environment
+
+
+def patiently(href: str, read: Callable[[], T]) -> T:
+    """Open or read a raster on the web; again, with growing pauses, where a connection was lost midway.
+
+    GDAL repeats neither an answer that was cut nor a first request without one, and it remembers half an answer as if
+    it were the end of the file.
+    """
+    from rasterio.errors import RasterioError
+
+    for pause in PAUSES[:REPETITIONS]:
+        try:
+            return read()
+        except RasterioError as error:
+            # A status is either final, such as 404, or GDAL has repeated the request already.
+            if not href.startswith(("http://", "https://")) or "HTTP response code" in str(error):
+                raise
+        time.sleep(pause)
+        _forget(href)
+    return read()
+
+
+def _forget(href: str) -> None:
+    """Make GDAL forget what it has of a file: it does when a file that must not be cached is closed."""
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/http", **GDAL_OPTIONS), suppress(RasterioError):
+        rasterio.open(href).close()
 
 
 def _asked_for(response: Response) -> float:

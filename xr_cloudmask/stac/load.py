@@ -203,12 +203,14 @@ def _nodata(number: float | None) -> dict[str, float]:
 def _read_later(items: Sequence[Item], chunks: Mapping[str, int], grid: Mapping[str, Any]) -> xr.Dataset:
     import odc.stac
 
+    from xr_cloudmask.stac.reader import PatientDriver
+
     given = {name: value for name, value in grid.items() if value is not None}
     try:
         # odc-stac hands the environment that it finds here to the workers. No grouping: every item is a date; they
         # come sorted, so that the order of the items is that of the dates.
         with http.gdal_environment():
-            cube: xr.Dataset = odc.stac.load(items, groupby="id", chunks=dict(chunks), **given)
+            cube: xr.Dataset = odc.stac.load(items, groupby="id", chunks=dict(chunks), driver=PatientDriver(), **given)
     except ValueError as error:
         raise StacError(
             f"items that make no grid with {given or 'their own projections'}: {error}",
