@@ -15,10 +15,12 @@ import xarray as xr
 
 from xr_cloudmask import simulate, stac
 from xr_cloudmask.accessor import CloudmaskAccessor
+from xr_cloudmask.catalog import Catalog
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.errors import (
     BandError,
+    CatalogError,
     CloudMaskError,
     CubeError,
     FileError,
@@ -40,6 +42,8 @@ __version__ = version("xr-cloudmask")
 __all__ = [
     "BandDescriptor",
     "BandError",
+    "Catalog",
+    "CatalogError",
     "CbersMetadata",
     "CloudMaskError",
     "CubeError",

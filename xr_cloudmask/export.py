@@ -21,7 +21,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.masks.coverage import FRACTIONS, coverage, with_coverage
 from xr_cloudmask.masks.labels import MASK_NAME, Scheme, flag_attrs, mask_of, scheme_of
 
@@ -170,15 +170,10 @@ def _whole(target: Path) -> Iterator[Path]:
                 _move(made, target.with_name(made.name), aside=Path(folder) / "replaced")
     except (OSError, RuntimeError) as error:  # netCDF and Zarr report damaged input as RuntimeError
         raise FileError(
-            f"{_first_cause(error)} (while the mask was computed and written to {str(target)!r})",
+            f"{first_cause(error)} (while the mask was computed and written to {str(target)!r})",
             "inputs that can be read to their end, and room and permission to write",
             "check the file the message names: damaged inputs must be copied again; see df for room on the disk",
         ) from error
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return the error that tells most: GDAL names the file only in the first of a chain."""
-    return error if error.__cause__ is None else _first_cause(error.__cause__)
 
 
 def _move(made: Path, target: Path, aside: Path) -> None:
@@ -242,7 +237,9 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
         array = _turned(dataset[MASK_NAME], _against(dataset[MASK_NAME]))
         scheme = scheme_of(array)
         _write_labels(array, scheme, plain)
-        written = _open_raster(plain).assign_attrs(flag_attrs(scheme))
+        # What was computed chunk by chunk is counted in the file; what is in memory needs no dask, whose tasks may
+        # run on another machine.
+        written = _open_raster(plain).assign_attrs(flag_attrs(scheme)) if array.chunks else array
         table = coverage(written).compute() if scheme.tells_no_data else {}
         fractions = {str(name): float(value) for name, value in table.items()}
         with rasterio.open(plain, "r+") as file:
@@ -293,8 +290,11 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
     with rasterio.open(path, "w", **profile) as file:
         file.write_colormap(1, _colormap(scheme))
         file.set_band_description(1, MASK_NAME)
-    blocks = array.transpose(view.y, view.x)
-    da.store((blocks if blocks.chunks else blocks.chunk(CHUNK)).data, _Labels(path), lock=True)  # type: ignore[arg-type]
+    labels = array.transpose(view.y, view.x)
+    if labels.chunks:
+        da.store(labels.data, _Labels(path), lock=True)  # type: ignore[arg-type]
+    else:
+        _Labels(path)[slice(0, labels.shape[0]), slice(0, labels.shape[1])] = labels.values
 
 
 def _crs(view: layout.CubeView) -> Any:

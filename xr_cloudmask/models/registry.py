@@ -160,13 +160,24 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
     )
 
 
-def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+def variants(name: str) -> list[ModelSpec]:
+    """Return the variants of a model, best first, or of all models that ``'auto'`` may choose.
+
+    Raises
+    ------
+    ModelError
+        Unknown name.
+    """
     if name not in (*_SPECS, "auto"):
         _discover()
     if name not in (*_SPECS, "auto"):
         close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
-    candidates = [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
+    return [spec for entry in (AUTO if name == "auto" else (name,)) for spec in _SPECS[entry]]
+
+
+def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+    candidates = variants(name)
     fitting = [spec for spec in candidates if spec.inputs(descriptors)]
     if not fitting:
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))

@@ -1,0 +1,153 @@
+"""From an item to the bytes of its mask: what threads, processes and clusters do, far from the database."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xr_cloudmask import export, stac
+from xr_cloudmask.catalog.store import SIDECAR
+from xr_cloudmask.errors import CloudMaskError, first_cause
+from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
+from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.predict import predict
+
+FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
+# Columns of the table by the attributes that fill them.
+NAMED = {"variant": "model_variant", "version": "model_version", "weights_sha256": "weights_sha256", "scheme": "scheme"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, of every scene alike.
+
+    Attributes
+    ----------
+    model : str
+    options : mapping
+        Keywords of `predict`.
+    loading : mapping
+        Keywords of `stac.load`.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    loading: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A mask as the bytes of its files, and what the table says of it."""
+
+    cog: bytes
+    class_names: bytes
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no mask."""
+
+    kind: str
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Name an error by its type, and say what the error that led to it says."""
+        cause = error if isinstance(error, CloudMaskError) else first_cause(error)
+        return cls(type(error).__name__, str(cause) or repr(cause))
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the caller asked for it
+    """Raised in a thread whose run was interrupted."""
+
+
+def attempt(item: str, request: Request, stop: threading.Event | None = None) -> Made | Failure:
+    """Make the mask of an item, or say why that is impossible: one bad scene must not end the run of a year."""
+    try:
+        return make(item, request, stop)
+    except Exception as error:  # whatever files and networks do wrong
+        return Failure.of(error)
+
+
+def make(item: str, request: Request, stop: threading.Event | None = None) -> Made:
+    """Load an item, predict its mask and return it as the bytes of a COG.
+
+    Pixels are computed by the calling thread alone, chunk after chunk, so that a run uses as many threads as it was
+    given, and the memory of a few chunks for each. Only the mask is ever whole: a byte per pixel.
+
+    Parameters
+    ----------
+    item : str
+        JSON.
+    request : Request
+    stop : threading.Event, optional
+        Once it is set, no other chunk is begun.
+    """
+    from pystac import Item
+
+    begin = time.perf_counter()
+    cube = stac.load([Item.from_dict(json.loads(item))], **request.loading)
+    lazy = predict(cube, request.model, **request.options).isel(time=0)[MASK_NAME]
+    callbacks = [] if stop is None else [(None, None, _stopper(stop), None, None)]
+    mask = lazy.compute(scheduler="synchronous", callbacks=callbacks)
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = export.to_cog(mask, Path(folder) / "mask.tif")
+        sidecar = path.with_name(f"{path.name}{SIDECAR}")
+        columns = _measured(mask) | _georeferenced(path) | {"seconds": time.perf_counter() - begin}
+        return Made(path.read_bytes(), sidecar.read_bytes(), columns)
+
+
+def _stopper(stop: threading.Event) -> Any:
+    def before_task(*_: Any) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    return before_task
+
+
+def _measured(mask: xr.DataArray) -> dict[str, Any]:
+    """Return what the coordinates and attributes of a computed mask say of the scene."""
+    fractions = {name: _number(mask, name) for name in (*FRACTIONS, WATER_FRACTION)}
+    said = {name: value for name, value in mask.attrs.items() if name not in FLAGS}
+    return {
+        **fractions,
+        "band_mismatch": _number(mask, "band_mismatch"),
+        "statistics": _statistics(mask),
+        **{column: mask.attrs.get(name) for column, name in NAMED.items()},
+        "provenance": json.dumps(said, default=str),
+    }
+
+
+def _number(mask: xr.DataArray, coord: str) -> float | None:
+    """Return a coordinate; None where there is none, or where it is NaN, as the fractions of a scene without data."""
+    value = float(mask.coords[coord]) if coord in mask.coords else math.nan
+    return None if math.isnan(value) else value
+
+
+def _statistics(mask: xr.DataArray) -> str | None:
+    if "scene_statistics" not in mask.coords:
+        return None
+    statistics = mask.coords["scene_statistics"]
+    return json.dumps(dict(zip(statistics["statistic"].values.tolist(), statistics.values.tolist(), strict=True)))
+
+
+def _georeferenced(path: Path) -> dict[str, Any]:
+    import rasterio
+
+    with rasterio.open(path) as file:
+        return {
+            "crs": file.crs.to_string() if file.crs else None,
+            "transform": json.dumps(list(file.transform)[:6]),
+            "height": file.height,
+            "width": file.width,
+        }
