@@ -31,7 +31,7 @@ JSON = ("statistics", "provenance")
 SHOWN = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
 SHOWN_ROWS = 20  # in a notebook
 CHUNK = 2048  # pixels of a cube of masks, along y and x
-# What `filter` compares: the column, and on which side of the limit scenes are kept.
+# What `filter` compares: a column, and on which side of the limit scenes are kept.
 LIMITS = {
     "max_cloud": ("cloud_fraction", "<="),
     "max_shadow": ("cloud_shadow_fraction", "<="),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-COARSER = 8  # times the pixel size: a 64th of the pixels
+COARSER = (8, 4, 2)  # times the pixel size: at 8, a 64th of the pixels
+CONTEXT = 128  # pixels along the shorter side that networks need around them: with 64, csmask misses half the clouds
 AT_ONCE = 4  # items
 
 
@@ -98,7 +100,9 @@ def screen(
         West, south, east, north in degrees; or GeoJSON or ``__geo_interface__`` in longitude and latitude, of which
         only the pixels inside count. By default all of each scene.
     resolution : float, optional
-        Pixel size of the estimate, in units of the items' CRS. By default eight times that of their finest band.
+        Pixel size of the estimate, in units of the items' CRS. By default eight times that of their finest band; four
+        times or twice where the area is so small that fewer than 128 pixels along a side would be left: models need
+        to see what is around a pixel.
     model : str, default 'auto'
         As in `predict`.
     bands : sequence of str, optional
@@ -132,6 +136,7 @@ def screen(
     try: max_cloud=0.2
     """
     import pandas as pd
+    from rasterio.errors import NotGeoreferencedWarning
 
     if not 0 <= max_cloud <= 1:
         raise StacError(f"max_cloud={max_cloud!r}", "a fraction from 0 to 1", "max_cloud=0.2")
@@ -142,7 +147,9 @@ def screen(
     estimate = partial(
         _estimate, area=area, resolution=resolution, model=model, bands=bands, patch_url=patch_url, options=options
     )
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
+        # rasterio's own filter against it does not hold where threads warp at the same time.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         estimates = list(pool.map(estimate, dated))
     failures = [found for found in estimates if isinstance(found, Exception)]
     if len(failures) == len(dated):
@@ -178,12 +185,15 @@ def _coarse(native: GeoBox, area: Any, resolution: float | None) -> tuple[GeoBox
     """Return the grid of the estimate, and which of its pixels count."""
     from odc.geo.xr import rasterize
 
-    coarse = native.zoom_out(COARSER) if resolution is None else native.zoom_to(resolution=resolution)
-    if area is None:
-        return coarse, np.ones(coarse.shape, bool)
-    assert coarse.crs is not None  # noqa: S101 - every source has one
-    region = _geometry(area).to_crs(coarse.crs)
-    grid: GeoBox = coarse.enclosing(region)
+    assert native.crs is not None  # noqa: S101 - every source has one
+    region = native.extent if area is None else _geometry(area).to_crs(native.crs)
+    if resolution is None:
+        shorter = min(native.enclosing(region).shape)
+        factor = next((factor for factor in COARSER if shorter >= factor * CONTEXT), 1)
+        coarse = native.zoom_out(factor)
+    else:
+        coarse = native.zoom_to(resolution=resolution)
+    grid: GeoBox = coarse if area is None else coarse.enclosing(region)
     return grid, rasterize(region, grid, all_touched=True).values
 
 
