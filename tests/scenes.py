@@ -22,7 +22,6 @@ COLLECTION = "CB4A-WPM-L4-DN-1"
 BANDS = {1: ("blue", 0.485, 0.07), 2: ("green", 0.555, 0.07), 3: ("red", 0.66, 0.06), 4: ("nir", 0.83, 0.12)}
 COEFFICIENTS = {0: 0.184471, 1: 0.29107, 2: 0.297832, 3: 0.232504, 4: 0.178993}
 SATURATED = 1023
-OVERVIEWS = (2, 4, 8, 16)
 GROUND = 40_000.0  # metres from one scene to the next, along x
 
 
@@ -85,14 +84,12 @@ def _numbers(simulated: xr.Dataset, xml: bytes) -> xr.Dataset:
 
 def _write(path: Path, numbers: np.ndarray, transform: Affine, overviews: bool) -> None:
     rows, columns = numbers.shape
-    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"} if overviews else {}
+    cloud_optimised = {"driver": "COG", "blocksize": 128, "overview_resampling": "average", "compress": "none"}
     with rasterio.open(
-        path, "w", driver="GTiff", count=1, height=rows, width=columns, dtype="uint16", crs="EPSG:32722",
-        transform=transform, nodata=0, **layout,
+        path, "w", count=1, height=rows, width=columns, dtype="uint16", crs="EPSG:32722", transform=transform, nodata=0,
+        **(cloud_optimised if overviews else {"driver": "GTiff"}),
     ) as file:  # fmt: skip
         file.write(numbers, 1)
-        if overviews:
-            file.build_overviews(OVERVIEWS, rasterio.enums.Resampling.average)
 
 
 def _item(

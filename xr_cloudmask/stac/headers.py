@@ -92,8 +92,7 @@ def _header(href: str) -> Header:
     with rasterio.open(href) as file:
         if file.crs is None:
             raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")
-        # Tiles have a width of their own; rows, and strips of rows, are as wide as the raster.
-        striped = file.block_shapes[0][1] == file.width > file.block_shapes[0][0]
+        striped = file.block_shapes[0][1] == file.width  # tiles have a width of their own
         return Header(GeoBox.from_rio(file), file.dtypes[0], file.nodata, striped)
 
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from odc.loader import RioDriver
+from odc.loader import RioDriver, RioReader
 
 from xr_cloudmask.stac.http import patiently
 
 
-class PatientReader:
-    """A reader of odc-loader that repeats what a lost connection spoiled."""
-
-    def __init__(self, reader: Any, href: str) -> None:
-        self._reader = reader
-        self._href = href
+class PatientReader(RioReader):
+    """odc-loader's reader of what GDAL reads; repeats what a lost connection spoiled."""
 
     def read(self, *args: Any, **keywords: Any) -> Any:
-        """Read a part of the raster, see `odc.loader.types.RasterReader`."""
-        return patiently(self._href, lambda: self._reader.read(*args, **keywords))
+        """Read a part of the raster, see `odc.loader.RioReader`."""
+        return patiently(self._src.uri, partial(super().read, *args, **keywords))
 
 
-class PatientDriver(RioDriver):  # type: ignore[misc]
-    """odc-loader's driver for what GDAL reads, with patience."""
+class PatientDriver(RioDriver):
+    """odc-loader's driver with that reader."""
 
     def open(self, src: Any, ctx: Any) -> PatientReader:
         """Return a reader of one source; nothing is opened yet."""
-        return PatientReader(super().open(src, ctx), src.uri)
+        return PatientReader(src, ctx)

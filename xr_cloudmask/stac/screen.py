@@ -23,13 +23,15 @@ from xr_cloudmask.stac.search import moment, ordered
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from numpy.typing import NDArray
-    from odc.geo import Geometry
+    from odc.geo import CRS, Geometry
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
 COARSER = (8, 4, 2)  # times the pixel size: at 8, a 64th of the pixels
-CONTEXT = 128  # pixels along the shorter side that networks need around them: with 64, csmask misses half the clouds
+# The model sees every coarse pixel as 2 x 2. Networks know clouds by their size in pixels: with it, csmask's fractions
+# of simulated scenes are within 0.04 of those at full resolution on average, without it within 0.07.
+REPEATED = 2
+CONTEXT = 128  # pixels along the shorter side, as the model sees them, that it needs to tell clouds from ground
 AT_ONCE = 4  # items
 
 
@@ -101,8 +103,7 @@ def screen(
         only the pixels inside count. By default all of each scene.
     resolution : float, optional
         Pixel size of the estimate, in units of the items' CRS. By default eight times that of their finest band; four
-        times or twice where the area is so small that fewer than 128 pixels along a side would be left: models need
-        to see what is around a pixel.
+        times or twice where the area is so small that the model would see fewer than 128 pixels along a side.
     model : str, default 'auto'
         As in `predict`.
     bands : sequence of str, optional
@@ -174,27 +175,15 @@ def _estimate(
 
     try:
         found = describe([item], bands, patch_url)
-        grid, inside = _coarse(found.grid, area, resolution)
-        mask = predict(found.cube(grid), model, resolution="native", **options)[MASK_NAME].isel(time=0)
-        return _fractions(mask.compute(), inside)
+        region = found.grid.extent if area is None else _geometry(area).to_crs(_crs(found.grid))
+        if not region.intersects(found.grid.extent):
+            return {VALID_FRACTION: 0.0}
+        grid = _coarse(found.grid, region, resolution)
+        seen = _repeated(found.cube(grid).compute())
+        mask = predict(seen, model, resolution="native", **options)[MASK_NAME].isel(time=0)
+        return _fractions(mask, region, grid.zoom_out(1 / REPEATED))
     except (CloudMaskError, OSError, RasterioError) as error:
         return error
-
-
-def _coarse(native: GeoBox, area: Any, resolution: float | None) -> tuple[GeoBox, NDArray[np.bool_]]:
-    """Return the grid of the estimate, and which of its pixels count."""
-    from odc.geo.xr import rasterize
-
-    assert native.crs is not None  # noqa: S101 - every source has one
-    region = native.extent if area is None else _geometry(area).to_crs(native.crs)
-    if resolution is None:
-        shorter = min(native.enclosing(region).shape)
-        factor = next((factor for factor in COARSER if shorter >= factor * CONTEXT), 1)
-        coarse = native.zoom_out(factor)
-    else:
-        coarse = native.zoom_to(resolution=resolution)
-    grid: GeoBox = coarse if area is None else coarse.enclosing(region)
-    return grid, rasterize(region, grid, all_touched=True).values
 
 
 def _geometry(area: Any) -> Geometry:
@@ -206,11 +195,39 @@ def _geometry(area: Any) -> Geometry:
     return geom.Geometry(getattr(area, "__geo_interface__", area), "EPSG:4326")
 
 
-def _fractions(mask: xr.DataArray, inside: NDArray[np.bool_]) -> dict[str, float]:
+def _crs(grid: GeoBox) -> CRS:
+    assert grid.crs is not None  # noqa: S101 - stac.headers.read refuses rasters without
+    return grid.crs
+
+
+def _coarse(native: GeoBox, region: Geometry, resolution: float | None) -> GeoBox:
+    """Return the pixels of the estimate: those of the scene that the area touches."""
+    if resolution is None:
+        shorter = min((native & native.enclosing(region)).shape)
+        factor = next((factor for factor in COARSER if REPEATED * shorter >= factor * CONTEXT), 1)
+        coarse = native.zoom_out(factor)
+    else:
+        coarse = native.zoom_to(resolution=resolution)
+    grid: GeoBox = coarse & coarse.enclosing(region)
+    return grid
+
+
+def _repeated(cube: xr.Dataset) -> xr.Dataset:
+    space = [dim for dim in cube.dims if dim != "time"]
+    pixels = {dim: np.repeat(np.arange(cube.sizes[dim]), REPEATED) for dim in space}
+    return cube.isel(pixels).drop_vars(pixels)
+
+
+def _fractions(mask: xr.DataArray, region: Geometry, grid: GeoBox) -> dict[str, float]:
+    from odc.geo.xr import rasterize
+
+    inside = rasterize(region, grid).values
     no_data = scheme_of(mask).no_data
-    fractions = coverage(mask.copy(data=np.where(inside, mask.values, np.uint8(no_data))))
-    shares = {str(name): float(value) for name, value in fractions.items()}
-    return shares | {VALID_FRACTION: shares[VALID_FRACTION] / inside.mean()}  # of the area, not of its bounding box
+    counted = mask.copy(data=np.where(inside, mask.values, np.uint8(no_data)))
+    shares = {str(name): float(value) for name, value in coverage(counted).items()}
+    # Of the area, not of the pixels that were read: a part of it may be beyond the scene.
+    ground = abs(grid.resolution.x * grid.resolution.y) * counted.size
+    return shares | {VALID_FRACTION: min(1.0, shares[VALID_FRACTION] * ground / region.area)}
 
 
 def _row(item: Item, estimate: dict[str, float] | Exception, max_cloud: float) -> dict[str, Any]:
