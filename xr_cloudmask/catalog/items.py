@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 CARRIED = ("platform", "instruments", "constellation", "gsd")  # properties of the source that hold for its mask
 LINEAGE = ("model", "model_variant", "model_version", "bands")
@@ -59,8 +59,6 @@ def _properties(row: sqlite3.Row, source: Item) -> dict[str, Any]:
         | cloud
         | {
             "title": f"Cloud mask of {row['id']}",
-            "processing:level": "L3",
-            "processing:facility": "xr-cloudmask",
             "processing:software": {"xr-cloudmask": said["software"].removeprefix("xr-cloudmask ")},
             "processing:lineage": " ".join(said[name] for name in LINEAGE),
         }
@@ -84,10 +82,14 @@ def _asset(mask: DataArray, path: Path) -> Asset:
 
     scheme = scheme_of(mask)
     classes = [
-        {"value": entry.code, "name": entry.name, "color_hint": entry.color.removeprefix("#").upper()}
+        _class(entry.code, entry.name) | {"color_hint": entry.color.removeprefix("#").upper()}
         for entry in scheme.classes
     ]
     if scheme.tells_no_data:
-        classes.append({"value": scheme.no_data, "name": "no_data", "nodata": True})
+        classes.append(_class(scheme.no_data, "no_data") | {"nodata": True})
     described = {"data_type": "uint8", "nodata": scheme.no_data, "classification:classes": classes}
     return Asset(str(path), title="Cloud mask", media_type=COG, roles=["data", "cloud"], extra_fields=described)
+
+
+def _class(code: int, name: str) -> dict[str, Any]:
+    return {"value": code, "name": name, "description": name.replace("_", " ")}

@@ -97,13 +97,18 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
 
     begin = time.perf_counter()
     cube = stac.load([Item.from_dict(json.loads(item))], **request.loading)
-    lazy = predict(cube, request.model, **request.options).isel(time=0)[MASK_NAME]
+    found = predict(cube, request.model, **request.options).isel(time=0)
+    lazy = found.drop_vars([name for name in found.data_vars if name != MASK_NAME])
     callbacks = [] if stop is None else [(None, None, _stopper(stop), None, None)]
     mask = lazy.compute(scheduler="synchronous", callbacks=callbacks)
     with tempfile.TemporaryDirectory() as folder:
         (path,) = export.to_cog(mask, Path(folder) / "mask.tif")
         sidecar = path.with_name(f"{path.name}{SIDECAR}")
-        columns = _measured(mask) | _georeferenced(path) | {"seconds": time.perf_counter() - begin}
+        columns = (
+            _measured(mask[MASK_NAME].attrs, mask.coords)
+            | _georeferenced(path)
+            | {"seconds": time.perf_counter() - begin}
+        )
         return Made(path.read_bytes(), sidecar.read_bytes(), columns)
 
 
@@ -115,30 +120,30 @@ def _stopper(stop: threading.Event) -> Any:
     return before_task
 
 
-def _measured(mask: xr.DataArray) -> dict[str, Any]:
-    """Return what the coordinates and attributes of a computed mask say of the scene."""
-    fractions = {name: _number(mask, name) for name in (*FRACTIONS, WATER_FRACTION)}
-    said = {name: value for name, value in mask.attrs.items() if name not in FLAGS}
+def _measured(attrs: Mapping[str, Any], coords: Mapping[Any, xr.DataArray]) -> dict[str, Any]:
+    """Return what the attributes and coordinates of a computed mask say of the scene."""
+    fractions = {name: _number(coords, name) for name in (*FRACTIONS, WATER_FRACTION)}
+    said = {name: value for name, value in attrs.items() if name not in FLAGS}
     return {
         **fractions,
-        "band_mismatch": _number(mask, "band_mismatch"),
-        "statistics": _statistics(mask),
-        **{column: mask.attrs.get(name) for column, name in NAMED.items()},
+        "band_mismatch": _number(coords, "band_mismatch"),
+        "statistics": _statistics(coords),
+        **{column: attrs.get(name) for column, name in NAMED.items()},
         "provenance": json.dumps(said, default=str),
     }
 
 
-def _number(mask: xr.DataArray, coord: str) -> float | None:
+def _number(coords: Mapping[Any, xr.DataArray], name: str) -> float | None:
     """Return a coordinate; None where there is none, or where it is NaN, as the fractions of a scene without data."""
-    value = float(mask.coords[coord]) if coord in mask.coords else math.nan
+    value = float(coords[name]) if name in coords else math.nan
     return None if math.isnan(value) else value
 
 
-def _statistics(mask: xr.DataArray) -> str | None:
-    if "scene_statistics" not in mask.coords:
+def _statistics(coords: Mapping[Any, xr.DataArray]) -> str | None:
+    if "scene_statistics" not in coords:
         return None
-    statistics = mask.coords["scene_statistics"]
-    return json.dumps(dict(zip(statistics["statistic"].values.tolist(), statistics.values.tolist(), strict=True)))
+    names, values = coords["statistic"].values.tolist(), coords["scene_statistics"].values.tolist()
+    return json.dumps(dict(zip(names, values, strict=True)))
 
 
 def _georeferenced(path: Path) -> dict[str, Any]:
