@@ -22,7 +22,9 @@ COLLECTION = "CB4A-WPM-L4-DN-1"
 BANDS = {1: ("blue", 0.485, 0.07), 2: ("green", 0.555, 0.07), 3: ("red", 0.66, 0.06), 4: ("nir", 0.83, 0.12)}
 COEFFICIENTS = {0: 0.184471, 1: 0.29107, 2: 0.297832, 3: 0.232504, 4: 0.178993}
 SATURATED = 1023
-GROUND = 40_000.0  # metres from one scene to the next, along x
+# Inside the area and the month of the public 4-4A notebook.
+WEST, NORTH, APART = 600_000.0, 7_900_000.0, 10_000.0  # metres, UTM 22 S; the second, third … scene are further east
+DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def make_wpm(
     Files are striped as INPE's are, or cloud-optimised with overviews. `coefficients` of ``{}`` leaves the block out of
     the XML, as in files of 2020.
     """
-    day = np.datetime64("2025-01-01") + index
+    day = np.datetime64("2025-01-01") + index % DAYS
     name = f"CBERS_4A_WPM_{str(day).replace('-', '')}_2{index:02d}_128_L4"
     stated = COEFFICIENTS if coefficients is None else dict.fromkeys(COEFFICIENTS)
     xml = cbers_xml(stated, instrument="WPM", day=str(day))
@@ -58,7 +60,7 @@ def make_wpm(
         sensor="cbers-4a-wpm", bands=[f"BAND{band}" for band in BANDS], size=size, cover=cover, seed=index
     )
     numbers = _numbers(simulated, xml)
-    transform = Affine(8, 0, 600_000 + GROUND * index, 0, -8, 7_800_000)
+    transform = Affine(8, 0, WEST + APART * index, 0, -8, NORTH)
     (folder / name).mkdir(parents=True)
     for band in BANDS:
         file = folder / name / f"{name}_BAND{band}"

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LATE = ("dask.array", "matplotlib", "odc", "onnxruntime", "pyproj", "rasterio", "rioxarray", "scipy", "torch", "zarr")
+LATE = (
+    "dask.array", "matplotlib", "odc", "onnxruntime", "pyproj", "pystac", "pystac_client", "rasterio", "requests",
+    "rioxarray", "scipy", "torch", "zarr",
+)  # fmt: skip
 SECONDS = 0.3
 
 PROBE = """

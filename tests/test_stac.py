@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -533,3 +534,17 @@ def test_screening_leaves_no_warning(catalogue):
         warnings.simplefilter("always")
         screen(items_of(scenes, 4), resolution=32)
     assert [str(w.message) for w in caught if "geotransform" in str(w.message)] == []
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_block_of_the_page(catalogue):
+    _, api, scenes = catalogue
+    page = (Path(__file__).parents[1] / "docs/stac.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    names = {}
+    exec(code.replace("https://data.inpe.br/bdc/stac/v1/", api.url), names)
+    assert len(names["items"]) == len(scenes)
+    assert set(names["out"]["cloudmask"].values.ravel()) <= {0, 1, 2, 3, 255}
+    assert names["found"].table["valid_fraction"].gt(0).sum() >= 2
