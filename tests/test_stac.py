@@ -116,6 +116,24 @@ def test_search_refuses_what_the_api_may_ignore(catalogue):
         search(api.url, COLLECTION, bbox=(1, 2, 3))
 
 
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_query_goes_to_an_api_that_offers_queries(tmp_path, catalogue, method):
+    scenes = catalogue[2]
+    with serve_files(tmp_path) as api:
+        conformance = [f"https://api.stacspec.org/v1.0.0/item-search{part}" for part in ("", "#query")]
+        root = {
+            "type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "api", "conformsTo": conformance,
+            "links": [
+                {"rel": "search", "href": f"{api.url}/search.json", "type": "application/geo+json", "method": method}
+            ],
+        }  # fmt: skip
+        (tmp_path / "root.json").write_text(json.dumps(root))
+        (tmp_path / "search.json").write_text(json.dumps({"features": [scene.item for scene in scenes[:2]]}))
+        found = search(f"{api.url}/root.json", query={"eo:cloud_cover": {"lt": 50}})
+        assert [item.id for item in found] == [scene.item["id"] for scene in scenes[:2]]
+        assert api.log[-1].method == method
+
+
 @pytest.mark.parametrize("text", ["'; DROP TABLE items; --", "../../etc/passwd", "%00", '" OR 1=1'])
 def test_search_takes_any_text_as_text(catalogue, text):
     _, api, _ = catalogue

@@ -11,7 +11,7 @@ import numpy as np
 
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.stac.assets import Source
-from xr_cloudmask.stac.http import patiently
+from xr_cloudmask.stac.http import gdal_environment, patiently
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -76,7 +76,8 @@ def read(href: str) -> Header:
     from rasterio.errors import RasterioError
 
     try:
-        return patiently(href, lambda: _header(href))
+        with gdal_environment():  # here: a thread does not inherit it
+            return patiently(href, lambda: _header(href))
     except RasterioError as error:
         raise FileError(
             f"{href}, which GDAL cannot read: {error.__cause__ or error}",

@@ -161,7 +161,7 @@ def describe(items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patc
     names = default_bands(dated) if bands is None else list(dict.fromkeys(bands))
     stated = [{name: source(item, name) for name in names} for item in dated]
     patch = patch_url or str
-    with http.gdal_environment(), ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
         scenes, striped = completed(dated, stated, pool, patch)
         metadata = tuple(pool.map(lambda item: _inpe_metadata(item, patch), dated))
     return Described(tuple(dated), tuple(scenes), metadata, striped, patch)

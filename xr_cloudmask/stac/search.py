@@ -11,6 +11,7 @@ from xr_cloudmask.stac import http
 
 if TYPE_CHECKING:
     from pystac import Item
+    from pystac_client import Client
 
 
 def search(
@@ -79,6 +80,7 @@ def search(
                 "search without query=, then [item for item in items if item.properties['eo:cloud_cover'] < 50]",
             )
         found = client.search(
+            method=_method(client),
             collections=[collections] if isinstance(collections, str) else list(collections or ()) or None,
             bbox=box,
             intersects=intersects,
@@ -95,6 +97,12 @@ def search(
             "a STAC API that answers, and a search that it understands",
             f"open {url} in a browser: it should show JSON with a link 'search'; then check the arguments",
         ) from error
+
+
+def _method(client: Client) -> str:
+    """Return POST, which pages and geometries need on some servers; GET where the API offers nothing else."""
+    offered = {str(link.extra_fields.get("method", "GET")).upper() for link in client.get_links("search")}
+    return "GET" if offered == {"GET"} else "POST"
 
 
 def ordered(items: Any) -> list[Item]:
