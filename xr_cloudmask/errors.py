@@ -66,8 +66,3 @@ class StacError(CloudMaskError):
 
 class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
-
-
-def first_cause(error: BaseException) -> BaseException:
-    """Return the error that tells most: GDAL names the file only in the first of a chain."""
-    return error if error.__cause__ is None else first_cause(error.__cause__)

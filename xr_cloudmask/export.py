@@ -21,7 +21,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.errors import FileError
 from xr_cloudmask.masks.coverage import FRACTIONS, coverage, with_coverage
 from xr_cloudmask.masks.labels import MASK_NAME, Scheme, flag_attrs, mask_of, scheme_of
 
@@ -170,10 +170,15 @@ def _whole(target: Path) -> Iterator[Path]:
                 _move(made, target.with_name(made.name), aside=Path(folder) / "replaced")
     except (OSError, RuntimeError) as error:  # netCDF and Zarr report damaged input as RuntimeError
         raise FileError(
-            f"{first_cause(error)} (while the mask was computed and written to {str(target)!r})",
+            f"{_first_cause(error)} (while the mask was computed and written to {str(target)!r})",
             "inputs that can be read to their end, and room and permission to write",
             "check the file the message names: damaged inputs must be copied again; see df for room on the disk",
         ) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error that tells most: GDAL names the file only in the first of a chain."""
+    return error if error.__cause__ is None else _first_cause(error.__cause__)
 
 
 def _move(made: Path, target: Path, aside: Path) -> None:

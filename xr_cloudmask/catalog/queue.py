@@ -12,7 +12,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,8 @@ FAIL = """
 # What was not finished counts as not begun, unless the process was killed: what kills it is tried last.
 GIVE_BACK = "UPDATE scenes SET status = 'queued', attempts = attempts - 1 WHERE status = 'running' AND run = ?"
 TAKE_OVER = "UPDATE scenes SET status = 'queued' WHERE status = 'running' AND run = ?"
-OTHERS = "SELECT DISTINCT run FROM scenes WHERE status = 'running' AND run <> ?"
+OTHERS = "SELECT DISTINCT run FROM scenes WHERE status = 'running'"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,9 @@ class Queue:
 
     def take_over(self) -> None:
         """Queue again the scenes of runs that have ended without giving them back."""
-        for (run,) in self.database.execute(OTHERS, (self.run,)).fetchall():
+        others = {run for (run,) in self.database.execute(OTHERS)}
+        others |= {path.name[1 : -len(LOCK)] for path in self.folder.glob(f".*{LOCK}")}
+        for run in others - {self.run}:
             lock = _lock(self.folder, run)
             try:
                 lock.acquire(timeout=0)
@@ -193,9 +196,10 @@ def _alive(folder: Path, run: str) -> Iterator[None]:
 
 def _lock(folder: Path, run: str) -> FileLock:
     folder.mkdir(exist_ok=True)
-    return FileLock(folder / f".{run}.lock", is_singleton=False)
+    return FileLock(folder / f".{run}{LOCK}", is_singleton=False)
 
 
 def _release(lock: FileLock) -> None:
-    Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
+    with suppress(OSError):  # someone else looks at it, who will remove it
+        Path(lock.lock_file).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -87,7 +88,10 @@ def run(
         before = len(queue.states().get("done", ()))
         pool = _threads(workers) if client is None else _cluster(client)
         with _bar(len(rows), before, progress) as advance, pool as working:
-            made = _work_off(queue, working, request, inside=inside, advance=advance)
+            made = 0
+            while now := _work_off(queue, working, request, inside=inside, advance=advance):
+                made += now
+                queue.take_over()  # of runs that were killed meanwhile
         states = queue.states()
     done, failed, running = (tuple(states.get(status, ())) for status in ("done", "failed", "running"))
     return Run(done, failed, running, made)
@@ -103,6 +107,8 @@ def _work_off(queue: Queue, pool: Workers, request: Request, *, inside: bool, ad
         pause = queue.pause()
         if not busy and pause is None:
             return made
+        if not busy and pause is not None:
+            time.sleep(pause)
         finished = wait(busy, timeout=pause if len(busy) < pool.scenes else None, return_when=FIRST_COMPLETED).done
         for future in finished:
             made += _keep(queue, busy.pop(future), _outcome(future), inside)

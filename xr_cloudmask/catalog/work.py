@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import xarray as xr
 
 from xr_cloudmask import export, stac
 from xr_cloudmask.catalog.store import SIDECAR
-from xr_cloudmask.errors import CloudMaskError, first_cause
+from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
 from xr_cloudmask.masks.labels import MASK_NAME
 from xr_cloudmask.predict import predict
@@ -62,9 +62,15 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Name an error by its type, and say what the error that led to it says."""
-        cause = error if isinstance(error, CloudMaskError) else first_cause(error)
-        return cls(type(error).__name__, str(cause) or repr(cause))
+        """Name an error by its type, and say what it says; GDAL names the file in one of the errors that led to it."""
+        said = [str(cause) or repr(cause) for cause in _causes(error)]
+        return cls(type(error).__name__, "\n".join(dict.fromkeys(said)))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    if error.__cause__ is not None and not isinstance(error, CloudMaskError):
+        yield from _causes(error.__cause__)
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the caller asked for it
