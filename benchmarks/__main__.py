@@ -333,7 +333,190 @@ def screening() -> None:
         row(f"{what}: cloud fraction, difference to full resolution", f"mean {apart.mean():.3f}, max {apart.max():.2f}")
 
 
-BENCHMARKS = (imports, graph, speed, tile, accuracy, sensei, screening)
+NOTEBOOK = Path(__file__).parents[2] / "shared/reference/seeds/cbers4a_4-4A_notebook.md"
+MEGAPIXEL_SCENE, LARGE_SCENE = 4000, 14000
+
+
+def wpm_scene(size: int, rows: slice = slice(None)) -> list[np.ndarray]:
+    """Return rows of blue, green, red and nir in 10-bit digital numbers: land, clouds and a border without data."""
+    random = np.random.default_rng(0)
+    cells = size // 50 + 2
+    land, cloud = random.random((cells, cells)), np.clip(3 * random.random((cells, cells)) - 2, 0, 1)
+    index = np.arange(size)[rows]
+    within = np.ix_(index // 50, np.arange(size) // 50)
+    noise = np.random.default_rng([0, index[0]])
+    bands = []
+    for dark, bright in ((90, 40), (80, 60), (70, 90), (200, 150)):
+        values = (dark + bright * land[within]) * (1 - cloud[within]) + 800 * cloud[within]
+        values = values + noise.normal(0, 8, values.shape)
+        band = np.clip(values, 1, 1023).astype("uint16")
+        band[index < size // 20] = 0
+        bands.append(band)
+    return bands
+
+
+def notebook_mask(bands: list[np.ndarray]) -> np.ndarray:
+    """Run the notebook's own functions and the rest of its `process_item` that makes the mask."""
+    text = NOTEBOOK.read_text()
+    functions = text[text.index("def normalize") : text.index("# METADATA RELATED")]
+    body = text[text.index("    band1 = normalize(") : text.index("    raster_blob = ")]
+    lines = ["def mask(item_bands, calibration_data, id=''):", *body.splitlines(), "    return merged_mask"]
+    space: dict[str, Any] = {"np": np, "print": lambda *_: None}
+    exec(functions + "\n".join(lines), space)
+    factors = {f"band {i}": c for i, c in enumerate((0.29107, 0.297832, 0.232504, 0.178993), 1)}
+    with np.errstate(all="ignore"):
+        return space["mask"]({f"BAND{i}": band for i, band in enumerate(bands, 1)}, factors)
+
+
+def as_cube(bands: list[np.ndarray]) -> Any:
+    """Return four bands as a cube of CBERS-4A WPM."""
+    import xarray as xr
+
+    return xr.Dataset({role: (("y", "x"), band) for role, band in zip(ROLES, bands, strict=False)})
+
+
+def scenes() -> None:
+    """4-4A and the notebook's code on 4000² uint16, in turns; memory of each in a process of its own; 14,000² Zarr."""
+    import xr_cloudmask
+
+    if not NOTEBOOK.exists():
+        row("4-4A", "not measured: the notebook is absent from ../shared")
+        return
+    bands = wpm_scene(MEGAPIXEL_SCENE)
+    cube = as_cube(bands)
+    chunked = cube.chunk(y=1000, x=1000)
+    runs = {
+        "the notebook's code": lambda: notebook_mask(bands),
+        "4-4A, NumPy": lambda: xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloudmask"].values,
+        "4-4A, dask 1000² chunks": lambda: xr_cloudmask.predict(chunked, "4-4A", scheme="4-4A")["cloudmask"].values,
+    }
+    masks = {name: function() for name, function in runs.items()}
+    equal = [float(np.mean(mask == masks["the notebook's code"])) for mask in masks.values()]
+    durations = dict(
+        zip(runs, np.median([[seconds(f, 1) for f in runs.values()] for _ in range(5)], axis=0), strict=True)
+    )
+    other, megapixels = durations["the notebook's code"], MEGAPIXEL_SCENE**2 / 1e6
+    for (name, own), share in zip(durations.items(), equal, strict=True):
+        memory = _output("_print_scene_memory", name)
+        row(
+            f"{name}, {MEGAPIXEL_SCENE}² × 4 uint16",
+            f"{own:.2f} s, {megapixels / own:.1f} megapixels/s, {other / own:.1f} × the notebook, "
+            f"{share:.4%} of pixels equal, {float(memory):.1f} bytes of working memory a pixel",
+        )
+    row("load of the machine meanwhile", f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "benchmarks", "_write_scene", folder], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks", "_predict_scene", folder], check=True)
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.check_output([sys.executable, "-m", "benchmarks", *arguments], text=True)
+
+
+def _print_scene_memory(name: str) -> None:
+    """Print bytes a pixel at the peak, beyond the bands and what a small scene needs."""
+    import xr_cloudmask
+
+    def run(bands: list[np.ndarray]) -> object:
+        if name == "the notebook's code":
+            return notebook_mask(bands)
+        cube = as_cube(bands)
+        cube = cube if "NumPy" in name else cube.chunk(y=1000, x=1000)
+        return xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloudmask"].values
+
+    run(wpm_scene(200))  # imports and compiles
+    bands = wpm_scene(MEGAPIXEL_SCENE)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_gigabytes()
+    run(bands)
+    print((peak_gigabytes() - before) * 1e9 / MEGAPIXEL_SCENE**2)
+
+
+def _write_scene(folder: str) -> None:
+    import xarray as xr
+
+    path, step = Path(folder) / "scene.zarr", 2000
+    for begin in range(0, LARGE_SCENE, step):
+        part = as_cube(wpm_scene(LARGE_SCENE, slice(begin, begin + step))).chunk(y=2000, x=2000)
+        if begin == 0:
+            xr.zeros_like(part.isel(y=[0] * LARGE_SCENE)).chunk(y=2000, x=2000).to_zarr(
+                path, compute=False, zarr_format=2
+            )
+        part.to_zarr(path, region={"y": slice(begin, begin + step)})
+
+
+def _predict_scene(folder: str) -> None:
+    import xarray as xr
+
+    import xr_cloudmask  # noqa: F401 - registers .cloudmask
+
+    begin = time.perf_counter()
+    cube = xr.open_zarr(Path(folder) / "scene.zarr", chunks={})
+    cube.cloudmask.predict("4-4A").drop_encoding().to_zarr(Path(folder) / "mask.zarr", zarr_format=2)
+    row(
+        f"4-4A, {LARGE_SCENE}² × 4 uint16, Zarr → Zarr",
+        f"{time.perf_counter() - begin:.1f} s, peak memory {peak_gigabytes():.2f} GB",
+    )
+
+
+# Top-of-atmosphere reflectance of whole scenes, blue to swir22, and how much it varies: typical values of the USGS
+# spectral library and of MODIS over the Sahara, Greenland and the Amazon's mouth, with molecular scattering added.
+SURFACES = {
+    "bright sand": ((0.22, 0.29, 0.39, 0.47, 0.58, 0.54), 0.03),
+    "snow": ((0.88, 0.87, 0.86, 0.80, 0.10, 0.07), 0.03),
+    "turbid water": ((0.17, 0.17, 0.15, 0.06, 0.01, 0.01), 0.01),
+}
+
+
+def surfaces() -> None:
+    """What `physical` and `csmask` call cloud where there is cloud alone, none, bright sand, snow or turbid water."""
+    import xarray as xr
+
+    import xr_cloudmask
+
+    random = np.random.default_rng(0)
+    scenes = {
+        "clear land": xr_cloudmask.simulate.scene(cover=0.0, size=(512, 512)).drop_vars("truth"),
+        "full cloud": xr_cloudmask.simulate.scene(cover=1.0, size=(512, 512)).drop_vars("truth"),
+    }
+    for name, (spectrum, spread) in SURFACES.items():
+        texture = random.normal(0, spread, (64, 64)).repeat(8, axis=0).repeat(8, axis=1)
+        noise = random.normal(0, 0.003, (len(ROLES), 512, 512))
+        values = np.array(spectrum)[:, None, None] * (1 + texture) + noise
+        scenes[name] = xr.Dataset(
+            {r: (("y", "x"), v) for r, v in zip(ROLES, values, strict=True)}, attrs={"level": "TOA"}
+        )
+    for name, cube in scenes.items():
+        visible = [name for name in ("B02", "B03", "B04", "B08", *ROLES[:4]) if name in cube]
+        figures = [
+            f"{model} {'four' if few else 'all'} bands {float(found.cloud_fraction):.1%}"
+            for model in ("physical", "csmask")
+            for few in (True, False)
+            for found in [xr_cloudmask.predict(cube[visible] if few else cube, model, resolution="native")]
+        ]
+        row(f"called cloud: {name}", ", ".join(figures))
+
+
+def physical() -> None:
+    """Agreement of `physical` with the labelled Sentinel-2 patch; the sun's direction is unknown there."""
+    import xarray as xr
+
+    import xr_cloudmask
+
+    if not LABELLED.exists():
+        row("physical", "not measured: ../shared/data/sentinel2_l1c_labelled.npz is absent")
+        return
+    with np.load(LABELLED) as data:
+        img, codes = data["img"], data["msk"][..., 0]
+    truth = np.select([codes == 4, codes == 0], [1, 2], 0)
+    for bands in (4, 6):
+        cube = xr.Dataset({r: (("y", "x"), img[..., i]) for i, r in enumerate(ROLES[:bands])}, attrs={"level": "TOA"})
+        found = xr_cloudmask.predict(cube, "physical", resolution="native")["cloudmask"].values
+        row(f"real Sentinel-2 patch, {bands} bands, physical", scores(truth, np.array([0, 1, 1, 2])[found]))
+
+
+BENCHMARKS = (imports, graph, speed, tile, accuracy, sensei, scenes, physical, surfaces, screening)
 
 
 def main(arguments: list[str]) -> None:

@@ -171,6 +171,13 @@ def test_any_scale_gives_the_same_mask(factor):
     xr.testing.assert_equal(predicted(bands * factor)["cloudmask"], predicted(bands)["cloudmask"])
 
 
+@pytest.mark.parametrize("dtype", ["int16", "uint32", ">u2", "float32", ">f8", "float16"])
+def test_any_kind_of_number(dtype):
+    numbers = notebook.scene(8, (60, 80))
+    out = predicted(numbers.astype(dtype))["cloudmask"]
+    assert (out == predicted(numbers)["cloudmask"]).mean() > (0.9 if dtype == "float16" else 0.9999)
+
+
 def test_neither_level_nor_calibration_is_asked_for():
     out = predict(cube(notebook.scene(1)), "4-4A")
     assert "level" not in out["cloudmask"].attrs

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LATE = (
-    "dask.array", "matplotlib", "odc", "onnxruntime", "pyproj", "pystac", "pystac_client", "rasterio", "requests",
-    "rioxarray", "scipy", "torch", "zarr",
+    "dask.array", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac", "pystac_client",
+    "rasterio", "requests", "rioxarray", "scipy", "torch", "tqdm", "zarr",
 )  # fmt: skip
 SECONDS = 0.3
 

@@ -93,3 +93,13 @@ assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
 def test_every_block_of_the_cbers_page(tmp_path):
     make_cbers(tmp_path)
     run_blocks("cbers.md", tmp_path, "assert set(out['cloudmask'].values.ravel()) <= {0, 1, 2, 3}")
+
+
+def test_every_block_of_the_page_on_indices(tmp_path):
+    check = """
+assert {"cloudmask", "water"} <= set(scenes)
+assert absolute["cloudmask"].attrs["shadows_looked_for"] == "along the sun's direction"
+assert hot.count() < layers["hot"].count()
+assert set(wetness) == {"NDWI", "EVI"}
+"""
+    run_blocks("indices.md", tmp_path, check)

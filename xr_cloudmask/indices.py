@@ -19,7 +19,7 @@ from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
 from xr_cloudmask.models.index.scene import NAMES
-from xr_cloudmask.predict import scene_job
+from xr_cloudmask.predict import is_lazy, scene_job
 
 # Of blue, green, red and nir, as 4-4A has them; spyndex has everything else by name.
 OWN: Mapping[str, Callable[..., Any]] = {
@@ -102,7 +102,8 @@ def indices(
     inside = reduce(and_, (band > 0 for band in values.values()))
     values = {role: band.where(inside) for role, band in values.items()}
     layers = {name: _index(name, values) for name in names}
-    return xr.Dataset({**layers, "scene_statistics": statistics}, coords=view.coords)
+    out = xr.Dataset({**layers, "scene_statistics": statistics}, coords=view.coords)
+    return out if is_lazy(view, described) else out.compute(scheduler="threads")
 
 
 def _reflectance(

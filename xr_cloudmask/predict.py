@@ -185,7 +185,8 @@ def _predict_scenes(
     found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
     # From the pipeline's own classes: not every scheme tells no data from clear.
     out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
-    return out.assign_coords(_scene_coords(view, job, result, layers))
+    out = out.assign_coords(_scene_coords(view, job, result, layers, out["cloud_shadow_fraction"]))
+    return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
 
 def scene_job(
@@ -193,30 +194,33 @@ def scene_job(
 ) -> tuple[scenes.SceneJob, list[Any]]:
     """Return what the engine needs to look at scenes: the job, and the bands as they are ``(date, y, x)``."""
     job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
-    return job, [_dated(view, band.name) for band in used]
+    return job, scenes.chunked([_dated(view, band.name) for band in used])
 
 
-def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any]) -> Any:
+def is_lazy(view: CubeView, used: Sequence[BandDescriptor]) -> bool:
+    """Whether any of the bands is a dask array."""
+    return any(view.bands[band.name].chunks is not None for band in used)
+
+
+def _scene_coords(
+    view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any], shadow: xr.DataArray
+) -> Any:
     """Return what is known of each scene as coordinates; in the percentages a cloud in shadow counts as both."""
-    shadow = job.spec.classes.index("cloud_shadow")
     shares = {
-        "cloud": coverage.share(layers["cloud"], 1),
-        "cloud_shadow": coverage.share(layers["class"], shadow),
-        "water": coverage.share(layers["water"], 1),
+        "cloud": _undated(view, coverage.share(layers["cloud"], 1)),
+        "cloud_shadow": shadow.data,
+        "water": _undated(view, coverage.share(layers["water"], 1)),
     }
     names = list(job.pipeline().statistics)
     mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
     dated = view.dims[:-2]
     described = {"long_name": "statistics of the scene's normalised bands and indices"}
-    percentages = {
-        f"{name}_percentage": (dated, _undated(view, 100 * share), {"units": "percent"})
-        for name, share in shares.items()
-    }
+    percentages = {f"{name}_percentage": (dated, 100 * share, {"units": "percent"}) for name, share in shares.items()}
     return percentages | {
         "statistic": names,
         "scene_statistics": ((*dated, "statistic"), _undated(view, result.statistics), described),
         "band_mismatch": (dated, _undated(view, mismatched), {"long_name": "visible bands cover different areas"}),
-        coverage.WATER_FRACTION: (dated, _undated(view, shares["water"]), {"units": "1"}),
+        coverage.WATER_FRACTION: (dated, shares["water"], {"units": "1"}),
     }
 
 

@@ -22,7 +22,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec, ScenePipeline
 
 MERGED = 8  # partial results added by one task
-STRIP = 1 << 20  # pixels of a task, where the cube is in memory
+STRIP = 1 << 21  # pixels of a task, where the cube is in memory
 
 
 @dataclass(frozen=True)
@@ -70,33 +70,14 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     Parameters
     ----------
     job : SceneJob
-    bands : sequence of arrays
-        ``(date, y, x)`` each, in the model's order. NumPy arrays are worked on now, dask arrays when computed.
+    bands : sequence of dask arrays
+        ``(date, y, x)`` each, in the model's order; `chunked` makes them of any arrays.
 
     Returns
     -------
     SceneResult
-        For dask input lazy, with the chunks of the first band.
+        Lazy, with the chunks of the bands.
     """
-    import dask.array as da
-    from dask.base import compute
-
-    if not all(isinstance(band, np.ndarray) for band in bands):
-        chunks = next(band.chunks for band in bands if hasattr(band, "chunks"))
-        return _examine(job, [_as_dask(band, chunks) for band in bands])
-    dates, rows, columns = bands[0].shape
-    chunks = da.core.normalize_chunks((1, max(1, STRIP // columns), columns), (dates, rows, columns))
-    later = _examine(job, [da.from_array(band, chunks=chunks, name=False) for band in bands])
-    return SceneResult(*compute(later.layers, later.statistics, scheduler="threads"))
-
-
-def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
-    import dask.array as da
-
-    return da.from_array(band, chunks=chunks) if isinstance(band, np.ndarray) else band.rechunk(chunks)
-
-
-def _examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
@@ -117,6 +98,22 @@ def _examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     statistics = array("scene-statistics", len(pipeline.statistics), "float64", ())
     layers = array("scene-layers", len(pipeline.layers), pipeline.dtype, chunks[1:])
     return SceneResult(layers, statistics)
+
+
+def chunked(bands: Sequence[Any]) -> list[Any]:
+    """Return bands as dask arrays with the same chunks: the first one's, or strips where all are in memory."""
+    import dask.array as da
+
+    chunks = next((band.chunks for band in bands if hasattr(band, "chunks")), None)
+    # A name for good takes reading the whole array; where all is in memory, nothing outlives the prediction.
+    name = False if chunks is None else None
+    if chunks is None:
+        shape = bands[0].shape
+        chunks = da.core.normalize_chunks((1, max(1, STRIP // shape[2]), shape[2]), shape)
+    return [
+        da.from_array(band, chunks=chunks, name=name) if isinstance(band, np.ndarray) else band.rechunk(chunks)
+        for band in bands
+    ]
 
 
 def _add_dates(
@@ -250,4 +247,6 @@ def _with_nan(values: npt.NDArray[Any], nodata: Sequence[float]) -> npt.NDArray[
     missing = np.isinf(values) if values.dtype.kind == "f" else np.zeros((), bool)
     for number in nodata:
         missing = missing | (values == number)
-    return np.where(missing, np.nan, values) if missing.any() else values
+    values = np.where(missing, np.nan, values) if missing.any() else values
+    # Compiled code knows numbers in the machine's own byte order, of single precision at least.
+    return values if values.dtype.isnative and values.dtype != np.float16 else values.astype("float64")

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, SURFACES, Scheme, scheme_of
+from xr_cloudmask.masks.labels import CLOUDS, MASK_NAME, SURFACES, Scheme, scheme_of
 
 # What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
 COUNTED: Mapping[str, tuple[str, ...]] = {
@@ -21,7 +21,8 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "clear_fraction": SURFACES,
 }
 VALID_FRACTION = "valid_fraction"
-STRIP = 1 << 20  # pixels
+STRIP = 1 << 18  # pixels: what fits the cache
+LIKELY_CODES = (0, 255, 1, 2, 3, 4, 5, 6)
 WATER_FRACTION = "water_fraction"
 FRACTIONS = (*COUNTED, VALID_FRACTION)
 
@@ -71,11 +72,16 @@ def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
     """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
     if not scheme_of(mask).tells_no_data:
         return target
-    fractions = coverage(mask)
-    out = target.assign_coords({str(name): value.variable for name, value in fractions.items()})
-    if mask.chunks is None and all(value.ndim == 0 for value in fractions.values()):
-        out[mask.name].attrs.update({str(name): float(value) for name, value in fractions.items()})
-    return out
+    out = target.assign_coords({str(name): value.variable for name, value in coverage(mask).items()})
+    return stated(out) if mask.chunks is None else out
+
+
+def stated(target: xr.Dataset) -> xr.Dataset:
+    """Write the fractions of a mask in memory, and without time, into its attributes too."""
+    fractions = {name: target[name] for name in FRACTIONS if name in target.coords}
+    if all(value.ndim == 0 for value in fractions.values()):
+        target[MASK_NAME].attrs.update({name: float(value) for name, value in fractions.items()})
+    return target
 
 
 def _is_datetime(mask: xr.DataArray, dim: str) -> bool:
@@ -118,11 +124,23 @@ def _count_block(block: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def _count_codes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    # Strip by strip, for bincount works on a copy eight times as large.
-    strips = [date.reshape(-1)[i : i + STRIP] for date in labels for i in range(0, date.size, STRIP)]
-    counts = np.stack([np.bincount(strip, minlength=256) for strip in strips])
-    summed: npt.NDArray[np.int64] = counts.reshape(len(labels), -1, 256).sum(axis=1)
-    return summed
+    counts = np.zeros((len(labels), 256), "int64")
+    for d, date in enumerate(labels):
+        pixels = date.reshape(-1)
+        for i in range(0, pixels.size, STRIP):
+            counts[d] += _count(pixels[i : i + STRIP])
+    return counts
+
+
+def _count(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Count code by code until none is left: a mask has few, and a comparison is a tenth of what bincount takes."""
+    counts, left = np.zeros(256, "int64"), pixels.size
+    for code in LIKELY_CODES:
+        counts[code] = np.count_nonzero(pixels == code)
+        left -= counts[code]
+        if not left:
+            return counts
+    return np.bincount(pixels, minlength=256)
 
 
 def _fractions(counts: Any, weights: Mapping[str, npt.NDArray[np.bool_]], scheme: Scheme) -> Any:

@@ -336,8 +336,8 @@ def codes_of(scheme: Scheme, native_classes: Sequence[str]) -> npt.NDArray[np.ui
 def recoded(codes: Any, table: npt.NDArray[np.uint8]) -> Any:
     """Look every code of an array up in a table ``(256,)``; lazy where the array is."""
     if isinstance(codes, np.ndarray):
-        return table[codes]
-    return codes.map_blocks(table.__getitem__, dtype="uint8", meta=np.empty((0,) * codes.ndim, "uint8"))
+        return table.take(codes)
+    return codes.map_blocks(table.take, dtype="uint8", meta=np.empty((0,) * codes.ndim, "uint8"))
 
 
 def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:

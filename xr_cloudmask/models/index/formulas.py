@@ -1,7 +1,7 @@
-"""The spectral indices, one function each: NumPy arrays of any shape in, an array of that shape out.
+"""The spectral indices, one function each: arrays of any shape in, an array of that shape out, or numbers.
 
 What spyndex defines comes from there where it is asked for by name, see `xr_cloudmask.indices`. These are the ones that
-spyndex lacks, or that a pipeline needs at full speed.
+spyndex lacks, or that a pipeline needs at full speed: `kernels` compiles them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[Any]
+Floats = Any  # numbers or arrays of them
 
 # How a pan band would see blue, green and red; the mean that whiteness is measured against.
 PAN = (0.25, 0.375, 0.375)
@@ -27,7 +26,7 @@ def ndvi(red: Floats, nir: Floats) -> Floats:
     >>> ndvi(np.array([0.1]), np.array([0.3]))
     array([0.5])
     """
-    return np.asarray((nir - red) / (nir + red))
+    return (nir - red) / (nir + red)
 
 
 def whiteness(blue: Floats, green: Floats, red: Floats, weights: tuple[float, float, float] = (1 / 3,) * 3) -> Floats:
@@ -68,7 +67,7 @@ def cloud_index(blue: Floats, green: Floats, red: Floats, nir: Floats) -> Floats
     >>> cloud_index(*(np.array([value]) for value in (0.1, 0.1, 0.1, 0.3))).round(12)
     array([3.])
     """
-    return np.asarray(3 * nir / (blue + green + red))
+    return 3 * nir / (blue + green + red)
 
 
 def ndsi(green: Floats, swir16: Floats) -> Floats:
@@ -81,7 +80,7 @@ def ndsi(green: Floats, swir16: Floats) -> Floats:
     >>> ndsi(np.array([0.75]), np.array([0.25]))
     array([0.5])
     """
-    return np.asarray((green - swir16) / (green + swir16))
+    return (green - swir16) / (green + swir16)
 
 
 def nscd(blue: Floats, red: Floats, nir: Floats) -> Floats:

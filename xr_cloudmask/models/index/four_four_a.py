@@ -8,18 +8,17 @@ listed in the documentation, one by one; the numbers are in `Thresholds`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
-from xr_cloudmask.models.index import formulas, statistics
-from xr_cloudmask.models.index.scene import Scene, SceneStatistics, Stretch, outside
+from xr_cloudmask.models.index import statistics
+from xr_cloudmask.models.index.scene import Scene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Wanted
 
 CLASSES = ("clear", "thick_cloud", "cloud_shadow")
-CLEAR, CLOUD, SHADOW = range(3)
-NO_DATA = 255
 
 # What the rules below ask for. One quartile is enough of most.
 WANTED = (
@@ -57,19 +56,21 @@ class Thresholds:
     mismatch: int = 100
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The limits of one scene, in the units of its normalised bands and indices."""
+class Limits(NamedTuple):
+    """The limits of one scene, in the units of its normalised bands and indices; a tuple, for compiled code."""
 
-    ndvi: tuple[float, float]
+    ndvi_low: float
+    ndvi_high: float
     whiteness: float
     hot: float
     cloud_index: float
     nscd: float
     green: float
     nir: float
-    clear_water: tuple[float, float]  # of NDVI, of nir
-    turbid_water: tuple[float, float]
+    clear_water_ndvi: float
+    clear_water_nir: float
+    turbid_water_ndvi: float
+    turbid_water_nir: float
 
     @classmethod
     def of(cls, scene: Scene, thresholds: Thresholds) -> Limits:
@@ -79,16 +80,18 @@ class Limits:
         q25, median, q75 = ndvi.quantiles
         above, below = thresholds.cloud_ndvi
         return cls(
-            ndvi=(ndvi.minimum + above * ndvi.std, median - below * ndvi.std),
+            ndvi_low=ndvi.minimum + above * ndvi.std,
+            ndvi_high=median - below * ndvi.std,
             whiteness=stats["whiteness"].quantiles[0],
             hot=stats["hot"].quantiles[0],
             cloud_index=stats["cloud_index"].quantiles[0],
             nscd=stats["nscd"].quantiles[0],
             green=green.quantiles[0] + thresholds.dark_green * green.std,
             nir=nir.minimum + thresholds.dark_nir * nir.std,
-            # As in the notebook, near infrared is held against statistics of NDVI.
-            clear_water=(ndvi.minimum + thresholds.clear_water * ndvi.std, q75 + ndvi.std),
-            turbid_water=(ndvi.minimum + thresholds.turbid_water * ndvi.std, q25 + ndvi.std),
+            clear_water_ndvi=ndvi.minimum + thresholds.clear_water * ndvi.std,
+            clear_water_nir=q75 + ndvi.std,  # as in the notebook, near infrared is held against statistics of NDVI
+            turbid_water_ndvi=ndvi.minimum + thresholds.turbid_water * ndvi.std,
+            turbid_water_nir=q25 + ndvi.std,
         )
 
 
@@ -104,41 +107,15 @@ class FourFourA(SceneStatistics):
 
     def classify(self, bands: Block, known: Scene) -> npt.NDArray[np.uint8]:
         """Return positions in `CLASSES`, then whether there is water, and cloud in shadow or not: ``(layer, y, x)``."""
-        limits = Limits.of(known, self._thresholds)
-        out = np.empty((3, *bands[0].shape), "uint8")
+        from xr_cloudmask.models.index import kernels
+
+        limits, stretch = Limits.of(known, self._thresholds), known.stretch
+        out = np.empty((len(self.layers), *bands[0].shape), "uint8")
         for part, block in statistics.blocks(bands):
-            out[:, *part] = classes(block, known.stretch, limits).reshape(3, *out[0, *part].shape)
+            labels = np.empty((len(self.layers), block[0].size), "uint8")
+            kernels.classes(block, stretch.minimum, stretch.maximum - stretch.minimum, limits, labels)
+            out[:, *part] = labels.reshape(out[:, *part].shape)
         return out
-
-
-def classes(block: Block, stretch: Stretch, limits: Limits) -> npt.NDArray[np.uint8]:
-    """Decide pixels ``(pixel,)`` of a scene: class, water and cloud ``(3, pixel)``. Shadow wins over cloud."""
-    green, red, nir = (stretch(band, block[band]) for band in (1, 2, 3))
-    out = np.zeros((3, green.size), "uint8")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ndvi = formulas.ndvi(red, nir)
-    likely = np.flatnonzero((limits.ndvi[0] < ndvi) & (ndvi < limits.ndvi[1]))
-    water = (ndvi < limits.clear_water[0]) & (nir < limits.clear_water[1])
-    water |= (ndvi < limits.turbid_water[0]) & (nir < limits.turbid_water[1])
-    shadow = (green < limits.green) & (nir < limits.nir) & ~water
-    cloud = likely[_are_cloud(stretch.normalised(tuple(band[likely] for band in block)), limits)]
-    out[0, cloud] = CLOUD
-    out[0][shadow] = SHADOW
-    out[1] = water
-    out[2, cloud] = 1
-    out[:, outside(block, stretch)] = NO_DATA
-    return out
-
-
-def _are_cloud(block: Block, limits: Limits) -> npt.NDArray[np.bool_]:
-    """Return which pixels pass the tests other than NDVI's."""
-    blue, green, red, nir = block
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cloud: npt.NDArray[np.bool_] = formulas.whiteness(blue, green, red, formulas.PAN) < limits.whiteness
-        cloud &= formulas.hot(blue, red, slope=0.45) > limits.hot
-        cloud &= formulas.cloud_index(blue, green, red, nir) < limits.cloud_index
-        cloud &= formulas.nscd(blue, red, nir) > limits.nscd
-    return cloud
 
 
 SPECS = (

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from xr_cloudmask.models.index import formulas, statistics
+from xr_cloudmask.models.index import statistics
 from xr_cloudmask.models.index.statistics import Block, Distribution, Extent, Floats, Order, Summary, Wanted
 
 OF_QUANTILE = {0.25: "q25", 0.5: "median", 0.75: "q75"}
@@ -47,17 +46,13 @@ class Stretch:
     minimum: Floats
     maximum: Floats
 
-    def __call__(self, band: int, pixels: npt.NDArray[Any]) -> Floats:
-        """Normalise pixels of a band; NaN where a band has one value alone."""
-        low, high = self.minimum[band], self.maximum[band]
-        values: Floats = np.subtract(pixels, low, dtype="float64")
+    def normalised(self, bands: Block) -> Block:
+        """Normalise bands of any shape; NaN where a band has one value alone."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            values /= high - low
-        return values
-
-    def normalised(self, block: Block) -> Block:
-        """Normalise every band of a block."""
-        return tuple(self(band, pixels) for band, pixels in enumerate(block))
+            return tuple(
+                np.subtract(band, low, dtype="float64") / (high - low)
+                for band, low, high in zip(bands, self.minimum, self.maximum, strict=True)
+            )
 
 
 @dataclass(frozen=True)
@@ -81,33 +76,13 @@ class Scene:
     summaries: Mapping[str, Summary] = field(default_factory=dict)
 
 
-def footprint(block: Block) -> Any:
-    """Return where no band is zero, or None where that is everywhere."""
-    if all(band.min() > 0 for band in block):
-        return None
-    return np.logical_and.reduce([band != 0 for band in block])
+def quantities(block: Block, stretch: Stretch) -> tuple[Floats, Counts]:
+    """Return the quantities `NAMES` of a block ``(quantity, pixel)``, with the notebook's habits, and its counts."""
+    from xr_cloudmask.models.index import kernels
 
-
-def quantities(block: Block) -> tuple[Floats, ...]:
-    """Return NDVI, whiteness, HOT, cloud index, NSCD, green and nir of normalised bands, with the notebook's habits.
-
-    Outside the footprint NDVI and cloud index are 0 or NaN, and NSCD lacks its nir term; whiteness and HOT do not
-    know of it.
-    """
-    blue, green, red, nir = block
-    inside = footprint(block)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = [
-            formulas.ndvi(red, nir),
-            formulas.whiteness(blue, green, red, formulas.PAN),
-            formulas.hot(blue, red, slope=0.45),
-            formulas.cloud_index(blue, green, red, nir),
-        ]
-        if inside is None:
-            return (*values, formulas.nscd(blue, red, nir), green, nir)
-        values[0] *= inside
-        values[3] *= inside
-        return (*values, formulas.nscd(blue, red, nir * inside), green, nir)
+    out = np.empty((len(NAMES), block[0].size))
+    counts = kernels.quantities(block, stretch.minimum, stretch.maximum - stretch.minimum, out)
+    return out, Counts(*counts)
 
 
 NAMES = ("ndvi", "whiteness", "hot", "cloud_index", "nscd", "green", "nir")
@@ -137,11 +112,10 @@ class SceneStatistics:
         tallies = {name: statistics.Tally(order) for name, order in known.orders.items()}
         counts = Counts(0, 0)
         for _, block in statistics.blocks(bands) if tallies else ():
-            normalised = known.stretch.normalised(block)
-            values = dict(zip(NAMES, quantities(normalised), strict=True))
+            values, some = quantities(block, known.stretch)
             for name, tally in tallies.items():
-                tally.add(values[name])
-            counts += _counts(normalised)
+                tally.add(values[NAMES.index(name)])
+            counts += some
         return Found(counts, {name: tally.result() for name, tally in tallies.items()})
 
     def conclude(self, merged: Any, known: Scene | None) -> Scene:
@@ -163,11 +137,11 @@ class SceneStatistics:
     def _expected(self, found: Extent) -> Scene:
         """Say where the sample expects the quantiles."""
         stretch = Stretch(found.minimum, found.maximum)
-        sample = dict(zip(NAMES, quantities(stretch.normalised(tuple(found.sample))), strict=True))
+        values, _ = quantities(tuple(found.sample), stretch)
         orders = {}
         for wanted in self.wanted:
-            values = statistics.counted(sample[wanted.name])
-            brackets = tuple(statistics.bracket(quantile, values) for quantile in wanted.quantiles)
+            sample = statistics.counted(values[NAMES.index(wanted.name)])
+            brackets = tuple(statistics.bracket(quantile, sample) for quantile in wanted.quantiles)
             orders[wanted.name] = Order(brackets, wanted.summed_first)
         return Scene(stretch, orders)
 
@@ -188,21 +162,3 @@ def _columns(wanted: Wanted, summary: Summary = statistics.NOTHING) -> dict[str,
     moments = {"mean": summary.mean, "std": summary.std} if wanted.moments else {}
     quantiles = {OF_QUANTILE[q]: value for q, value in zip(wanted.quantiles, summary.quantiles, strict=False)}
     return {"min": summary.minimum, "max": summary.maximum, **moments, **quantiles}
-
-
-def outside(block: Block, stretch: Stretch) -> npt.NDArray[np.intp] | slice:
-    """Return the positions of the pixels outside the footprint or without data, in bands as they are."""
-    if all(band.min() > low for band, low in zip(block, stretch.minimum, strict=True)):
-        return slice(0)
-    inside = [band > low for band, low in zip(block, stretch.minimum, strict=True)]
-    return np.flatnonzero(~np.logical_and.reduce(inside))
-
-
-def _counts(block: Block) -> Counts:
-    """Count the footprint, and where some of blue, green and red are zero and others are not."""
-    inside = footprint(block)
-    if inside is None:
-        return Counts(block[0].size, 0)
-    blue, green, red = (band != 0 for band in block[:3])
-    missing = np.isnan(block).any(axis=0)
-    return Counts(int(np.count_nonzero(inside & ~missing)), int(np.count_nonzero((blue ^ green) | (green ^ red))))

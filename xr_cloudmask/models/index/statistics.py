@@ -28,7 +28,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Block = tuple[npt.NDArray[Any], ...]  # the pixels of each band, flat
 
-BLOCK = 1 << 15  # pixels worked on at a time: some arrays of them fit the cache; `cut_sum` allows for twice as many
+BLOCK = 1 << 16  # pixels worked on at a time: some arrays of them fit the cache, and `cut_sum` allows for no more
 SAMPLE = 1 << 16  # pixels of the thin sample, where the scene has as many
 # Of all values, on either side of a quantile, that are kept: three standard errors of the sample's median.
 REACH = 0.006
