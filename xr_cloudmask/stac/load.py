@@ -96,9 +96,10 @@ def load(
 
     Notes
     -----
-    Items with projection metadata and data types cost no request. Of those without, as on the Brazil Data Cube, the
-    header of one file is read; where only the data types are missing, as on the Planetary Computer, the headers of
-    one item per collection; of digital numbers of CBERS and Amazonia-1 one XML file per item.
+    Items with projection metadata and data types cost no request. Of an item without projection, as on the Brazil Data
+    Cube, the header of the first band's file is read, and stands for its other bands; where only data types are
+    missing, as on the Planetary Computer, a header per band and collection. Of digital numbers of CBERS and
+    Amazonia-1, one XML file per item is read.
 
     Examples
     --------

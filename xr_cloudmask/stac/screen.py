@@ -145,8 +145,9 @@ def screen(
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
 
+    place = None if area is None else _geometry(area)
     estimate = partial(
-        _estimate, area=area, resolution=resolution, model=model, bands=bands, patch_url=patch_url, options=options
+        _estimate, place=place, resolution=resolution, model=model, bands=bands, patch_url=patch_url, options=options
     )
     with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
         # rasterio's own filter against it does not hold where threads warp at the same time.
@@ -163,7 +164,7 @@ def screen(
 def _estimate(
     item: Item,
     *,
-    area: Any,
+    place: Geometry | None,
     resolution: float | None,
     model: str,
     bands: Sequence[str] | None,
@@ -175,7 +176,7 @@ def _estimate(
 
     try:
         found = describe([item], bands, patch_url)
-        region = found.grid.extent if area is None else _geometry(area).to_crs(_crs(found.grid))
+        region = found.grid.extent if place is None else place.to_crs(_crs(found.grid))
         if not region.intersects(found.grid.extent):
             return {VALID_FRACTION: 0.0}
         grid = _coarse(found.grid, region, resolution)
@@ -189,10 +190,17 @@ def _estimate(
 def _geometry(area: Any) -> Geometry:
     from odc.geo import geom
 
-    if isinstance(area, Sequence) and not isinstance(area, str):
-        west, south, east, north = area
-        return geom.box(west, south, east, north, "EPSG:4326")
-    return geom.Geometry(getattr(area, "__geo_interface__", area), "EPSG:4326")
+    try:
+        if isinstance(area, Sequence) and not isinstance(area, str):
+            west, south, east, north = area
+            return geom.box(west, south, east, north, "EPSG:4326")
+        return geom.Geometry(getattr(area, "__geo_interface__", area), "EPSG:4326")
+    except (KeyError, TypeError, ValueError) as error:
+        raise StacError(
+            f"area={area!r}: {error}",
+            "west, south, east, north in degrees, GeoJSON, or geometries in longitude and latitude",
+            "area=(-53.2, -19.5, -45.9, -12.4)",
+        ) from error
 
 
 def _crs(grid: GeoBox) -> CRS:
