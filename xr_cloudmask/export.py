@@ -255,7 +255,7 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
             path,
             driver="COG",
             blocksize=BLOCK,
-            compress="DEFLATE",
+            compress="LZW",  # a third quicker than DEFLATE, for a sixth more bytes
             overview_resampling="MODE",
             bigtiff="IF_SAFER",
         )

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xr_cloudmask import export, stac
 from xr_cloudmask.catalog.store import SIDECAR
+from xr_cloudmask.cube import bands, layout
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
 from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.models import registry
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
@@ -102,12 +105,13 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
     from pystac import Item
 
     begin = time.perf_counter()
+    compute = {"scheduler": "synchronous", "callbacks": [(None, None, _stopper(stop), None, None)]}
     cube = stac.load([Item.from_dict(json.loads(item))], **request.loading)
-    found = predict(cube, request.model, **request.options).isel(time=0)
-    lazy = found.drop_vars([name for name in found.data_vars if name != MASK_NAME])
-    callbacks = [] if stop is None else [(None, None, _stopper(stop), None, None)]
-    mask = lazy.compute(scheduler="synchronous", callbacks=callbacks)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        at_hand = _staged(cube, request, Path(folder), compute)
+        found = predict(at_hand, request.model, **request.options).isel(time=0)
+        lazy = found.drop_vars([name for name in found.data_vars if name != MASK_NAME])
+        mask = lazy.compute(**compute)
         (path,) = export.to_cog(mask, Path(folder) / "mask.tif")
         sidecar = path.with_name(f"{path.name}{SIDECAR}")
         columns = (
@@ -118,9 +122,33 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
         return Made(path.read_bytes(), sidecar.read_bytes(), columns)
 
 
-def _stopper(stop: threading.Event) -> Any:
+def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[str, Any]) -> xr.Dataset:
+    """Return the cube with the bands of a pipeline that looks at a scene several times, read once, on this disk."""
+    import dask.array as da
+
+    spec = registry.variants(request.model)[0]
+    if spec.context != "scene":
+        return cube
+    used = [band.name for band in spec.inputs(bands.describe(layout.view(cube), request.options.get("sensor")))]
+    sources = [cube[name].data for name in used]
+    copies = [_room(folder / f"{i}.raw", band) for i, band in enumerate(sources)]
+    da.store(sources, copies, lock=False, **compute)
+    local = {
+        name: cube[name].copy(data=da.from_array(copy, chunks=band.chunks, name=False))
+        for name, band, copy in zip(used, sources, copies, strict=True)
+    }
+    return cube.assign(local)
+
+
+def _room(path: Path, band: Any) -> np.memmap[Any, Any]:
+    """Return room for a band on the disk, all of it taken at once: a disk that is full later would kill the process."""
+    np.zeros(band.shape, band.dtype).tofile(path)
+    return np.memmap(path, band.dtype, "r+", shape=band.shape)
+
+
+def _stopper(stop: threading.Event | None) -> Any:
     def before_task(*_: Any) -> None:
-        if stop.is_set():
+        if stop is not None and stop.is_set():
             raise Stopped
 
     return before_task
