@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -22,10 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pystac.validation import validate_dict
 
-from xr_cloudmask import Catalog, CatalogError, ModelError, predict, stac
+from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
 from xr_cloudmask.catalog import runs, schema, store
 from xr_cloudmask.catalog.catalog import as_fraction
-from xr_cloudmask.cli import main
 from xr_cloudmask.models.index.four_four_a import Thresholds
 
 COVERS = (0.05, 0.3, 0.6, 0.9)
@@ -409,7 +410,7 @@ def test_database_and_masks_move_together(tmp_path, items):
 
 
 def run(*arguments):
-    return main([str(argument) for argument in arguments])
+    return cli.main([str(argument) for argument in arguments])
 
 
 def test_the_whole_workflow_in_one_command(tmp_path, capsys):
@@ -503,3 +504,28 @@ def test_reading_needs_no_prediction(catalog):
     cube = catalog.cube()
     assert isinstance(cube.cloudmask.coverage(), xr.Dataset)
     assert cube.cloudmask.to_scheme("binary").attrs["scheme"] == "binary"
+
+
+# The page.
+
+
+def test_every_block_of_the_page(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    made = [scenes.make_wpm(tmp_path / "wpm", "", i, size=SIZE, cover=cover).item for i, cover in enumerate(COVERS)]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with stac_server.serve_files(tmp_path / "wpm") as files:
+        found = json.loads(json.dumps(made).replace('"href": "/', f'"href": "{files.url}/'))
+        with stac_server.serve_api(found, tmp_path / "api") as api:
+            exec(code.replace("https://data.inpe.br/bdc/stac/v1/", api.url), names)
+    assert len(names["catalog"]) == 5
+    assert names["cube"].sizes["time"] == len(list(Path("masks").glob("*.tif"))) > 0
+
+
+def test_every_command_of_the_page():
+    page = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^xr-cloudmask (.*)$", page, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        assert cli._parser().parse_args(cli._joined(shlex.split(command))).db == Path("scenes.db")
