@@ -87,8 +87,9 @@ def _asset(mask: DataArray, path: Path) -> Asset:
     ]
     if scheme.tells_no_data:
         classes.append(_class(scheme.no_data, "no_data") | {"nodata": True})
-    described = {"data_type": "uint8", "nodata": scheme.no_data, "classification:classes": classes}
-    return Asset(str(path.absolute()), title="Cloud mask", media_type=COG, roles=["data", "cloud"], extra_fields=described)
+    said = {"data_type": "uint8", "nodata": scheme.no_data, "classification:classes": classes}
+    where = str(path.absolute())
+    return Asset(where, title="Cloud mask", media_type=COG, roles=["data", "cloud"], extra_fields=said)
 
 
 def _class(code: int, name: str) -> dict[str, Any]:

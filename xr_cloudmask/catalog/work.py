@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import export, stac
@@ -25,6 +26,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
+GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 # Columns of the table by the attributes that fill them.
 NAMED = {"variant": "model_variant", "version": "model_version", "weights_sha256": "weights_sha256", "scheme": "scheme"}
 
@@ -102,12 +104,13 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
     stop : threading.Event, optional
         Once it is set, no other chunk is begun.
     """
+    import rasterio
     from pystac import Item
 
     begin = time.perf_counter()
     compute = {"scheduler": "synchronous", "callbacks": [(None, None, _stopper(stop), None, None)]}
     cube = stac.load([Item.from_dict(json.loads(item))], **request.loading)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         at_hand = _staged(cube, request, Path(folder), compute)
         found = predict(at_hand, request.model, **request.options).isel(time=0)
         lazy = found.drop_vars([name for name in found.data_vars if name != MASK_NAME])
@@ -131,19 +134,38 @@ def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[s
         return cube
     used = [band.name for band in spec.inputs(bands.describe(layout.view(cube), request.options.get("sensor")))]
     sources = [cube[name].data for name in used]
-    copies = [_room(folder / f"{i}.raw", band) for i, band in enumerate(sources)]
-    da.store(sources, copies, lock=False, **compute)
+    copies = [_OnDisk.like(band, folder / f"{i}.raw") for i, band in enumerate(sources)]
+    da.store(sources, copies, lock=False, **compute)  # type: ignore[arg-type]
     local = {
-        name: cube[name].copy(data=da.from_array(copy, chunks=band.chunks, name=False))
+        name: cube[name].copy(data=da.from_array(copy, chunks=band.chunks, name=False, meta=band._meta))
         for name, band, copy in zip(used, sources, copies, strict=True)
     }
     return cube.assign(local)
 
 
-def _room(path: Path, band: Any) -> np.memmap[Any, Any]:
-    """Return room for a band on the disk, all of it taken at once: a disk that is full later would kill the process."""
-    np.zeros(band.shape, band.dtype).tofile(path)
-    return np.memmap(path, band.dtype, "r+", shape=band.shape)
+@dataclass(frozen=True)
+class _OnDisk:
+    """An array in a file; dask would copy a memory map."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def like(cls, array: Any, path: Path) -> _OnDisk:
+        """Take the room for an array, all at once: a disk that is full later would end the process, not the scene."""
+        np.zeros(array.shape, array.dtype).tofile(path)
+        return cls(path, array.shape, array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        return np.array(np.memmap(self.path, self.dtype, "r", shape=self.shape)[index])
+
+    def __setitem__(self, index: Any, block: npt.NDArray[Any]) -> None:
+        np.memmap(self.path, self.dtype, "r+", shape=self.shape)[index] = block
 
 
 def _stopper(stop: threading.Event | None) -> Any:
