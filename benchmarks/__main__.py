@@ -347,6 +347,31 @@ def _print_memory(name: str) -> None:
         print(peak_gigabytes())
 
 
+def screening() -> None:
+    """Simulated CBERS-4A WPM scenes, cloud-optimised, over HTTP: screening beside masks at full resolution."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from pystac import Item
+    from scenes import make_wpm
+    from stac_server import serve_files
+
+    from xr_cloudmask import stac
+
+    with tempfile.TemporaryDirectory() as folder, serve_files(Path(folder)) as files:
+        covers = enumerate(np.linspace(0.05, 0.9, 12))
+        scenes = [
+            make_wpm(Path(folder), files.url, i, size=(1024, 1024), cover=cover, overviews=True) for i, cover in covers
+        ]
+        items = [Item.from_dict(scene.item) for scene in scenes]
+        estimated = stac.screen(items).table["cloud_fraction"]
+        read = files.sent
+        files.forget()
+        full = [float(stac.load([item]).cloudmask.predict()["cloud_fraction"][0]) for item in items]
+        apart = np.abs(estimated - full)
+        what = "screening 12 WPM scenes of 1024², with overviews"
+        row(f"{what}: bytes read, of those of full loading", f"{100 * read / files.sent:.1f} %")
+        row(f"{what}: cloud fraction, difference to full resolution", f"mean {apart.mean():.3f}, max {apart.max():.2f}")
+
+
 NOTEBOOK = Path(__file__).parents[2] / "shared/reference/seeds/cbers4a_4-4A_notebook.md"
 MEGAPIXEL_SCENE, LARGE_SCENE = 4000, 14000
 
@@ -522,7 +547,75 @@ def surfaces() -> None:
         row(f"called cloud: {name}", ", ".join(figures))
 
 
-BENCHMARKS = (imports, graph, speed, tile, accuracy, sensei, universal, worlds, scenes, surfaces)
+CATALOGUED, CATALOGUED_SIZE = 40, 4000
+
+
+def catalog() -> None:
+    """40 scenes of four striped bands from disk: a catalogue with 2 workers, and the notebook's own sequential loop."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from pystac import Item
+    from scenes import make_wpm
+
+    from xr_cloudmask import Catalog
+
+    if not NOTEBOOK.exists():
+        row("catalogue", "not measured: the notebook is absent from ../shared")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "files"
+        made = [make_wpm(files, str(files), i, size=(CATALOGUED_SIZE, CATALOGUED_SIZE)).item for i in range(4)]
+        items = [Item.from_dict(made[i % 4] | {"id": f"scene_{i:02d}"}) for i in range(CATALOGUED)]
+        Catalog(Path(folder) / "warm.db").run(items[:1], "4-4A", progress=False)  # imports and compiles
+        begin = time.perf_counter()
+        done = Catalog(Path(folder) / "scenes.db").run(items, "4-4A", workers=2, progress=False)
+        ours = time.perf_counter() - begin
+        assert done.made == CATALOGUED
+        loop = partial(_notebook_loop, items, Path(folder) / "notebook.db")
+        other = seconds(loop, 1)
+        again = seconds(lambda: Catalog(Path(folder) / "scenes.db").run(items, "4-4A", progress=False), 1)
+    what = f"{CATALOGUED} scenes of {CATALOGUED_SIZE}² × 4 from disk, 4-4A"
+    row(f"{what}: the notebook's loop", f"{other:.1f} s")
+    row(f"{what}: Catalog.run, 2 workers", f"{ours:.1f} s, {other / ours:.1f} × the notebook")
+    row(f"{what}: a second run", f"{again:.2f} s")
+    row("load of the machine meanwhile", f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+
+
+def _notebook_loop(items: list[Any], database: Path) -> None:
+    """Run the notebook's own cells one scene after the other: read, mask, compress, insert."""
+    import json
+    import sqlite3
+    import warnings
+    import zlib
+    from io import BytesIO
+    from types import SimpleNamespace
+
+    import rasterio
+
+    text = NOTEBOOK.read_text()
+    functions = text[text.index("def normalize") : text.index("### 3. MAIN")]
+    main = text[text.index("def process_item") : text.index("### 4. SETTING")]
+    tables = text[text.index("def create_table") : text.index("Create table if it does not exist")]
+    code = "\n".join(line for line in (functions + main + tables).splitlines() if not line.startswith(("In [", "---")))
+    by_id = {item.id: item for item in items}
+    space: dict[str, Any] = {
+        "np": np, "json": json, "sqlite3": sqlite3, "zlib": zlib, "warnings": warnings, "rasterio": rasterio,
+        "io": SimpleNamespace(BytesIO=BytesIO), "print": lambda *_: None,
+        "service": SimpleNamespace(get_items=lambda name: iter([by_id[name].clone()])),
+        "get_coefficient": lambda _: {f"band {i}": 0.2 for i in range(1, 5)},  # spares it four requests
+    }  # fmt: skip
+    exec(code, space)
+    space["create_table"](str(database), "scenes")
+    for name in by_id:
+        found = space["process_item"](name)
+        space["insert_image_data"](str(database), "scenes", found)
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM scenes").fetchone()[0] == len(items)
+
+
+BENCHMARKS = (
+    *(imports, graph, speed, tile, accuracy, sensei, universal, worlds),
+    *(scenes, surfaces, screening, catalog),
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -11,18 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LATE = (
-    "dask.array",
-    "matplotlib",
-    "numba",
-    "odc",
-    "onnxruntime",
-    "pyproj",
-    "rasterio",
-    "rioxarray",
-    "scipy",
-    "torch",
-    "zarr",
-)
+    "dask.array", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac", "pystac_client",
+    "rasterio", "requests", "rioxarray", "scipy", "torch", "tqdm", "zarr",
+)  # fmt: skip
 SECONDS = 0.3
 
 PROBE = """

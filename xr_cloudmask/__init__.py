@@ -13,17 +13,20 @@ from importlib.metadata import version
 
 import xarray as xr
 
-from xr_cloudmask import simulate
+from xr_cloudmask import simulate, stac
 from xr_cloudmask.accessor import CloudmaskAccessor
+from xr_cloudmask.catalog import Catalog
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.errors import (
     BandError,
+    CatalogError,
     CloudMaskError,
     CubeError,
     FileError,
     ModelError,
     ReflectanceError,
+    StacError,
     WeightsError,
 )
 from xr_cloudmask.indices import indices
@@ -39,6 +42,8 @@ __version__ = version("xr-cloudmask")
 __all__ = [
     "BandDescriptor",
     "BandError",
+    "Catalog",
+    "CatalogError",
     "CbersMetadata",
     "CloudMaskError",
     "CubeError",
@@ -47,6 +52,7 @@ __all__ = [
     "ModelError",
     "ModelSpec",
     "ReflectanceError",
+    "StacError",
     "WeightsError",
     "indices",
     "models",
@@ -54,4 +60,5 @@ __all__ = [
     "predict",
     "register_model",
     "simulate",
+    "stac",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``xr-cloudmask demo | predict INPUT… -o OUT | models | weights … | train | evaluate``."""
+"""The command line: ``xr-cloudmask demo | predict | run | list | show | export | models | weights | train …``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xr_cloudmask import export, files
+from xr_cloudmask import export, files, stac
+from xr_cloudmask.catalog import LIMITS, Catalog
+from xr_cloudmask.catalog.formats import FORMATS
+from xr_cloudmask.catalog.store import KINDS
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.errors import CloudMaskError, FileError, WeightsError
+from xr_cloudmask.errors import CatalogError, CloudMaskError, FileError, WeightsError
 from xr_cloudmask.masks.agreement import Agreement
 from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.masks.labels import DECISIONS, SCHEME_NAMES
@@ -28,6 +31,7 @@ from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
 from xr_cloudmask.predict import predict
 
+CATALOGUE = Path("scenes.db")
 GDAL_CACHE = 256  # MiB of raster blocks
 DONE, UNUSABLE, INTERRUPTED = 0, 1, 130  # argparse itself exits with 2
 # Options that go to predict() as they are, if given.
@@ -50,8 +54,9 @@ PREDICT = (
 FLAGS = {"True": "--{}", "False": "no --{}"}
 # What errors suggest to type in Python, as it is typed in a shell: a call, or an option with or without its value.
 VALUE = r"'[^']*'|\[[^\[\]]*\]|-?\d+(?:\.\d+)?(?:e-?\d+)?|\.{3}|True|False"
-OPTION = rf"({'|'.join((*PREDICT, 'bands', 'probabilities'))})=({VALUE})?"
+OPTION = rf"({'|'.join((*PREDICT, *LIMITS, 'bands', 'probabilities', 'workers'))})=({VALUE})?"
 SUGGESTION = re.compile(rf"(?P<called>[\w.]+)\((?P<arguments>[^()]*)\)|\b{OPTION}(?![\w{{(])")
+LISTED = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
 SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
 
 
@@ -68,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 done, 1 unusable input, 130 interrupted. Arguments that cannot be understood raise SystemExit(2).
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        arguments.run(arguments)
+        return int(arguments.run(arguments) or DONE)
     except CloudMaskError as error:
         if arguments.debug:
             raise
@@ -79,7 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
-    return DONE
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Join ``--bbox`` and its numbers, which argparse takes for an option where the first of them is negative."""
+    words = iter(argv)
+    return [f"{word}={next(words, '')}" if word == "--bbox" else word for word in words]
 
 
 def in_shell(remedy: str) -> str:
@@ -105,23 +115,28 @@ def _suggestion_in_shell(found: re.Match[str]) -> str:
 
 
 def _option_in_shell(name: str, text: str | None) -> str:
+    option = name.replace("_", "-")
     if text in FLAGS:
-        return FLAGS[text].format(name)
+        return FLAGS[text].format(option)
     if text is None:
-        return f"--{name}"
+        return f"--{option}"
     if "..." in text:
-        return f"--{name} {name.upper()}"
+        return f"--{option} {name.upper()}"
     value = ast.literal_eval(text)
-    return f"--{name} {shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
+    return f"--{option} {shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
-    commands = parser.add_subparsers(required=True, metavar="demo | predict | models | weights | train | evaluate")
+    commands = parser.add_subparsers(
+        required=True, metavar="demo | predict | run | list | show | export | models | weights | train | evaluate"
+    )
     _add_demo(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
     _add_predict(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
+    _add_run(commands.add_parser("run", parents=[common], help="search a STAC API and mask every scene once"))
+    _add_catalogue(commands, common)
     listing = commands.add_parser("models", parents=[common], help="list the models, what they need, their licences")
     listing.set_defaults(run=_models)
     own = commands.add_parser("weights", help="fetch, list, verify and find weights that this package does not bring")
@@ -152,10 +167,15 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     cube.add_argument("--scale", type=float, help="reflectance = number * SCALE + OFFSET")
     cube.add_argument("--offset", type=float)
     cube.add_argument("--nodata", type=float, help="number that marks missing pixels")
+    mask = _add_mask_options(parser)
+    mask.add_argument("--probabilities", action="store_true", help="write class probabilities too (netCDF and Zarr)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_mask_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     mask = parser.add_argument_group("the mask")
     mask.add_argument("--model", help="one that `xr-cloudmask models` lists; default: auto")
     mask.add_argument("--scheme", help=f"classes: {', '.join(SCHEME_NAMES)}; default: cloudsen12")
-    mask.add_argument("--probabilities", action="store_true", help="write class probabilities too (netCDF and Zarr)")
     mask.add_argument("--resolution", type=_resolution, help="auto, native, or metres the model works at")
     mask.add_argument("--window", type=int, help="largest window, in model pixels")
     mask.add_argument("--halo", type=int, help="margin of a window that is discarded, in model pixels")
@@ -166,7 +186,50 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     mask.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="what networks multiply in; default: auto")
     mask.add_argument("--decision", choices=DECISIONS, help="how classes of a coarser scheme win; default: sum")
     mask.add_argument("--device", help="cpu, cuda …")
+    return mask
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run)
+    search = parser.add_argument_group("the scenes")
+    search.add_argument("--stac", required=True, metavar="URL", help="root of a STAC API")
+    search.add_argument("--collection", required=True, nargs="+", metavar="C", help="ids of collections")
+    search.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north in degrees")
+    search.add_argument("--datetime", metavar="FROM/TO", help="2025-01, 2025-01-01/2025-01-31 …")
+    search.add_argument("--limit", type=int, metavar="N", help="largest number of scenes")
+    _add_mask_options(parser)
+    parser.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
+    parser.add_argument("--masks", choices=KINDS, default=KINDS[0], help="where they are kept; default: %(default)s")
+    parser.add_argument("--workers", type=int, metavar="N", help="scenes at once; default: as many as cores")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_catalogue(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add what reads a catalogue."""
+    database = argparse.ArgumentParser(add_help=False, parents=[common])
+    database.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
+    chosen = argparse.ArgumentParser(add_help=False, parents=[database])
+    for name in LIMITS:
+        what = name[len("max_") :]
+        chosen.add_argument(_flag(name), type=float, metavar="P", help=f"{what} in percent, or as a fraction below 1")
+    chosen.add_argument("--model", help="as it was asked for")
+
+    listing = commands.add_parser("list", parents=[chosen], help="list the scenes of a catalogue")
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, as JSON")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="everything, as CSV")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", parents=[database], help="show all that is known of a scene")
+    show.add_argument("id", metavar="ID", help="id of the item")
+    show.set_defaults(run=_show)
+    writing = commands.add_parser("export", parents=[chosen], help="write masks as GeoTIFF, GeoPackage or STAC")
+    writing.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder; made where there is none")
+    writing.add_argument("--format", choices=tuple(FORMATS), default="tif", help="default: %(default)s")
+    writing.set_defaults(run=_export)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _add_weights(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -281,6 +344,66 @@ def _lines(path: Path) -> pd.DataFrame:
         dates = [str(date)[: len("2024-01-31T10:15")] for date in np.atleast_1d(coords[time])]
     shares = {label: np.atleast_1d(coords[name]) for name, label in SUMMARISED.items() if name in coords}
     return pd.DataFrame({"date": dates, **shares, "file": str(path)})
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    found = stac.search(
+        arguments.stac,
+        arguments.collection,
+        bbox=arguments.bbox,
+        datetime=arguments.datetime,
+        limit=arguments.limit,
+    )
+    given = {name: getattr(arguments, name, None) for name in PREDICT}
+    options = {name: value for name, value in given.items() if value is not None}
+    catalog = Catalog(arguments.db, arguments.masks)
+    shown = not arguments.quiet and sys.stderr.isatty()
+    done = catalog.run(found, workers=arguments.workers, progress=shown, **options)
+    if not arguments.quiet:
+        print(f"{len(found)} scenes: {done}")
+    if done.failed:
+        print(f"why: xr-cloudmask list --db {shlex.quote(str(arguments.db))}; run again to retry", file=sys.stderr)
+    return UNUSABLE if done.failed else DONE
+
+
+def _catalogue(arguments: argparse.Namespace) -> Catalog:
+    """Open a catalogue that is there, and of it what is asked for."""
+    if not arguments.db.exists():
+        raise CatalogError(f"no file {str(arguments.db)!r}", "a catalogue", "--db scenes.db, or xr-cloudmask run first")
+    limits = {name: getattr(arguments, name, None) for name in LIMITS}
+    return Catalog(arguments.db).filter(**limits, model=getattr(arguments, "model", None))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    table = _catalogue(arguments).to_dataframe()
+    if arguments.form == "json":
+        print(json.dumps(_records(table), indent=1))
+    elif arguments.form == "csv":
+        print(table.drop(columns=["statistics", "provenance", "geometry"]).to_csv(), end="")
+    elif len(table):
+        errors = table["error"].fillna("").str.partition("\n")[0]
+        print(pd.DataFrame(table.assign(error=errors)[list(LISTED)]).to_string(float_format="%.3f", na_rep="-"))
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """Return rows as JSON has them: null for what is not known, footprints as GeoJSON."""
+    plain = pd.DataFrame(table.drop(columns="geometry")).reset_index()
+    records = json.loads(plain.to_json(orient="records", date_format="iso"))
+    outlines = [None if outline is None else outline.__geo_interface__ for outline in table.geometry]
+    return [record | {"footprint": outline} for record, outline in zip(records, outlines, strict=True)]
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    rows = [row for row in _records(_catalogue(arguments).to_dataframe()) if row["id"] == arguments.id]
+    if not rows:
+        raise CatalogError(f"no scene {arguments.id!r}", "an id of the catalogue", "xr-cloudmask list")
+    for row in rows:
+        print(json.dumps(row, indent=1))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    for path in _catalogue(arguments).export(arguments.to, arguments.format):
+        print(path)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

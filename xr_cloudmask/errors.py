@@ -58,3 +58,11 @@ class WeightsError(CloudMaskError):
 
 class FileError(CloudMaskError):
     """A file or folder cannot be read as a cube, or a mask cannot be written."""
+
+
+class StacError(CloudMaskError):
+    """A STAC API does not answer, or its items do not make a cube."""
+
+
+class CatalogError(CloudMaskError):
+    """A catalogue cannot be read or written, or does not hold what is asked of it."""

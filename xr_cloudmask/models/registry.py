@@ -161,17 +161,32 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
     )
 
 
-def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+def variants(name: str) -> list[ModelSpec]:
+    """Return the variants of a model, best first, or of all models that ``'auto'`` may choose.
+
+    Raises
+    ------
+    ModelError
+        Unknown name.
+    """
     if name not in (*_SPECS, "auto"):
         _discover()
     if name not in (*_SPECS, "auto"):
         close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
-    names = AUTO if name == "auto" else (name,)
-    by_name = ([spec for spec in _SPECS[entry] if spec.inputs(descriptors)] for entry in names)
+    return [spec for entry in _names(name) for spec in _SPECS[entry]]
+
+
+def _names(name: str) -> tuple[str, ...]:
+    return AUTO if name == "auto" else (name,)
+
+
+def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+    """Return the variants that fit, of the first model that has any."""
+    candidates = variants(name)
+    by_name = ([spec for spec in _SPECS[entry] if spec.inputs(descriptors)] for entry in _names(name))
     fitting = next(filter(None, by_name), [])
     if not fitting:
-        candidates = [spec for entry in names for spec in _SPECS[entry]]
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
         present = ", ".join(f"{band.name} ({band.role})" for band in descriptors)
         raise ModelError(

@@ -1,0 +1,10 @@
+"""A crash-proof catalogue of processed scenes: items go in, masks and what is known of them stay.
+
+`Catalog` is what people use. Behind it: `schema` (the database), `queue` (which scene is next), `work` (from an item to
+the bytes of a mask), `runs` (who does it), `store` (where masks are), `items` and `formats` (what others read).
+"""
+
+from xr_cloudmask.catalog.catalog import LIMITS, Catalog
+from xr_cloudmask.catalog.runs import Run
+
+__all__ = ["LIMITS", "Catalog", "Run"]

@@ -1,0 +1,430 @@
+"""The catalogue as people use it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xr_cloudmask.catalog import schema, store
+from xr_cloudmask.catalog.formats import FORMATS, WGS84, Rows
+from xr_cloudmask.catalog.items import item_of
+from xr_cloudmask.catalog.runs import Run, asked_for, run
+from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.export import open_mask
+from xr_cloudmask.masks.coverage import FRACTIONS, VALID_FRACTION, WATER_FRACTION
+from xr_cloudmask.masks.labels import MASK_NAME
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from geopandas import GeoDataFrame
+    from odc.geo.geobox import GeoBox
+    from pystac import Item
+
+# Columns of the database that are for machines; the footprint and the mask's path are shown in their place.
+HIDDEN = ("item", "name", "request", "run", "due")
+JSON = ("statistics", "provenance")
+SHOWN = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
+SHOWN_ROWS = 20  # in a notebook
+CHUNK = 2048  # pixels of a cube of masks, along y and x
+# What `filter` compares: a column, and on which side of the limit scenes are kept.
+LIMITS = {
+    "max_cloud": ("cloud_fraction", "<="),
+    "max_shadow": ("cloud_shadow_fraction", "<="),
+    "min_valid": (VALID_FRACTION, ">="),
+}
+
+
+class Catalog:
+    """Scenes, each processed once: their masks, what was measured, and why others have none.
+
+    A database of a row per scene and model (SQLite) with masks beside it, in ``<name>.masks/``, as cloud-optimised
+    GeoTIFFs. Every scene is kept as it is finished; a process that ends, however it ends, loses no other than those it
+    was at, which the next run takes up. Several processes may use a database at once, on one machine and on a local
+    disk: SQLite's write-ahead log is not made for network folders.
+
+    Parameters
+    ----------
+    path : path
+        The database; made where there is none.
+    masks : {'files', 'database'}
+        Where masks of this catalogue's runs are kept: beside the database, or inside it (a single file to carry around;
+        for scenes of a few megapixels).
+
+    Raises
+    ------
+    CatalogError
+        The file is no catalogue, or of a newer version, or its folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> catalog = Catalog(f"{folder.name}/scenes.db")
+    >>> len(catalog)
+    0
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, path: str | Path, masks: str = "files") -> None:
+        if masks not in store.KINDS:
+            raise CatalogError(f"masks={masks!r}", f"one of {list(store.KINDS)}", "masks='files'")
+        self.path = Path(path)
+        self._inside = masks == "database"
+        self._conditions: tuple[str, ...] = ()
+        self._values: tuple[Any, ...] = ()
+        with schema.connect(self.path):
+            pass
+
+    def run(
+        self,
+        items: Iterable[Item],
+        model: str = "auto",
+        *,
+        load: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        client: Client | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> Run:
+        """Make the masks that are missing, and keep each as it is finished.
+
+        A scene is done once per collection, model, version, checksum of the weights, and options. What is done is
+        skipped, what failed before is tried again: not sooner than 2 s after the first failure, 4 s after the second,
+        … 5 min. Ctrl-C stops after the chunks at hand.
+
+        Parameters
+        ----------
+        items : iterable of pystac.Item
+            As `stac.search` returns them.
+        model : str, default 'auto'
+            As in `predict`.
+        load : mapping, optional
+            Keywords of `stac.load`: ``{"patch_url": planetary_computer.sign, "bbox": (...)}``.
+        workers : int, optional
+            Threads of this process, a scene each; by default as many as there are cores.
+        client : distributed.Client, optional
+            A cluster that works instead, or processes of this machine: ``Client(n_workers=4, threads_per_worker=1)``.
+            It needs no shared disk: masks come back to this process, compressed.
+        progress : bool
+            Whether to show a bar.
+        **options
+            Other keywords of `predict`.
+
+        Returns
+        -------
+        Run
+            Ids that are done, failed, and in the hands of another run.
+
+        Raises
+        ------
+        CatalogError
+            An unknown keyword; the database cannot be written.
+        CloudMaskError
+            An unknown model, or weights that are missing. What is wrong with a scene is not raised but in the table.
+        """
+        from dask.system import CPU_COUNT
+
+        request = asked_for(model, options, load or {})
+        threads = CPU_COUNT if workers is None else workers
+        if threads < 1:
+            raise CatalogError(f"workers={workers}", "one or more", "workers=2")
+        return run(self.path, items, request, inside=self._inside, workers=threads, client=client, progress=progress)
+
+    def filter(
+        self,
+        max_cloud: float | None = None,
+        max_shadow: float | None = None,
+        min_valid: float | None = None,
+        *,
+        model: str | None = None,
+        collection: str | None = None,
+    ) -> Catalog:
+        """Return the scenes that are clear enough, as a catalogue of its own: a view, nothing is copied.
+
+        Parameters
+        ----------
+        max_cloud, max_shadow : float, optional
+            Largest fraction of cloud, thick and thin, and of cloud shadow in the valid pixels.
+        min_valid : float, optional
+            Smallest fraction of valid pixels. All three are fractions below 1, or percent above: 0.15 and 15 are the
+            same. 1 could be either, and is refused.
+        model, collection : str, optional
+            As they were asked for.
+
+        Returns
+        -------
+        Catalog
+            What it is asked for it answers for these scenes alone. A limit leaves out scenes without a mask, and those
+            of which the fraction is not known.
+
+        Raises
+        ------
+        CatalogError
+            A limit that is no fraction and no percentage.
+        """
+        limits = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
+        conditions = [f"{column} {side} ?" for name, (column, side) in LIMITS.items() if limits[name] is not None]
+        values: list[Any] = [as_fraction(name, value) for name, value in limits.items() if value is not None]
+        for column, wanted in (("model", model), ("collection", collection)):
+            if wanted is not None:
+                conditions.append(f"{column} = ?")
+                values.append(wanted)
+        view = object.__new__(type(self))
+        view.path, view._inside = self.path, self._inside
+        view._conditions = (*self._conditions, *conditions)
+        view._values = (*self._values, *values)
+        return view
+
+    def to_dataframe(self) -> GeoDataFrame:
+        """Return the table: a row per scene and model, by date.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            Index ``id``. ``scene`` (the row's number), what was asked for, ``status`` (``'queued'``, ``'running'``,
+            ``'done'``, ``'failed'``), ``attempts``, ``error``, times, the fractions (0–1), ``band_mismatch`` and
+            ``statistics`` where the model has them, grid, ``provenance``, ``mask`` (the path of the file, or
+            ``'database'``), and the footprint, in longitude and latitude.
+        """
+        import geopandas
+        import pandas as pd
+        from shapely.geometry import shape
+
+        with schema.connect(self.path) as database:
+            names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
+            rows = self._rows(database)
+        table = pd.DataFrame([tuple(row) for row in rows], columns=names)
+        footprints = [json.loads(item)["geometry"] for item in table["item"]]
+        folder = store.folder_of(self.path)
+        table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
+        for name in JSON:
+            table[name] = [None if text is None else json.loads(text) for text in table[name]]
+        for name in ("datetime", "queued", "started", "finished"):
+            table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
+        table["band_mismatch"] = table["band_mismatch"].astype("boolean")
+        floats = [*FRACTIONS, WATER_FRACTION, "seconds"]
+        table[floats] = table[floats].astype("float64")
+        outlines = [None if footprint is None else shape(footprint) for footprint in footprints]
+        frame = geopandas.GeoDataFrame(table.drop(columns=list(HIDDEN)), geometry=outlines, crs=WGS84)
+        return frame.set_index("id")
+
+    def open(self, scene: str | int) -> xr.Dataset:
+        """Open the mask of a scene; lazy.
+
+        Parameters
+        ----------
+        scene : str or int
+            The id of an item; the number of its row (``scene`` in the table) where it has several masks.
+
+        Returns
+        -------
+        Dataset
+            As `export.open_mask` gives it: ``cloudmask`` uint8 ``(y, x)``, with coverage and provenance.
+
+        Raises
+        ------
+        CatalogError
+            There is no mask, or there are several.
+        """
+        with schema.connect(self.path) as database:
+            row = self._one(database, scene)
+            return open_mask(store.path_of(database, store.folder_of(self.path), row))
+
+    def cube(
+        self,
+        scenes: Sequence[str | int] | None = None,
+        *,
+        geobox: GeoBox | None = None,
+        crs: Any = None,
+        resolution: float | None = None,
+        chunks: Mapping[str, int] | None = None,
+    ) -> xr.Dataset:
+        """Return masks as one cube with time; lazy.
+
+        Parameters
+        ----------
+        scenes : sequence of str or int, optional
+            As in `open`; by default all that are done.
+        geobox, crs, resolution : optional
+            The grid, as in `stac.load`; by default the union of the masks' grids. Labels are never mixed: a pixel has
+            the nearest one.
+        chunks : mapping of str to int, optional
+            Chunk sizes of ``y`` and ``x``, by default 2048.
+
+        Returns
+        -------
+        Dataset
+            ``cloudmask`` uint8 ``(time, y, x)``, no data outside of a scene, and the coordinates ``id``, ``scene`` and
+            the fractions along time: those of the whole scenes.
+
+        Raises
+        ------
+        CatalogError
+            There are no masks, masks of several schemes, or of several grids and no `geobox`.
+        """
+        with schema.connect(self.path) as database:
+            rows = self._done(database, scenes)
+        schemes = sorted({row["scheme"] for row, _ in rows})
+        if len(schemes) != 1:
+            raise CatalogError(f"masks in schemes {schemes}", "masks of one scheme", "catalog.filter(model=...).cube()")
+        cube = _loaded(rows, chunks, {"geobox": geobox, "crs": crs, "resolution": resolution})
+        cube[MASK_NAME].attrs = _shared([open_mask(path)[MASK_NAME].attrs for _, path in rows])
+        columns = {name: ("time", [row[name] for row, _ in rows]) for name in ("id", "scene")}
+        columns |= {name: ("time", [_nan(row[name]) for row, _ in rows]) for name in (*FRACTIONS, WATER_FRACTION)}
+        return cube.assign_coords(columns)
+
+    def export(self, folder: str | Path, fmt: str = "tif") -> tuple[Path, ...]:
+        """Write the masks that are done in a format of others.
+
+        Parameters
+        ----------
+        folder : path
+            Made where there is none. Files of the same names are replaced.
+        fmt : {'tif', 'gpkg', 'stac'}
+            GeoTIFFs with colours and class names; a GeoPackage of footprints (layer ``scenes``) and outlines of cloud
+            and shadow (layer ``classes``); a STAC collection of items and COGs.
+
+        Returns
+        -------
+        tuple of Path
+            The files written.
+
+        Raises
+        ------
+        CatalogError
+            An unknown format, nothing to write, or no room.
+        """
+        if fmt not in FORMATS:
+            raise CatalogError(f"fmt={fmt!r}", f"one of {list(FORMATS)}", "fmt='tif'")
+        with schema.connect(self.path) as database:
+            rows = self._done(database, None)
+        numbers = [row["scene"] for row, _ in rows]
+        table = self.to_dataframe()
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            return tuple(FORMATS[fmt](rows, table[table["scene"].isin(numbers)], Path(folder)))
+        except OSError as error:
+            raise CatalogError(
+                f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
+            ) from error
+
+    def __len__(self) -> int:
+        return sum(self._counts().values())
+
+    def __repr__(self) -> str:
+        return f"<Catalog {str(self.path)!r}: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        table = self.to_dataframe()
+        shown = table.head(SHOWN_ROWS)[list(SHOWN)].fillna({"error": ""})
+        more = f"<p>and {len(table) - SHOWN_ROWS} more</p>" if len(table) > SHOWN_ROWS else ""
+        html: str = shown.to_html(float_format="{:.3f}".format, na_rep="", max_rows=SHOWN_ROWS)
+        return f"<p><b>{_escaped(self.path.name)}</b>: {self._summary()}</p>{html}{more}"
+
+    def _summary(self) -> str:
+        return ", ".join(f"{count} {status}" for status, count in self._counts().items()) or "empty"
+
+    def _counts(self) -> dict[str, int]:
+        query = f"SELECT status, count(*) FROM scenes WHERE {self._where()} GROUP BY status"  # noqa: S608
+        with schema.connect(self.path) as database:
+            return dict(map(tuple, database.execute(query, self._values)))
+
+    def _rows(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        query = f"SELECT * FROM scenes WHERE {self._where(*more)} ORDER BY datetime, id, scene"  # noqa: S608
+        return database.execute(query, (*self._values, *values)).fetchall()
+
+    def _where(self, *more: str) -> str:
+        """Return the conditions, all in words of this module: what users say is in the values."""
+        return " AND ".join(("TRUE", *self._conditions, *more))
+
+    def _one(self, database: sqlite3.Connection, scene: str | int) -> sqlite3.Row:
+        column = "id" if isinstance(scene, str) else "scene"
+        rows = self._rows(database, f"{column} = ?", values=[scene])
+        done = [row for row in rows if row["status"] == "done"]
+        if len(done) == 1:
+            return done[0]
+        if done:
+            masks = {row["scene"]: f"{row['model']} {row['options']}" for row in done}
+            remedy = f"by its number: catalog.open({done[0]['scene']})"
+            raise CatalogError(f"{len(done)} masks of {scene!r}", f"one of {masks}", remedy)
+        found = f"{scene!r}, {rows[0]['status']}: {rows[0]['error'] or 'no error'}" if rows else f"no scene {scene!r}"
+        raise CatalogError(found, "a scene that is done", "catalog.to_dataframe()['status']")
+
+    def _done(self, database: sqlite3.Connection, scenes: Sequence[str | int] | None) -> Rows:
+        """Return the rows that have masks, by date, and where these are."""
+        if scenes is None:
+            rows = self._rows(database, "status = 'done'")
+        else:
+            chosen = (self._one(database, scene) for scene in scenes)
+            rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
+        if not rows:
+            raise CatalogError("no scene that is done", "at least one", "catalog.run(items), or a filter that is wider")
+        return [(row, store.path_of(database, store.folder_of(self.path), row)) for row in rows]
+
+
+def as_fraction(name: str, limit: float) -> float:
+    """Return a limit as a fraction: below 1 it is one, above it is percent.
+
+    Raises
+    ------
+    CatalogError
+        1, which could be either, and what is neither.
+
+    Examples
+    --------
+    >>> as_fraction("max_cloud", 15), as_fraction("max_cloud", 0.15)
+    (0.15, 0.15)
+    """
+    if 0 <= limit < 1:
+        return float(limit)
+    if 1 < limit <= 100:
+        return limit / 100
+    everything = "leave it out for all scenes" if name.startswith("max") else "100 for scenes without a gap"
+    found = f"{name}={limit!r}" + ", which is 1 % or everything" * (limit == 1)
+    raise CatalogError(found, "a fraction below 1, or percent above 1", f"{name}=0.01 for one percent; {everything}")
+
+
+def _loaded(rows: Rows, chunks: Mapping[str, int] | None, grid: Mapping[str, Any]) -> xr.Dataset:
+    import odc.stac
+
+    given = {name: value for name, value in grid.items() if value is not None}
+    try:
+        cube: xr.Dataset = odc.stac.load(
+            [item_of(row, path) for row, path in rows],
+            bands=[MASK_NAME],
+            groupby="id",
+            dtype="uint8",
+            nodata=255,
+            resampling="nearest",
+            chunks={"y": CHUNK, "x": CHUNK, **(chunks or {})},
+            **given,
+        )
+    except ValueError as error:
+        raise CatalogError(
+            f"masks that make no grid with {given or 'their own projections'}: {error}",
+            "geobox=; or crs= and resolution=",
+            "catalog.cube(crs='EPSG:32723', resolution=10)",
+        ) from error
+    return cube
+
+
+def _shared(attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the attributes that all masks have; flags, of one scheme, are among them."""
+    return {
+        name: value for name, value in attrs[0].items() if all(repr(other.get(name)) == repr(value) for other in attrs)
+    }
+
+
+def _nan(number: float | None) -> float:
+    return float("nan") if number is None else number
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)

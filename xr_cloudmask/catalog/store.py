@@ -1,0 +1,102 @@
+"""Where masks are kept: as files beside the database, or inside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+import tempfile
+from functools import cache
+from pathlib import Path
+
+KINDS = ("files", "database")
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+LONGEST = 80  # characters of an id that are shown in a file name
+SIDECAR = ".aux.xml"  # where GDAL keeps class names
+
+
+def file_name(item: str, collection: str, request: str) -> str:
+    """Return a name without suffix that is safe on every system, readable, and of this mask alone.
+
+    Examples
+    --------
+    >>> file_name("../../etc/passwd", "", "")
+    'etc_passwd-e0d3d1a5b0b4'
+    """
+    readable = UNSAFE.sub("_", item).strip("._-")[:LONGEST] or "scene"
+    digest = hashlib.blake2b("\0".join((item, collection, request)).encode(), digest_size=6).hexdigest()
+    return f"{readable}-{digest}"
+
+
+def folder_of(database: Path) -> Path:
+    """Return the folder of the masks that are files: the two may be moved together."""
+    return database.with_name(f"{database.stem}.masks")
+
+
+def keep_file(folder: Path, name: str, cog: bytes, class_names: bytes, run: str) -> None:
+    """Write a mask and its class names; the mask appears last, whole."""
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / f"{name}.tif{SIDECAR}", class_names, run)
+    write_whole(folder / f"{name}.tif", cog, run)
+
+
+def keep_inside(database: sqlite3.Connection, scene: int, cog: bytes, class_names: bytes) -> None:
+    """Put a mask and its class names in the database."""
+    database.execute("INSERT OR REPLACE INTO masks VALUES (?, ?, ?)", (scene, cog, class_names))
+
+
+def path_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> Path:
+    """Return the file of a mask; one that is in the database is unpacked first, until the process ends."""
+    if row["mask"] == "file":
+        return folder / f"{row['name']}.tif"
+    target = _unpacked(folder.resolve()) / f"{row['name']}.tif"
+    if not target.exists():
+        query = "SELECT cog, class_names FROM masks WHERE scene = ?"
+        cog, class_names = database.execute(query, (row["scene"],)).fetchone()
+        target.with_name(f"{target.name}{SIDECAR}").write_bytes(class_names)
+        target.write_bytes(cog)
+    return target
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="xr-cloudmask-")
+
+
+def _unpacked(folder: Path) -> Path:
+    """Return a temporary folder for the masks of one database."""
+    target = Path(_scratch().name) / hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()
+    target.mkdir(exist_ok=True)
+    return target
+
+
+def forget_unfinished(folder: Path, run: str) -> None:
+    """Remove what a run that was killed was writing."""
+    for part in folder.glob(f".{run}-*"):
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, mark: str = "new") -> None:
+    """Write a file that is on the disk, whole, before it has its name."""
+    part = path.with_name(f".{mark}-{path.name}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a new name on the disk; on Windows, where folders cannot be opened, it is there already."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,129 @@
+"""What the first kilobytes of a raster file tell, where its item says too little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.stac.assets import Source
+from xr_cloudmask.stac.http import gdal_environment, patiently
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+    from pystac import Item
+
+Scene: TypeAlias = dict[str, Source]  # the bands of an item, by name
+Patch: TypeAlias = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Grid and data type of a raster file; `striped` where its blocks are whole rows."""
+
+    grid: GeoBox
+    dtype: str
+    nodata: float | None
+    striped: bool
+
+
+def completed(
+    items: Sequence[Item], scenes: Sequence[Scene], pool: Executor, patch_url: Patch
+) -> tuple[list[Scene], bool]:
+    """Fill in what items do not say, from as few headers as will do.
+
+    Where grids are missing, the header of an item's first such file tells, and stands for the other bands of the
+    item; where only data types are missing, one header per asset of a collection.
+
+    Returns
+    -------
+    scenes : list of dict
+        Sources whose grid and dtype are known.
+    striped : bool
+        Whether a file that was looked at is stored in whole rows.
+    """
+    gridless = [next((band for band in scene.values() if band.grid is None), None) for scene in scenes]
+    headers = list(pool.map(lambda band: None if band is None else read(patch_url(band.href)), gridless))
+    found = [
+        scene if header is None else _on_grid(scene, header) for scene, header in zip(scenes, headers, strict=True)
+    ]
+    kinds = {
+        (item.collection_id, band.asset): band
+        for item, scene in reversed(list(zip(items, found, strict=True)))
+        for band in scene.values()
+        if band.dtype is None
+    }
+    types = dict(zip(kinds, pool.map(lambda band: read(patch_url(band.href)), kinds.values()), strict=True))
+    complete = [
+        {name: _of_kind(band, types.get((item.collection_id, band.asset))) for name, band in scene.items()}
+        for item, scene in zip(items, found, strict=True)
+    ]
+    return complete, any(header.striped for header in (*headers, *types.values()) if header is not None)
+
+
+def read(href: str) -> Header:
+    """Read the header of a raster file.
+
+    Raises
+    ------
+    FileError
+        GDAL cannot read it, or it lies nowhere on the ground.
+    """
+    from rasterio.errors import RasterioError
+
+    try:
+        with gdal_environment():  # here: a thread does not inherit it
+            return patiently(href, lambda: _header(href))
+    except RasterioError as error:
+        raise FileError(
+            f"{href}, which GDAL cannot read: {error.__cause__ or error}",
+            "a raster in a format that GDAL reads",
+            f"gdalinfo {href}; signed addresses expire: patch_url= signs them when they are opened",
+        ) from error
+
+
+def _header(href: str) -> Header:
+    import rasterio
+    from odc.geo.geobox import GeoBox
+
+    with rasterio.open(href) as file:
+        if file.crs is None:
+            raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")
+        striped = file.block_shapes[0][1] == file.width  # tiles have a width of their own
+        return Header(GeoBox.from_rio(file), file.dtypes[0], file.nodata, striped)
+
+
+def _on_grid(scene: Scene, header: Header | None) -> Scene:
+    if header is None:
+        return scene
+    looked_at = next(band for band in scene.values() if band.grid is None)
+
+    def with_header(band: Source) -> Source:
+        # A type that proves wrong for one band (INPE's items say int16) is wrong wherever it is stated.
+        dtype = header.dtype if band.dtype in (looked_at.dtype, None) else band.dtype
+        return _typed(replace(band, grid=header.grid), dtype, header.nodata)
+
+    return {name: with_header(band) if band.grid is None else band for name, band in scene.items()}
+
+
+def _of_kind(band: Source, header: Header | None) -> Source:
+    if band.dtype is not None or header is None:
+        return _typed(band, band.dtype)
+    return _typed(band, header.dtype, header.nodata)
+
+
+def _typed(band: Source, dtype: str | None, *nodata: float | None) -> Source:
+    """Give a band its type, and the first no-data value that a pixel of the type can have."""
+    numbers = (number for number in (band.nodata, *nodata) if number is not None and _fits(number, dtype))
+    return replace(band, dtype=dtype, nodata=next(numbers, None))
+
+
+def _fits(number: float, dtype: str | None) -> bool:
+    if dtype is None or np.dtype(dtype).kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= number <= limits.max and number == int(number)
