@@ -10,7 +10,7 @@ from xr_cloudmask.simulate.fields import Shape, noise
 from xr_cloudmask.simulate.light import Floats, Sky
 
 # Optical thickness from which truth says so. 0.6 brightens the ground by about 0.05, the least a careful labeller
-# outlines; under 3 the ground keeps less than half of its contrast, and a quarter of the sun's light is gone.
+# outlines; under 3 the ground keeps half of its contrast, and a quarter of the sun's light is gone.
 THIN, THICK = 0.6, 3.0
 
 MOST = 60.0  # no cloud is thicker
