@@ -22,7 +22,7 @@ def file_name(item: str, collection: str, request: str) -> str:
     Examples
     --------
     >>> file_name("../../etc/passwd", "", "")
-    'etc_passwd-e0d3d1a5b0b4'
+    'etc_passwd-91874f79f59d'
     """
     readable = UNSAFE.sub("_", item).strip("._-")[:LONGEST] or "scene"
     digest = hashlib.blake2b("\0".join((item, collection, request)).encode(), digest_size=6).hexdigest()
