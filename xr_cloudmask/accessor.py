@@ -80,9 +80,9 @@ class CloudmaskAccessor(Generic[CubeT]):
         """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
         return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask))
 
-    def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None) -> CubeT:
-        """Reduce the dates to one cloud-free image; lazy. See `series.composite.composite`."""
-        return cast("CubeT", composite.composite(self._obj, method, mask))
+    def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None, **options: Any) -> CubeT:
+        """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""
+        return cast("CubeT", composite.composite(self._obj, method, mask, **options))
 
     def coverage(self) -> xr.Dataset:
         """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""

@@ -23,7 +23,8 @@ VOCABULARY = (*SURFACES, *CLOUDS, "cloud_shadow", "no_data")
 MASK_NAME = "cloudmask"
 WATER_NAME = "water"
 CLEAR_OR_NO_DATA = "clear_or_no_data"
-MASK_VARIABLES = (MASK_NAME, "probability", WATER_NAME)
+PROBABILITY_NAME = "probability"
+MASK_VARIABLES = (MASK_NAME, PROBABILITY_NAME, WATER_NAME)
 
 
 @dataclass(frozen=True)
@@ -419,8 +420,11 @@ def clear(mask: xr.DataArray, keep: str | Sequence[str] = "clear") -> xr.DataArr
     return out
 
 
-def _codes(scheme: Scheme, name: str) -> list[int]:
-    if name == "clear":
-        # By meaning: land, water and snow are clear too; binary's "clear", which hides shadows, is the best it has.
-        return [c.code for c in scheme.classes if c.name == "clear" or set(c.gathers) <= set(SURFACES)]
-    return [scheme.code(name)]
+def _codes(scheme: Scheme, name: str) -> tuple[int, ...]:
+    return clear_codes(scheme) if name == "clear" else (scheme.code(name),)
+
+
+def clear_codes(scheme: Scheme) -> tuple[int, ...]:
+    """Return the codes of every class that is neither cloud nor shadow."""
+    # By meaning: land, water and snow are clear too; binary's "clear", which hides shadows, is the best it has.
+    return tuple(c.code for c in scheme.classes if c.name == "clear" or set(c.gathers) <= set(SURFACES))

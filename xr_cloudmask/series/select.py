@@ -89,18 +89,31 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
     return cube.assign_coords({**coords, labels.MASK_NAME: predicted[labels.MASK_NAME].variable})
 
 
+def probability_for(cube: Cube, mask: Cube | None) -> xr.DataArray | None:
+    """Return the probability of a clear surface ``(time, y, x)``; None where the mask comes without."""
+    source = cube if mask is None else mask
+    if not isinstance(source, xr.Dataset) or labels.PROBABILITY_NAME not in source:
+        return None
+    chances = source[labels.PROBABILITY_NAME]
+    surfaces = [name for name in chances["class"].values.tolist() if name in labels.SURFACES]
+    return _on_pixels_of(cube, chances.sel({"class": surfaces}).sum("class"))
+
+
+def measured(cube: xr.Dataset, view: layout.CubeView) -> tuple[Hashable, ...]:
+    """Return the variables of a cube that are measured: neither classes nor static layers."""
+    classes = {name for sensor in sensors().values() for name in sensor.quality} | set(labels.MASK_VARIABLES)
+    return tuple(
+        name
+        for name, values in cube.data_vars.items()
+        if set(view.dims) <= set(values.dims) and name not in classes and not FLAGS & set(values.attrs)
+    )
+
+
 def on_bands(cube: Cube, function: Callable[[xr.DataArray], xr.DataArray]) -> Cube:
     """Return the cube with `function` applied to everything measured: not to classes, nor to static layers."""
     if isinstance(cube, xr.DataArray):
         return function(cube)
-    view = layout.view(cube)
-    classes = {name for sensor in sensors().values() for name in sensor.quality} | set(labels.MASK_VARIABLES)
-    measured = [
-        name
-        for name, values in cube.data_vars.items()
-        if set(view.dims) <= set(values.dims) and name not in classes and not FLAGS & set(values.attrs)
-    ]
-    return cube.assign({name: function(cube[name]) for name in measured})
+    return cube.assign({name: function(cube[name]) for name in measured(cube, layout.view(cube))})
 
 
 def filler_of(values: xr.DataArray) -> float | None:

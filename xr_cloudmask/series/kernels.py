@@ -1,0 +1,138 @@
+"""Per-pixel loops of composites, compiled; imported late, for numba is slow to import.
+
+Dates come first and pixels last where a loop does the same to many pixels at once, and the other way round where it
+goes its own way for each.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+compiled = njit(nogil=True, error_model="numpy", cache=True)
+
+Floats = npt.NDArray[np.float64]
+Kept = npt.NDArray[np.bool_]
+
+
+@cache
+def comparators(size: int) -> npt.NDArray[np.int32]:
+    """Return the pairs ``(pair, 2)`` of a network that sorts `size` values, whatever they are.
+
+    Source: Batcher (1968), odd-even merge sort, https://doi.org/10.1145/1468075.1468121.
+
+    Examples
+    --------
+    >>> comparators(3).tolist()
+    [[0, 1], [0, 2], [1, 2]]
+    """
+    pairs: list[tuple[int, int]] = []
+    for run in (1 << i for i in range((size - 1).bit_length())):
+        for step in (run >> i for i in range(run.bit_length())):
+            firsts = range(step % run, size - step, 2 * step)
+            lows = [low for first in firsts for low in range(first, min(first + step, size - step))]
+            pairs += [(low, low + step) for low in lows if low // (2 * run) == (low + step) // (2 * run)]
+    return np.array(pairs, np.int32).reshape(-1, 2)
+
+
+@compiled
+def sort_dates(values: npt.NDArray[Any], pairs: npt.NDArray[np.int32]) -> None:
+    """Sort ``(date, pixel)`` along the dates: each comparison is made for all pixels, many at once."""
+    for k in range(len(pairs)):
+        low, high = values[pairs[k, 0]], values[pairs[k, 1]]
+        for pixel in range(low.size):
+            a, b = low[pixel], high[pixel]
+            low[pixel] = a if a < b else b
+            high[pixel] = b if a < b else a
+
+
+@compiled
+def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.int64], share: float, out: Floats) -> None:
+    """Interpolate linearly between the two ranks next to a quantile, as `numpy.quantile` does; NaN of nothing."""
+    for pixel in range(count.size):
+        if count[pixel] == 0:
+            out[pixel] = np.nan
+            continue
+        rank = share * (count[pixel] - 1)
+        low = int(rank)
+        below = float(ordered[low, pixel])
+        above = float(ordered[min(low + 1, count[pixel] - 1), pixel])
+        out[pixel] = below + (above - below) * (rank - low)
+
+
+@compiled
+def geometric_median(values: Floats, kept: Kept, tolerance: float, most: int, out: Floats) -> None:
+    """Find the point with the least sum of distances to ``values (pixel, date, band)``; NaN of nothing.
+
+    Weiszfeld's iteration from the mean, which does not get stuck at a date. It ends when a step is less than
+    `tolerance` of the mean distance.
+
+    Source: Vardi & Zhang (2000), https://doi.org/10.1073/pnas.97.4.1423.
+    """
+    towards = np.empty(values.shape[2])
+    for pixel in range(len(values)):
+        dates, point = values[pixel][kept[pixel]], out[pixel]
+        for band in range(point.size):
+            point[band] = dates[:, band].sum() / len(dates) if len(dates) else np.nan
+        for _ in range(most if len(dates) > 1 else 0):
+            here, pull, distance = _attraction(dates, point, towards)
+            if here >= pull:  # a date that lies here is the median, or all of them lie here
+                break
+            moved = 0.0
+            for band in range(point.size):
+                step = (towards[band] - point[band]) * (1.0 - here / pull)
+                point[band] += step
+                moved += step**2
+            if np.sqrt(moved) < tolerance * distance:
+                break
+
+
+@compiled
+def _attraction(dates: Floats, point: Floats, towards: Floats) -> tuple[float, float, float]:
+    """Write where dates draw a point; return how many lie on it, how strongly the others draw, how far all are."""
+    here = weights = distances = pull = 0.0
+    towards[:] = 0.0
+    for date in dates:
+        distance = _distance(date, point)
+        distances += distance
+        if distance == 0.0:
+            here += 1.0
+            continue
+        weights += 1.0 / distance
+        for band in range(point.size):
+            towards[band] += date[band] / distance
+    if weights > 0.0:
+        for band in range(point.size):
+            towards[band] /= weights
+        pull = _distance(towards, point) * weights
+    return here, pull, distances / len(dates)
+
+
+@compiled
+def _distance(one: Floats, other: Floats) -> float:
+    total = 0.0
+    for band in range(one.size):
+        total += (one[band] - other[band]) ** 2
+    return np.sqrt(total)  # type: ignore[no-any-return]
+
+
+@compiled
+def medoid(values: Floats, kept: Kept, out: npt.NDArray[np.int16]) -> None:
+    """Find the date with the least sum of distances to the others in ``values (pixel, date, band)``; -1 of nothing.
+
+    Source: Flood (2013), https://doi.org/10.3390/rs5126481.
+    """
+    sums = np.empty(values.shape[1])
+    for pixel in range(len(values)):
+        dates = np.flatnonzero(kept[pixel])
+        sums[:] = 0.0
+        for i in range(dates.size):
+            for j in range(i + 1, dates.size):
+                distance = _distance(values[pixel, dates[i]], values[pixel, dates[j]])
+                sums[dates[i]] += distance
+                sums[dates[j]] += distance
+        out[pixel] = dates[np.argmin(sums[dates])] if dates.size else -1
