@@ -33,6 +33,7 @@ from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
+from xr_cloudmask.series.best import BestPixel
 
 xr.register_dataset_accessor("cloudmask")(CloudmaskAccessor)
 xr.register_dataarray_accessor("cloudmask")(CloudmaskAccessor)
@@ -42,6 +43,7 @@ __version__ = version("xr-cloudmask")
 __all__ = [
     "BandDescriptor",
     "BandError",
+    "BestPixel",
     "Catalog",
     "CatalogError",
     "CbersMetadata",

@@ -75,10 +75,8 @@ def nearness(codes: Any, obstacles: tuple[int, ...], pixel: float, reach: float)
         return score(codes)
     from dask.array.overlap import map_overlap
 
-    depth = math.ceil(reach / pixel)
-    return map_overlap(
-        score, codes, depth={1: depth, 2: depth}, boundary="none", dtype="float32", meta=np.empty((0, 0, 0), "float32")
-    )
+    depth = {axis: min(math.ceil(reach / pixel), codes.shape[axis]) for axis in (1, 2)}
+    return map_overlap(score, codes, depth=depth, boundary="none", dtype="float32", meta=np.empty((0, 0, 0), "float32"))
 
 
 def _score(

@@ -136,7 +136,9 @@ class Series:
             )
         bare = cube.drop_vars((*labels.MASK_VARIABLES, *FRACTIONS, WATER_FRACTION), errors="ignore")
         as_dataset = bare if isinstance(bare, xr.Dataset) else bare.to_dataset(name=ARRAY)
-        return cls(as_dataset, view, mask_for(cube, mask), probability_for(cube, mask))
+        chances = probability_for(cube, mask)
+        chances = None if chances is None else _chunked_as(view, chances)
+        return cls(as_dataset, view, _chunked_as(view, mask_for(cube, mask)), chances)
 
     def at(self, dates: Sequence[int]) -> Series:
         """Return some of the dates."""
@@ -228,6 +230,12 @@ class Series:
 
     def _further(self, values: xr.DataArray) -> list[Hashable]:
         return [dim for dim in values.dims if dim not in self.view.dims]
+
+
+def _chunked_as(view: CubeView, values: xr.DataArray) -> xr.DataArray:
+    """Return something of the mask in the chunks of the bands, so that counts and bands of an image have the same."""
+    lazy = next((band for band in view.bands.values() if band.chunks), None)
+    return values if lazy is None else values.chunk({dim: lazy.chunksizes[dim] for dim in (view.y, view.x)})
 
 
 def _array(values: xr.DataArray) -> Any:

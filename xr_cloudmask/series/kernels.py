@@ -40,6 +40,21 @@ def comparators(size: int) -> npt.NDArray[np.int32]:
 
 
 @compiled
+def blank(values: npt.NDArray[Any], kept: Kept, filler: float) -> None:
+    """Overwrite ``(date, pixel)`` where it is not kept; NumPy takes fifty times as long."""
+    for date in range(len(values)):
+        for pixel in range(values.shape[1]):
+            values[date, pixel] = values[date, pixel] if kept[date, pixel] else filler
+
+
+@compiled
+def put(out: npt.NDArray[Any], here: Kept, values: npt.NDArray[Any]) -> None:
+    """Copy the values of the pixels that are here."""
+    for pixel in range(out.size):
+        out[pixel] = values[pixel] if here[pixel] else out[pixel]
+
+
+@compiled
 def sort_dates(values: npt.NDArray[Any], pairs: npt.NDArray[np.int32]) -> None:
     """Sort ``(date, pixel)`` along the dates: each comparison is made for all pixels, many at once."""
     for k in range(len(pairs)):
@@ -51,16 +66,16 @@ def sort_dates(values: npt.NDArray[Any], pairs: npt.NDArray[np.int32]) -> None:
 
 
 @compiled
-def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.int64], share: float, out: Floats) -> None:
+def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.uint16], share: float, out: Floats) -> None:
     """Interpolate linearly between the two ranks next to a quantile, as `numpy.quantile` does; NaN of nothing."""
     for pixel in range(count.size):
-        if count[pixel] == 0:
+        last = int(count[pixel]) - 1
+        if last < 0:
             out[pixel] = np.nan
             continue
-        rank = share * (count[pixel] - 1)
+        rank = share * last
         low = int(rank)
-        below = float(ordered[low, pixel])
-        above = float(ordered[min(low + 1, count[pixel] - 1), pixel])
+        below, above = float(ordered[low, pixel]), float(ordered[min(low + 1, last), pixel])
         out[pixel] = below + (above - below) * (rank - low)
 
 

@@ -84,9 +84,11 @@ def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: Ru
 
 def mean(values: npt.NDArray[Any], kept: Kept) -> Floats:
     """Return the mean over the dates."""
-    count = kept.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out: Floats = np.where(kept, values, 0).sum(axis=0, dtype="float64") / count
+    from xr_cloudmask.series import kernels
+
+    kernels.blank(values, kept, values.dtype.type(0))
+    with np.errstate(invalid="ignore"):
+        out: Floats = values.sum(axis=0, dtype="float64") / _count(kept)
     return out
 
 
@@ -95,10 +97,10 @@ def quantile(values: npt.NDArray[Any], kept: Kept, *, share: float) -> Floats:
     from xr_cloudmask.series import kernels
 
     last = np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).max
-    values[~kept] = last  # behind everything that counts
+    kernels.blank(values, kept, values.dtype.type(last))  # sorted behind everything that counts
     kernels.sort_dates(values, kernels.comparators(len(values)))
     out = np.empty(values.shape[1])
-    kernels.quantile(values, kept.sum(axis=0), share, out)
+    kernels.quantile(values, _count(kept), share, out)
     return out
 
 
@@ -129,10 +131,10 @@ def medoid(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.int16]:
 def latest(codes: Blocks, *, clear: Sequence[int], order: Sequence[int]) -> npt.NDArray[np.int16]:
     """Return the last clear date, by its index; `order` are the indices from first to last."""
     dates = _dates(codes)
-    chosen = np.full(dates[0].shape, NONE, "int16")
-    for date in order:
-        chosen[_among(dates[date], clear)] = date
-    return chosen
+    rank = np.zeros(dates[0].shape, "int16")
+    for place, date in enumerate(order, start=1):
+        np.maximum(rank, _among(dates[date], clear) * np.int16(place), out=rank)
+    return np.array([NONE, *order], "int16")[rank]
 
 
 def best(
@@ -161,12 +163,13 @@ def best(
 
 def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: Rule) -> npt.NDArray[Any]:
     """Return the values of the chosen dates."""
-    dates = _dates(values)
-    out = np.full(chosen.shape, np.nan, np.result_type(dates[0].dtype, "float32"))
+    from xr_cloudmask.series import kernels
+
+    dates, indices = _flat(values), chosen.reshape(-1)
+    out = np.full(indices.size, np.nan, np.result_type(dates[0].dtype, "float32"))
     for index, date in enumerate(dates):
-        here = (chosen == index) & rule.counts(date)
-        out[here] = date[here]
-    return rule.finished(out)
+        kernels.put(out, (indices == index) & rule.counts(date), date.astype(_countable(date.dtype), copy=False))
+    return rule.finished(out).reshape(chosen.shape)
 
 
 def when(chosen: npt.NDArray[np.int16], *, times: Sequence[np.datetime64]) -> npt.NDArray[np.datetime64]:
@@ -185,6 +188,11 @@ def _flat(blocks: Blocks) -> list[npt.NDArray[Any]]:
 def _parts(pixels: int, bytes_of_a_pixel: int) -> Iterator[slice]:
     step = max(512, STRIP // bytes_of_a_pixel)
     return (slice(begin, min(begin + step, pixels)) for begin in range(0, pixels, step))
+
+
+def _count(kept: Kept) -> npt.NDArray[np.uint16]:
+    count: npt.NDArray[np.uint16] = kept.sum(axis=0, dtype="uint16")
+    return count
 
 
 def _is_clear(labels: Sequence[npt.NDArray[Any]], part: slice, clear: Sequence[int]) -> Kept:
