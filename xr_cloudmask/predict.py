@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -53,6 +54,7 @@ def predict(
     decision: str = "sum",
     thresholds: Any = None,
     device: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     **options: int,
 ) -> xr.Dataset:
     """Predict a cloud mask.
@@ -101,6 +103,11 @@ def predict(
         For models that are rules, ``'4-4A'`` and ``'physical'``: their thresholds, with some replaced by others.
     device : str, optional
         ``'cpu'``, ``'cuda'`` …; by default the best that is installed.
+    cache : path, optional
+        A Zarr store that keeps every chunk of the mask as it is made, and gives back what it has: what is computed
+        twice, or was interrupted, is predicted once. Predictions of other cubes, models or options lie beside it. A
+        cube is recognised by the names that dask gives its arrays, or by its values where it is in memory; see
+        the page on time series. For models that work in windows.
     **options
         ``window``, ``halo`` (model pixels), ``batch_size`` (windows per call of the model).
 
@@ -137,7 +144,7 @@ def predict(
     spec = registry.configured(spec, weights, precision, thresholds)
     used = spec.inputs(described)
     if spec.context == "scene":
-        given = {**options, "scale": scale, "offset": offset, "device": device}
+        given = {**options, "scale": scale, "offset": offset, "device": device, "cache": cache}
         asked = {name: value is not None for name, value in given.items()}
         asked |= {"resolution": resolution not in ("auto", "native"), "decision": decision != "sum"}
         _refuse(spec, asked | {"probabilities": probabilities})
@@ -149,7 +156,7 @@ def predict(
     labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
     factor = model_factor(view, spec, resolution)
     job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
-    arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities)
+    arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities, cache)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
 

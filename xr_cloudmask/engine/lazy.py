@@ -6,8 +6,10 @@ model; a second task per output chunk cuts the tiles back to the cube's chunks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import accumulate, pairwise, product
 from typing import Any
 
@@ -40,7 +42,9 @@ class _Work:
     probabilities: bool
 
 
-def predict_blocks(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple[Any, Any | None]:
+def predict_blocks(
+    job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None = None
+) -> tuple[Any, Any | None]:
     """Predict a cube: labels ``(date, y, x)`` and, if asked for, probabilities ``(date, class, y, x)``.
 
     Parameters
@@ -50,17 +54,26 @@ def predict_blocks(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple
         ``(date, y, x)`` each, in the job's order. NumPy arrays are predicted now, dask arrays when computed; bands
         may have chunks of their own.
     probabilities : bool
+    cache : path, optional
+        Address of a Zarr store that keeps every chunk as it is made.
 
     Returns
     -------
     labels : array
-        uint8; for dask input with the chunks of the first band.
+        uint8; for dask input with the chunks of the first band, made regular for a cache.
     probabilities : array or None
         float32, NaN where no data.
     """
-    if all(isinstance(band, np.ndarray) for band in bands):
+    if not all(isinstance(band, np.ndarray) for band in bands):
+        return _predict_later(job, bands, probabilities, cache)
+    if cache is None:
         return _predict_now(job, bands, probabilities)
-    return _predict_later(job, bands, probabilities)
+    import dask.array as da
+
+    dates = [da.from_array(band, chunks=(1, *band.shape[1:])) for band in bands]
+    found = [array for array in _predict_later(job, dates, probabilities, cache) if array is not None]
+    labels, *chances = da.compute(*found, scheduler="threads")
+    return labels, chances[0] if chances else None
 
 
 def _predict_now(
@@ -80,12 +93,18 @@ def _predict_now(
     return labels, chances
 
 
-def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple[Any, Any | None]:
+def _predict_later(
+    job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None
+) -> tuple[Any, Any | None]:
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     chunks = next(band.chunks for band in bands if hasattr(band, "chunks"))
+    if cache is not None:
+        from xr_cloudmask.engine import cache as store
+
+        url, chunks = store.url_of(cache), store.regular(chunks)
     # Bands share the chunks of dates; in space the tiles cope with whatever each band has.
     bands = [_as_dask(band, chunks) for band in bands]
     token = tokenize(job, [band.name for band in bands], probabilities)
@@ -94,16 +113,19 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool) -> tuple
     layer = _tile_layer(job, bands, grid, name=tile_name, job_name=job_name, probabilities=probabilities)
     graph = HighLevelGraph.from_collections(tile_name, layer, dependencies=bands)
 
-    def output(name: str, index: int, dtype: str, middle: tuple[int, ...]) -> Any:
-        whole = chunks[:1] + tuple((size,) for size in middle) + chunks[1:]
-        outer = _output_layer(job, grid, chunks, tile_name, name=f"{name}-{token}", index=index, middle=len(middle))
-        layers = {**graph.layers, f"{name}-{token}": outer}
-        dependencies = {**graph.dependencies, f"{name}-{token}": {tile_name}}
-        meta = np.empty((0,) * len(whole), dtype)
-        return da.Array(HighLevelGraph(layers, dependencies), f"{name}-{token}", whole, meta=meta)
+    def output(index: int, name: str, dtype: str, middle: tuple[str, ...], fill: float) -> Any:
+        classes = ((len(job.to_labels.names),),) * len(middle)
+        whole, key = (*chunks[:1], *classes, *chunks[1:]), f"{name}-{token}"
+        outer: Any = _output_layer(job, grid, chunks, tile_name, name=key, index=index, middle=len(middle))
+        if cache is not None:
+            dims = ("time", *middle, "y", "x")
+            group = f"{token}-{version('xr-cloudmask')}"
+            outer = store.KeptLayer(outer, store.KeptArray(url, group, name, dims, whole, dtype, fill))
+        layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
+        return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
-    labels = output("cloudmask", 0, "uint8", ())
-    return labels, output("probability", 1, "float32", (len(job.to_labels.names),)) if probabilities else None
+    labels = output(0, "cloudmask", "uint8", (), job.to_labels.no_data)
+    return labels, output(1, "probability", "float32", ("class",), np.nan) if probabilities else None
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
