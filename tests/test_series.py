@@ -95,8 +95,9 @@ def test_filter_is_its_definition(data, max_cloud, max_shadow, min_valid):
     kept = []
     for i, date in enumerate(codes):
         valid = date[date != 255]
-        fits = valid.size > 0 and np.isin(valid, [1, 2]).mean() <= max_cloud
-        fits = fits and (max_shadow is None or (valid == 3).mean() <= max_shadow)
+        fits = valid.size > 0 or min_valid == 0
+        fits = fits and not (valid.size and np.isin(valid, [1, 2]).mean() > max_cloud)
+        fits = fits and not (max_shadow is not None and valid.size and (valid == 3).mean() > max_shadow)
         fits = fits and (min_valid is None or valid.size / date.size >= min_valid)
         kept += [i] * bool(fits)
     out = stack.cloudmask.filter(max_cloud=max_cloud, max_shadow=max_shadow, min_valid=min_valid, mask=mask)
@@ -120,6 +121,47 @@ def test_filter_computes_the_coverage_and_nothing_else():
     out = data.cloudmask.filter(max_cloud=0.5, mask=mask_like(cube()).chunk(time=1))
     assert not seen
     assert out.sizes["time"] <= 4
+
+
+def test_filter_says_what_it_dropped_and_carries_the_coverage(capsys):
+    data, codes = cube(), np.zeros((4, 6, 7))
+    codes[1], codes[2], codes[3, :3] = 1, 255, 3
+    mask = mask_like(data, codes)
+    out = data.cloudmask.filter(max_cloud=0.5, max_shadow=0.4, mask=mask, verbose=True)
+    dropped = "2024-01-11T00:00 (cloud_fraction 1.00); 2024-01-21T00:00 (no valid pixels)"
+    assert out.attrs == {"title": "kept", "dropped_dates": f"{dropped}; 2024-01-31T00:00 (cloud_shadow_fraction 0.50)"}
+    printed = capsys.readouterr().out
+    assert printed.count("2024-01-") == 4
+    assert "no valid pixels" in printed
+    assert out["clear_fraction"].dims == ("time",)
+    assert out["clear_fraction"].values == 1
+    kept = data.cloudmask.filter(max_cloud=0.5, min_valid=0, mask=mask)
+    np.testing.assert_array_equal(kept.time, data.time[[0, 2, 3]])
+    array = data.to_dataarray("band").cloudmask.filter(max_cloud=0.5, mask=mask)
+    assert array["cloud_fraction"].dims == ("time",)
+    nowhere = data.drop_vars("time").cloudmask.filter(max_cloud=0.5, mask=mask.drop_vars("time"))
+    assert nowhere.attrs["dropped_dates"] == "1 (cloud_fraction 1.00); 2 (no valid pixels)"
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_filter_remembers_the_coverage(carried):
+    data = (cube() / 1100).assign_attrs(level="TOA").chunk(time=1)
+    out = predict(data, "toy")
+    used = data.cloudmask.with_mask("toy") if carried else data
+    given = {} if carried else {"mask": out}
+    first = used.cloudmask.filter(max_cloud=1.0, **given)
+    smallest = float(first.cloud_fraction.min())
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed")
+
+    with dask.config.set(scheduler=refuse):
+        second = used.cloudmask.filter(max_cloud=smallest, **given)
+        third = second.cloudmask.filter(max_cloud=smallest, max_shadow=1.0, **given)
+        fourth = first.cloudmask.filter(max_cloud=smallest, **given)
+    assert 4 >= second.sizes["time"] == third.sizes["time"] == fourth.sizes["time"] > 0
+    with dask.config.set(scheduler=refuse), pytest.raises(AssertionError, match="computed"):
+        predict(data + 0.01, "toy").cloudmask.coverage().compute()
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,11 @@ class CloudmaskAccessor(Generic[CubeT]):
         max_shadow: float | None = None,
         min_valid: float | None = None,
         mask: xr.Dataset | xr.DataArray | None = None,
+        *,
+        verbose: bool = False,
     ) -> CubeT:
         """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
-        return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask))
+        return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask, verbose=verbose))
 
     def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None, **options: Any) -> CubeT:
         """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from xr_cloudmask.cube import layout
@@ -25,18 +27,17 @@ def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
     """Return the mask to use, on the cube's dates: the one given, else the one the cube carries, else a prediction."""
     if mask is not None:
         return _on_pixels_of(cube, labels.mask_of(mask))
-    carries_one = labels.MASK_NAME in cube.coords or (isinstance(cube, xr.Dataset) and labels.MASK_NAME in cube)
-    return labels.mask_of(cube if carries_one else predict(cube))
+    return labels.mask_of(cube if _carries_mask(cube) else predict(cube))
+
+
+def _carries_mask(cube: Cube) -> bool:
+    return labels.MASK_NAME in (cube.variables if isinstance(cube, xr.Dataset) else cube.coords)
 
 
 def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
     """Return a mask on the dates that are left of the cube, as after a filter; refuse one on another grid."""
     view = layout.view(cube)
-    mask = mask.squeeze([dim for dim in mask.dims if dim not in view.dims and mask.sizes[dim] == 1], drop=True)
-    if view.time in cube.indexes and view.time in mask.indexes:
-        left, dates = cube.indexes[view.time], mask.indexes[view.time]
-        if dates.is_unique and len(left) < len(dates) and left.isin(dates).all():
-            mask = mask.sel({view.time: left})
+    mask = _on_dates_of(view, mask)
     dims = dict.fromkeys([*view.dims, *map(str, mask.dims)])
     unequal = [dim for dim in dims if not _same_axis(cube, mask, dim)]
     if unequal:
@@ -47,6 +48,16 @@ def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
         )
     bare = mask.reset_coords(drop=True)
     return bare.assign_coords({dim: cube.coords[dim] for dim in view.dims if dim in cube.coords})
+
+
+def _on_dates_of(view: layout.CubeView, mask: xr.DataArray) -> xr.DataArray:
+    """Return the dates of a mask that are left of the cube, where both tell their dates."""
+    mask = mask.squeeze([dim for dim in mask.dims if dim not in view.dims and mask.sizes[dim] == 1], drop=True)
+    if view.time not in view.source.indexes or view.time not in mask.indexes:
+        return mask
+    left, dates = view.source.indexes[view.time], mask.indexes[view.time]
+    fewer = dates.is_unique and len(left) < len(dates) and left.isin(dates).all()
+    return mask.sel({view.time: left}) if fewer else mask
 
 
 def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
@@ -177,11 +188,13 @@ def filter_dates(
     max_shadow: float | None = None,
     min_valid: float | None = None,
     mask: Cube | None = None,
+    *,
+    verbose: bool = False,
 ) -> Cube:
     """Keep the dates whose coverage is within limits.
 
-    The coverage of the mask is computed (and nothing else is); the result is as lazy as the cube. A date without any
-    valid pixel is dropped.
+    The coverage of the mask is computed, and nothing else is; the result is as lazy as the cube. It is remembered: to
+    filter again by other limits computes nothing.
 
     Parameters
     ----------
@@ -190,19 +203,31 @@ def filter_dates(
     max_cloud, max_shadow : float, optional
         Largest fraction of the valid pixels that may be cloud, or cloud shadow; 0–1.
     min_valid : float, optional
-        Smallest fraction of all pixels that must have data; 0–1.
+        Smallest fraction of all pixels that must have data; 0–1. By default a date must have some; 0 keeps those
+        without any.
     mask : Dataset or DataArray, optional
         Predict's Dataset or a mask; by default the cube's own ``cloudmask``, else a prediction.
+    verbose : bool
+        Whether to print a table of all dates, their coverage, and why they were dropped.
 
     Returns
     -------
     Dataset or DataArray
-        The cube with fewer dates.
+        The cube with fewer dates, with their coverage as coordinates along time, and an attribute ``dropped_dates``
+        that says which dates were dropped and why.
 
     Raises
     ------
     CloudMaskError
         No time dimension, no limit, a limit outside 0–1, or a mask whose scheme cannot tell what is limited.
+
+    Examples
+    --------
+    >>> import xr_cloudmask
+    >>> cube = xr_cloudmask.simulate.series(bands=["red", "nir"], dates=3, size=(64, 64), cover=[0.1, 0.9, 0.2])
+    >>> kept = filter_dates(cube, max_cloud=0.5, mask=cube.truth)
+    >>> kept.sizes["time"], kept.attrs["dropped_dates"]
+    (2, '2024-06-11T13:10 (cloud_fraction 0.90)')
     """
     given = {"cloud_fraction": max_cloud, "cloud_shadow_fraction": max_shadow, "valid_fraction": min_valid}
     limits = {name: value for name, value in given.items() if value is not None}
@@ -212,18 +237,72 @@ def filter_dates(
         raise CloudMaskError(
             f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
         )
-    fractions = coverage(mask_for(cube, mask))
-    untold = [name for name in limits if name not in fractions]
+    used = mask_for(cube, mask)
+    table = _remembered(used)
+    untold = [name for name in limits if name not in table]
     if untold:
         raise CloudMaskError(
             f"a mask whose scheme cannot tell {untold}", "scheme 'cloudsen12'", "predict(scheme='cloudsen12')"
         )
-    table = fractions.compute()
-    keep = np.isfinite(table["clear_fraction" if "clear_fraction" in table else "cloud_fraction"].values)
+    why = _reasons(table, limits)
+    kept = why == ""
+    if verbose:
+        print(_shown(table, why).to_string(float_format="%.3f"))
+    out = cube.isel({time: kept}).assign_coords({str(n): v.variable[kept] for n, v in table.data_vars.items()})
+    if kept.any() and (mask is not None or _carries_mask(out)):
+        left = _on_dates_of(layout.view(out), labels.mask_of(out if mask is None else mask))
+        if left.sizes[time] == kept.sum():
+            _remember(left, table.isel({time: kept}))
+    dropped = [f"{date} ({reason})" for date, reason in zip(_names(table), why, strict=True) if reason]
+    return out.assign_attrs(dropped_dates="; ".join(dropped))
+
+
+def _reasons(table: xr.Dataset, limits: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """Say of each date why it is dropped; nothing where it is not."""
+    why = np.full(table["valid_fraction"].shape, "", dtype=object)
+    if limits.get("valid_fraction") != 0:
+        why[table["valid_fraction"].values == 0] = "no valid pixels"
     for name, limit in limits.items():
         values = table[name].values
-        keep &= values >= limit if name == "valid_fraction" else values <= limit
-    return cube.isel({time: keep})
+        beyond = values < limit if name == "valid_fraction" else values > limit  # a date without data has no clouds
+        for i in np.flatnonzero(beyond & (why == "")):
+            why[i] = f"{name} {values[i]:.2f}"
+    return why
+
+
+def _shown(table: xr.Dataset, why: npt.NDArray[np.str_]) -> pd.DataFrame:
+    columns = {str(name): values.values for name, values in table.data_vars.items()}
+    return pd.DataFrame({**columns, "dropped for": why}, index=pd.Index(_names(table), name="date"))
+
+
+def _names(table: xr.Dataset) -> list[str]:
+    """Name the dates, to the minute; by their numbers where the cube does not tell them."""
+    (dim,) = table["valid_fraction"].dims
+    dates = table[dim].values if dim in table.coords else np.arange(table.sizes[dim])
+    return [str(date)[: len("2024-01-31T10:15")] for date in dates]
+
+
+# Coverage of masks in this process, by the name of their arrays, which dask gives to equal work; and how many.
+_TABLES: dict[str, xr.Dataset] = {}
+MOST_TABLES = 256
+
+
+def _remembered(mask: xr.DataArray) -> xr.Dataset:
+    """Return the coverage of a mask, computed once for each lazy array."""
+    name = mask.data.name if mask.chunks is not None else None
+    if name in _TABLES:
+        return _TABLES[name]
+    table = coverage(mask).compute()
+    _remember(mask, table)
+    return table
+
+
+def _remember(mask: xr.DataArray, table: xr.Dataset) -> None:
+    if mask.chunks is None:
+        return
+    while len(_TABLES) >= MOST_TABLES:
+        _TABLES.pop(next(iter(_TABLES)), None)  # the oldest
+    _TABLES[mask.data.name] = table
 
 
 def _check_limits(limits: Mapping[str, float]) -> None:
