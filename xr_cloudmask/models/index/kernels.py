@@ -1,8 +1,11 @@
-"""The per-pixel loops of 4-4A, compiled: one pass over the bands instead of one per operation.
+"""The per-pixel loops of 4-4A, compiled: one pass over the bands instead of one per operation, by several threads.
 
 Compiling is worth its dependency: NumPy takes ten times as long for `quantities`, and five times for `classes`, because
 it writes and reads every intermediate array. The formulas are those of `formulas`; rounding is that of IEEE doubles, no
 operation is merged with another, so results are the same on every machine. numba is imported with this module, late.
+
+Loops have no branches, so that several pixels are worked on at once. What floating-point numbers forbid there, a sum or
+a minimum in any order, is done with the integers that have the same bits.
 """
 
 from __future__ import annotations
@@ -17,20 +20,24 @@ from xr_cloudmask.models.index import formulas
 
 if TYPE_CHECKING:
     from xr_cloudmask.models.index.four_four_a import Limits
+    from xr_cloudmask.models.index.statistics import Gathered, Sought
 
 Bands = tuple[npt.NDArray[Any], ...]  # blue, green, red, nir
 Floats = npt.NDArray[np.float64]
+Layer = npt.NDArray[np.uint8]
 
 compiled = njit(nogil=True, error_model="numpy")  # as NumPy divides: by zero, too
+kept = njit(nogil=True, error_model="numpy", cache=True)
 _ndvi, _whiteness, _hot, _cloud_index, _nscd = (
     compiled(formula)
     for formula in (formulas.ndvi, formulas.whiteness, formulas.hot, formulas.cloud_index, formulas.nscd)
 )
 PAN = formulas.PAN
-CLOUD, SHADOW, NO_DATA = 1, 2, 255
+NO_DATA = 255
+BUT_SIGN = np.int64(np.iinfo(np.int64).max)  # every bit of a double but its sign
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kept
 def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[int, int]:
     """Write what statistics are made of, ``(quantity, pixel)``; return the sizes of footprint and mismatch.
 
@@ -55,22 +62,135 @@ def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[in
     return footprint, mismatch
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
-def classes(bands: Bands, low: Floats, span: Floats, limits: Limits, out: npt.NDArray[np.uint8]) -> None:
-    """Write class, water and cloud of each pixel, ``(3, pixel)``. Shadow wins over cloud."""
+@kept
+def tally(values: Floats, sought: Sought, found: Gathered) -> None:
+    """Take in quantities ``(quantity, pixel)``; see `statistics.Tally`."""
+    room, inside = np.empty(values.shape[1]), np.zeros(values.shape[1] + 7, np.bool_)
+    for q in range(len(values)):
+        counted = _counted(values[q], room)
+        if not counted.size:
+            continue
+        found.count[q] += counted.size
+        _extend(counted, found.extremes[q])
+        if sought.places[q, 0] > 0:
+            _add(counted, sought.places[q], found.sums[q])
+        for b in range(sought.first[q], sought.first[q + 1]):
+            low, high = sought.brackets[b]
+            found.below[b] += _below(counted, low)
+            found.filled[b] += _keep(counted, low, high, inside, found.kept[b, found.filled[b] :])
+
+
+@compiled
+def _counted(values: Floats, room: Floats) -> Floats:
+    """Return the values that are neither zero nor NaN; mostly these are all."""
+    count = 0
+    for value in values:
+        count += (value != 0) & (value == value)
+    if count == values.size:
+        return values
+    count = 0
+    for value in values:
+        room[count] = value
+        count += (value != 0) & (value == value)
+    return room[:count]
+
+
+@compiled
+def _ordered(bits: np.int64) -> np.int64:
+    """Turn the bits of doubles into integers in the same order, and back."""
+    return bits ^ ((bits >> 63) & BUT_SIGN)
+
+
+@compiled
+def _extend(values: Floats, extremes: Floats) -> None:
+    bits = extremes.view(np.int64)
+    low, high = _ordered(bits[0]), _ordered(bits[1])
+    for value in values.view(np.int64):
+        low, high = min(low, _ordered(value)), max(high, _ordered(value))
+    bits[0], bits[1] = _ordered(low), _ordered(high)
+
+
+@compiled
+def _add(values: Floats, places: Floats, sums: npt.NDArray[np.int64]) -> None:
+    """Add values and squares, cut at a binary place: what is added to that place shows in its last bits."""
+    total = squares = 0
+    one, two = places.view(np.int64)
+    for value in values:
+        total += np.float64(value + places[0]).view(np.int64) - one
+        squares += np.float64(value * value + places[1]).view(np.int64) - two
+    sums[0] += total
+    sums[1] += squares
+
+
+@compiled
+def _below(values: Floats, low: float) -> int:
+    count = 0
+    for value in values:
+        count += value < low
+    return count
+
+
+@compiled
+def _keep(values: Floats, low: float, high: float, inside: npt.NDArray[np.bool_], out: Floats) -> int:
+    """Write the values of a bracket, few of many; return their number."""
+    for i in range(values.size):
+        inside[i] = (values[i] >= low) & (values[i] <= high)
+    inside[values.size : values.size + 7] = False
+    count = 0
+    for word, some in enumerate(inside[: (values.size + 7) // 8 * 8].view(np.uint64)):
+        if some:  # eight at a time are none
+            for i in range(8 * word, 8 * word + 8):
+                if inside[i]:
+                    out[count] = values[i]
+                    count += 1
+    return count
+
+
+@kept
+def merge(
+    values: Floats, counts: npt.NDArray[np.int64], others: Floats, of_others: npt.NDArray[np.int64]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Merge ascending values, and how many there are of each."""
+    merged, numbers = np.empty(values.size + others.size), np.empty(values.size + others.size, np.int64)
+    i = j = size = 0
+    while i < values.size or j < others.size:
+        one = j == others.size or (i < values.size and values[i] <= others[j])
+        other = i == values.size or (j < others.size and others[j] <= values[i])
+        merged[size] = values[i] if one else others[j]
+        numbers[size] = (counts[i] if one else 0) + (of_others[j] if other else 0)
+        i, j, size = i + one, j + other, size + 1
+    return merged[:size].copy(), numbers[:size].copy()
+
+
+@kept
+def classes(
+    bands: Bands, low: Floats, span: Floats, limits: Limits, codes: Layer, mask: Layer, waters: Layer
+) -> tuple[int, int, int, int, int, int]:
+    """Write the code of each pixel's class (clear, cloud, shadow or no data), and whether it is water. Shadow wins over cloud.
+
+    Return how many pixels are of each class, have no data, are cloud in shadow or not, and water.
+    """
     blue, green, red, nir = bands
+    clear_code, cloud_code, shadow_code, no_data = codes
+    valid = seen = shaded = cloudy = wet = 0
     for i in range(blue.size):
         b, g = (blue[i] - low[0]) / span[0], (green[i] - low[1]) / span[1]
         r, n = (red[i] - low[2]) / span[2], (nir[i] - low[3]) / span[3]
         ndvi = _ndvi(r, n)
-        # Without branches, so that several pixels are worked on at once. NaN fails every test.
+        # NaN fails every test.
         inside = (b > 0) & (g > 0) & (r > 0) & (n > 0)
-        cloud = (limits.ndvi_low < ndvi) & (ndvi < limits.ndvi_high)
+        cloud = inside & (limits.ndvi_low < ndvi) & (ndvi < limits.ndvi_high)
         cloud &= (_whiteness(b, g, r, PAN) < limits.whiteness) & (_hot(b, r, 0.45) > limits.hot)
         cloud &= (_cloud_index(b, g, r, n) < limits.cloud_index) & (_nscd(b, r, n) > limits.nscd)
         water = (ndvi < limits.clear_water_ndvi) & (n < limits.clear_water_nir)
         water |= (ndvi < limits.turbid_water_ndvi) & (n < limits.turbid_water_nir)
-        shadow = (g < limits.green) & (n < limits.nir) & (not water)
-        out[0, i] = (SHADOW if shadow else CLOUD * cloud) if inside else NO_DATA
-        out[1, i] = water if inside else NO_DATA
-        out[2, i] = cloud if inside else NO_DATA
+        water &= inside
+        shadow = inside & (g < limits.green) & (n < limits.nir) & (not water)
+        mask[i] = (shadow_code if shadow else cloud_code if cloud else clear_code) if inside else no_data
+        waters[i] = water if inside else NO_DATA
+        valid += inside
+        seen += cloud & (not shadow)
+        shaded += shadow
+        cloudy += cloud
+        wet += water
+    return valid - seen - shaded, seen, shaded, blue.size - valid, cloudy, wet
