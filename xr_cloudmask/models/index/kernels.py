@@ -4,7 +4,7 @@ Compiling is worth its dependency: NumPy takes ten times as long for `quantities
 it writes and reads every intermediate array. The formulas are those of `formulas`; rounding is that of IEEE doubles, no
 operation is merged with another, so results are the same on every machine. numba is imported with this module, late.
 
-Loops have no branches, so that several pixels are worked on at once. What floating-point numbers forbid there, a sum or
+Loops run over positions and have no branches, so that several pixels are worked on at once. What floating-point numbers forbid there, a sum or
 a minimum in any order, is done with the integers that have the same bits.
 """
 
@@ -84,14 +84,14 @@ def tally(values: Floats, sought: Sought, found: Gathered) -> None:
 def _counted(values: Floats, room: Floats) -> Floats:
     """Return the values that are neither zero nor NaN; mostly these are all."""
     count = 0
-    for value in values:
-        count += (value != 0) & (value == value)
+    for i in range(values.size):
+        count += (values[i] != 0) & (values[i] == values[i])
     if count == values.size:
         return values
     count = 0
-    for value in values:
-        room[count] = value
-        count += (value != 0) & (value == value)
+    for i in range(values.size):
+        room[count] = values[i]
+        count += (values[i] != 0) & (values[i] == values[i])
     return room[:count]
 
 
@@ -103,21 +103,22 @@ def _ordered(bits: np.int64) -> np.int64:
 
 @compiled
 def _extend(values: Floats, extremes: Floats) -> None:
-    bits = extremes.view(np.int64)
-    low, high = _ordered(bits[0]), _ordered(bits[1])
-    for value in values.view(np.int64):
-        low, high = min(low, _ordered(value)), max(high, _ordered(value))
-    bits[0], bits[1] = _ordered(low), _ordered(high)
+    found, bits = extremes.view(np.int64), values.view(np.int64)
+    low, high = _ordered(found[0]), _ordered(found[1])
+    for i in range(bits.size):
+        low, high = min(low, _ordered(bits[i])), max(high, _ordered(bits[i]))
+    found[0], found[1] = _ordered(low), _ordered(high)
 
 
 @compiled
 def _add(values: Floats, places: Floats, sums: npt.NDArray[np.int64]) -> None:
     """Add values and squares, cut at a binary place: what is added to that place shows in its last bits."""
     total = squares = 0
-    one, two = places.view(np.int64)
-    for value in values:
-        total += np.float64(value + places[0]).view(np.int64) - one
-        squares += np.float64(value * value + places[1]).view(np.int64) - two
+    place, of_squares = places
+    zero, zero_squared = places.view(np.int64)
+    for i in range(values.size):
+        total += np.float64(values[i] + place).view(np.int64) - zero
+        squares += np.float64(values[i] * values[i] + of_squares).view(np.int64) - zero_squared
     sums[0] += total
     sums[1] += squares
 
@@ -125,8 +126,8 @@ def _add(values: Floats, places: Floats, sums: npt.NDArray[np.int64]) -> None:
 @compiled
 def _below(values: Floats, low: float) -> int:
     count = 0
-    for value in values:
-        count += value < low
+    for i in range(values.size):
+        count += values[i] < low
     return count
 
 
