@@ -75,9 +75,9 @@ def tally(values: Floats, sought: Sought, found: Gathered) -> None:
         if sought.places[q, 0] > 0:
             _add(counted, sought.places[q], found.sums[q])
         for b in range(sought.first[q], sought.first[q + 1]):
-            low, high = sought.brackets[b]
-            found.below[b] += _below(counted, low)
-            found.filled[b] += _keep(counted, low, high, inside, found.kept[b, found.filled[b] :])
+            below, filled = _keep(counted, sought.brackets[b], inside, found.kept[b, found.filled[b] :])
+            found.below[b] += below
+            found.filled[b] += filled
 
 
 @compiled
@@ -124,27 +124,21 @@ def _add(values: Floats, places: Floats, sums: npt.NDArray[np.int64]) -> None:
 
 
 @compiled
-def _below(values: Floats, low: float) -> int:
-    count = 0
-    for i in range(values.size):
-        count += values[i] < low
-    return count
-
-
-@compiled
-def _keep(values: Floats, low: float, high: float, inside: npt.NDArray[np.bool_], out: Floats) -> int:
-    """Write the values of a bracket, few of many; return their number."""
+def _keep(values: Floats, bracket: Floats, inside: npt.NDArray[np.bool_], out: Floats) -> tuple[int, int]:
+    """Write the values of a bracket, few of many; return how many are below it, and how many within."""
+    low, high = bracket
+    below = filled = 0
     for i in range(values.size):
         inside[i] = (values[i] >= low) & (values[i] <= high)
+        below += values[i] < low
     inside[values.size : values.size + 7] = False
-    count = 0
     for word, some in enumerate(inside[: (values.size + 7) // 8 * 8].view(np.uint64)):
         if some:  # eight at a time are none
             for i in range(8 * word, 8 * word + 8):
                 if inside[i]:
-                    out[count] = values[i]
-                    count += 1
-    return count
+                    out[filled] = values[i]
+                    filled += 1
+    return below, filled
 
 
 @kept
