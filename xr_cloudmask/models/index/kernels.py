@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Bands = tuple[npt.NDArray[Any], ...]  # blue, green, red, nir
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 Layer = npt.NDArray[np.uint8]
 
 compiled = njit(nogil=True, error_model="numpy")  # as NumPy divides: by zero, too
@@ -35,6 +36,8 @@ _ndvi, _whiteness, _hot, _cloud_index, _nscd = (
 PAN = formulas.PAN
 NO_DATA = 255
 BUT_SIGN = np.int64(np.iinfo(np.int64).max)  # every bit of a double but its sign
+RADIX_BITS = 11
+DIGIT = np.uint64((1 << RADIX_BITS) - 1)
 
 
 @kept
@@ -111,7 +114,7 @@ def _extend(values: Floats, extremes: Floats) -> None:
 
 
 @compiled
-def _add(values: Floats, places: Floats, sums: npt.NDArray[np.int64]) -> None:
+def _add(values: Floats, places: Floats, sums: Numbers) -> None:
     """Add values and squares, cut at a binary place: what is added to that place shows in its last bits."""
     total = squares = 0
     place, of_squares = places
@@ -142,9 +145,44 @@ def _keep(values: Floats, bracket: Floats, inside: npt.NDArray[np.bool_], out: F
 
 
 @kept
-def merge(
-    values: Floats, counts: npt.NDArray[np.int64], others: Floats, of_others: npt.NDArray[np.int64]
-) -> tuple[Floats, npt.NDArray[np.int64]]:
+def distinct(values: Floats) -> tuple[Floats, Numbers]:
+    """Return the distinct values, ascending, and how many there are of each: a radix sort, faster than NumPy's.
+
+    Values of a bracket have most of their leading bits in common; what they differ by is sorted, some bits at a time.
+    """
+    if not values.size:
+        return np.empty(0), np.empty(0, np.int64)
+    bits = values.view(np.int64)
+    low = high = _ordered(bits[0])
+    for i in range(bits.size):
+        low, high = min(low, _ordered(bits[i])), max(high, _ordered(bits[i]))
+    keys, room = np.empty(bits.size, np.uint64), np.empty(bits.size, np.uint64)
+    for i in range(bits.size):
+        keys[i] = np.uint64(_ordered(bits[i]) - low)
+    for first in range(0, 64, RADIX_BITS):
+        shift = np.uint64(first)
+        if not np.uint64(high - low) >> shift:
+            break
+        numbers = np.zeros(1 << RADIX_BITS, np.int64)
+        for i in range(keys.size):
+            numbers[keys[i] >> shift & DIGIT] += 1
+        places = np.cumsum(numbers) - numbers
+        for i in range(keys.size):
+            digit = keys[i] >> shift & DIGIT
+            room[places[digit]] = keys[i]
+            places[digit] += 1
+        keys, room = room, keys
+    found, counts, size = np.empty(keys.size, np.int64), np.zeros(keys.size, np.int64), 0
+    for i in range(keys.size):
+        if i == 0 or keys[i] != keys[i - 1]:
+            found[size] = _ordered(np.int64(keys[i]) + low)
+            size += 1
+        counts[size - 1] += 1
+    return found[:size].copy().view(np.float64), counts[:size].copy()
+
+
+@kept
+def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -> tuple[Floats, Numbers]:
     """Merge ascending values, and how many there are of each."""
     merged, numbers = np.empty(values.size + others.size), np.empty(values.size + others.size, np.int64)
     i = j = size = 0

@@ -303,8 +303,9 @@ class Tally:
         )
 
     def _of_bracket(self, i: int) -> Kept:
-        values, counts = np.unique(np.concatenate(self._pieces[i]), return_counts=True)
-        return Kept(int(self._found.below[i]), values, counts)
+        from xr_cloudmask.models.index import kernels
+
+        return Kept(int(self._found.below[i]), *kernels.distinct(np.concatenate(self._pieces[i])))
 
 
 def _places(largest: float | None) -> tuple[float, float]:
