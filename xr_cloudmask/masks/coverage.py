@@ -173,7 +173,7 @@ def _divide(counts: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64], scal
     sums = counts @ matrix
     valid, total = sums[..., -2:-1], sums[..., -1:]
     with np.errstate(invalid="ignore"):
-        return np.concatenate([sums[..., :-2] / valid, valid / total], axis=-1) * scale
+        return np.asarray(scale * np.concatenate([sums[..., :-2] / valid, valid / total], axis=-1))
 
 
 def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tuple[Any, dict[str, str]]]:
@@ -184,7 +184,7 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
     counts : array
         int64 ``(date, count)`` or ``(count,)``.
     counted : sequence of str
-        What was: every class of the scheme, in its order, ``"no_data"``, ``"cloud"``, in shadow or not, and ``"water"``.
+        What was: every class of the scheme, ``"no_data"``, ``"cloud"``, in shadow or not, and ``"water"``.
     scheme : Scheme
 
     Returns
@@ -209,7 +209,7 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
     columns = [*parts.values(), {*classes.values(), "no_data"}]
     matrix = np.array([[name in column for column in columns] for name in counted], "float64")
     table = _divided(counts, matrix, np.array([100.0 if name in PERCENTAGES else 1.0 for name in parts]))
-    attrs = {name: _attrs(name) for name in FRACTIONS} | dict.fromkeys(PERCENTAGES, {"units": "percent"})
+    attrs = {name: _attrs(name) for name in FRACTIONS} | {key: {"units": "percent"} for key in PERCENTAGES}
     return {name: (table[..., i], attrs.get(name, {"units": "1"})) for i, name in enumerate(parts)}
 
 

@@ -8,8 +8,8 @@ listed in the documentation, one by one; the numbers are in `Thresholds`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +119,7 @@ class FourFourA(SceneStatistics):
         mask, water = (np.empty(bands[0].size, "uint8") for _ in self.layers)
         counts = np.zeros(len(self.counted), "int64")
         for part, block in statistics.blocks(bands, statistics.STRIP):
-            counts += kernels.classes(block, low, span, limits, numbers, mask[part], water[part])
+            counts += kernels.classes(block, low, span, limits, numbers, (mask[part], water[part]))
         return tuple(layer.reshape(bands[0].shape) for layer in (mask, water)), counts
 
 

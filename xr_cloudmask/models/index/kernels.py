@@ -4,8 +4,8 @@ Compiling is worth its dependency: NumPy takes ten times as long for `quantities
 it writes and reads every intermediate array. The formulas are those of `formulas`; rounding is that of IEEE doubles, no
 operation is merged with another, so results are the same on every machine. numba is imported with this module, late.
 
-Loops run over positions and have no branches, so that several pixels are worked on at once. What floating-point numbers forbid there, a sum or
-a minimum in any order, is done with the integers that have the same bits.
+Loops run over positions and have no branches, so that several pixels are worked on at once. What floating-point numbers
+forbid there, a sum or a minimum in any order, is done with the integers that have the same bits.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def tally(values: Floats, sought: Sought, found: Gathered) -> None:
         counted = _counted(values[q], room)
         if not counted.size:
             continue
-        found.count[q] += counted.size
+        found.counts[q] += counted.size
         _extend(counted, found.extremes[q])
         if sought.places[q, 0] > 0:
             _add(counted, sought.places[q], found.sums[q])
@@ -163,14 +163,15 @@ def distinct(values: Floats) -> tuple[Floats, Numbers]:
         shift = np.uint64(first)
         if not np.uint64(high - low) >> shift:
             break
-        numbers = np.zeros(1 << RADIX_BITS, np.int64)
+        ends = np.zeros(1 << RADIX_BITS, np.int64)
         for i in range(keys.size):
-            numbers[keys[i] >> shift & DIGIT] += 1
-        places = np.cumsum(numbers) - numbers
-        for i in range(keys.size):
+            ends[keys[i] >> shift & DIGIT] += 1
+        for i in range(1, ends.size):
+            ends[i] += ends[i - 1]
+        for i in range(keys.size - 1, -1, -1):
             digit = keys[i] >> shift & DIGIT
-            room[places[digit]] = keys[i]
-            places[digit] += 1
+            ends[digit] -= 1
+            room[ends[digit]] = keys[i]
         keys, room = room, keys
     found, counts, size = np.empty(keys.size, np.int64), np.zeros(keys.size, np.int64), 0
     for i in range(keys.size):
@@ -178,7 +179,7 @@ def distinct(values: Floats) -> tuple[Floats, Numbers]:
             found[size] = _ordered(np.int64(keys[i]) + low)
             size += 1
         counts[size - 1] += 1
-    return found[:size].copy().view(np.float64), counts[:size].copy()
+    return found[:size].view(np.float64), counts[:size]
 
 
 @kept
@@ -192,19 +193,20 @@ def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -
         merged[size] = values[i] if one else others[j]
         numbers[size] = (counts[i] if one else 0) + (of_others[j] if other else 0)
         i, j, size = i + one, j + other, size + 1
-    return merged[:size].copy(), numbers[:size].copy()
+    return merged[:size], numbers[:size]
 
 
 @kept
-def classes(
-    bands: Bands, low: Floats, span: Floats, limits: Limits, codes: Layer, mask: Layer, waters: Layer
+def classes(  # noqa: PLR0917 - compiled functions have no other arguments
+    bands: Bands, low: Floats, span: Floats, limits: Limits, codes: Layer, out: tuple[Layer, Layer]
 ) -> tuple[int, int, int, int, int, int]:
-    """Write the code of each pixel's class (clear, cloud, shadow or no data), and whether it is water. Shadow wins over cloud.
+    """Write the code of each pixel's class (clear, cloud, shadow, no data), and whether it is water.
 
-    Return how many pixels are of each class, have no data, are cloud in shadow or not, and water.
+    Shadow wins over cloud. Return how many pixels have each of the codes, are cloud in shadow or not, and water.
     """
     blue, green, red, nir = bands
     clear_code, cloud_code, shadow_code, no_data = codes
+    mask, waters = out
     valid = seen = shaded = cloudy = wet = 0
     for i in range(blue.size):
         b, g = (blue[i] - low[0]) / span[0], (green[i] - low[1]) / span[1]

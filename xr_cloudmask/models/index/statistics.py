@@ -105,7 +105,7 @@ class Kept:
         from xr_cloudmask.models.index import kernels
 
         merged = kernels.merge(self.values, self.counts, other.values, other.counts)
-        return Kept(self.below + other.below, *merged)
+        return Kept(self.below + other.below, *map(np.copy, merged))  # views of arrays for the worst case
 
     def holds(self, count: int, quantile: float) -> bool:
         """Whether both neighbours in rank of a quantile are among the values."""
@@ -216,7 +216,7 @@ def bracket(quantile: float, sample: Floats) -> tuple[float, float]:
 
 def counted(values: Floats) -> Floats:
     """Return the values that statistics are made of: neither zero nor NaN."""
-    return values[(values != 0) & ~np.isnan(values)]
+    return np.asarray(values[(values != 0) & ~np.isnan(values)])
 
 
 class Sought(NamedTuple):
@@ -240,7 +240,7 @@ class Sought(NamedTuple):
 class Gathered(NamedTuple):
     """What compiled code has found: an entry, or one for minimum and maximum, per quantity or per bracket."""
 
-    count: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     extremes: Floats
     sums: npt.NDArray[np.int64]  # of values, and of their squares, in units of the last bit of `Sought.places`
     below: npt.NDArray[np.int64]
@@ -261,7 +261,7 @@ class Tally:
         places = np.array([_places(order.largest) for order in orders]).reshape(-1, 2)
         self._sought = Sought(np.array(brackets, "float64").reshape(-1, 2), first, places)
         self._found = Gathered(
-            count=np.zeros(len(orders), np.int64),
+            counts=np.zeros(len(orders), np.int64),
             extremes=np.array([[np.inf, -np.inf]] * len(orders)),
             sums=np.zeros((len(orders), 2), np.int64),
             below=np.zeros(len(brackets), np.int64),
@@ -292,20 +292,16 @@ class Tally:
     def result(self, quantity: int = 0) -> Distribution:
         """Return what was found of a quantity."""
         self._empty()
-        place, of_squares = self._sought.places[quantity]
-        total, squares = self._sums[quantity]
-        return Distribution(
-            int(self._found.count[quantity]),
-            *map(float, self._found.extremes[quantity]),
-            total=_in_units(total, place),
-            squares=_in_units(squares, of_squares),
-            kept=tuple(self._of_bracket(i) for i in range(*self._sought.first[quantity : quantity + 2])),
-        )
+        low, high = map(float, self._found.extremes[quantity])
+        total, squares = map(_in_units, self._sums[quantity], self._sought.places[quantity])
+        kept = tuple(self._of_bracket(i) for i in range(*self._sought.first[quantity : quantity + 2]))
+        return Distribution(int(self._found.counts[quantity]), low, high, total, squares, kept)
 
     def _of_bracket(self, i: int) -> Kept:
         from xr_cloudmask.models.index import kernels
 
-        return Kept(int(self._found.below[i]), *kernels.distinct(np.concatenate(self._pieces[i])))
+        found = kernels.distinct(np.concatenate(self._pieces[i]))
+        return Kept(int(self._found.below[i]), *map(np.copy, found))
 
 
 def _places(largest: float | None) -> tuple[float, float]:
