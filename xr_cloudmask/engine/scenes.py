@@ -3,7 +3,7 @@
 A chunk of dates is a scene (or several) of its own. In each pass a task per chunk measures, the results are added in a
 tree, and what they tell is known to the next pass. Each pass reads its chunks anew: were they shared between passes,
 dask would have to hold a whole scene in memory until the last one is done. That is why the cube's own tasks are in this
-graph once per pass, each of them waiting for the pass before.
+graph once per pass, each of them waiting for the pass before. Chunks that are in memory are shared.
 """
 
 from __future__ import annotations

@@ -7,17 +7,16 @@
 3. Once more, where the sample misled, or where sums need the extremes first. For most scenes there is nothing to do.
 
 Every pass is a sum, a minimum or a union, so partial results can be added in any order. Sums are free of rounding:
-values are cut at a fixed binary place before they are added (Rump, Ogita & Oishi 2008, `ExtractVector`,
-https://doi.org/10.1137/050645671; Demmel & Nguyen 2013, https://doi.org/10.1109/ARITH.2013.9).
+values are cut at a fixed binary place (Rump, Ogita & Oishi 2008, `ExtractVector`, https://doi.org/10.1137/050645671;
+Demmel & Nguyen 2013, https://doi.org/10.1109/ARITH.2013.9), and added as integers. The loops are in `kernels`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
@@ -155,11 +154,6 @@ class Summary:
 
 
 NOTHING = Summary(0, *(math.nan,) * 4, quantiles=(math.nan,) * len(QUARTILES))
-
-
-def merge(parts: Iterable[Any]) -> Any:
-    """Add partial results, whatever they are."""
-    return reduce(add, parts)
 
 
 def blocks(bands: Sequence[npt.NDArray[Any]], size: int) -> Iterator[tuple[slice, Block]]:
