@@ -19,7 +19,7 @@ from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
 from xr_cloudmask.models.index.scene import NAMES
-from xr_cloudmask.predict import dated, is_lazy, scene_job
+from xr_cloudmask.predict import dated, is_lazy, scene_job, undated
 
 # Of blue, green, red and nir, as 4-4A has them; spyndex has everything else by name.
 OWN: Mapping[str, Callable[..., Any]] = {
@@ -144,10 +144,9 @@ def _stretched(
     view: CubeView, described: Sequence[BandDescriptor], nodata: float | None
 ) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
     """Return the stretched bands by role, and the statistics of each scene."""
-    layers, _ = _examined(view, scene_layers.BANDS, described, nodata)
-    _, table = _examined(view, scene_layers.STATISTICS, described, nodata)
-    roles = scene_layers.StretchedBands.layers
-    values = {role: xr.DataArray(layers[..., i, :, :], dims=view.dims) for i, role in enumerate(roles)}
+    layers = _examined(view, scene_layers.BANDS, described, nodata).layers
+    values = {role: xr.DataArray(undated(view, layer), dims=view.dims) for role, layer in layers.items()}
+    table = undated(view, _examined(view, scene_layers.STATISTICS, described, nodata).statistics)
     dated = view.dims[:-2]
     count = len(NAMES) * len(STATISTICS)
     shape = (*table.shape[:-1], len(NAMES), len(STATISTICS))
@@ -160,7 +159,9 @@ def _stretched(
     return values, statistics
 
 
-def _examined(view: CubeView, spec: Any, described: Sequence[BandDescriptor], nodata: float | None) -> tuple[Any, Any]:
+def _examined(
+    view: CubeView, spec: Any, described: Sequence[BandDescriptor], nodata: float | None
+) -> scenes.SceneResult:
     used = spec.inputs(described)
     if not used:
         raise BandError(
@@ -168,9 +169,7 @@ def _examined(view: CubeView, spec: Any, described: Sequence[BandDescriptor], no
             spec.needs,
             "indices(descriptors=[BandDescriptor(...)])",
         )
-    job, arrays = scene_job(view, spec, used, nodata)
-    result = scenes.examine(job, arrays)
-    return (result.layers, result.statistics) if view.time is not None else (result.layers[0], result.statistics[0])
+    return scenes.examine(*scene_job(view, spec, used, nodata))
 
 
 def _index(name: str, values: Mapping[str, xr.DataArray]) -> xr.DataArray:

@@ -188,26 +188,27 @@ def _predict_scenes(
 ) -> xr.Dataset:
     """Label scenes by their own statistics, from the bands as they are."""
     mask_scheme, native = (labels.scheme_for(name, spec.classes) for name in (scheme, "native"))
-    job, arrays = scene_job(view, spec, used, nodata)
+    codes = labels.codes_of(mask_scheme, spec.classes)
+    codes_of_classes = (*map(int, codes[: len(spec.classes)]), mask_scheme.no_data)
+    job, arrays = scene_job(view, spec, used, nodata, codes_of_classes)
     result = scenes.examine(job, arrays)
-    layers = {name: result.layers[:, i] for i, name in enumerate(job.pipeline().layers)}
-    mask = labels.recoded(layers["class"], labels.codes_of(mask_scheme, spec.classes))
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
     water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
-    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), labels.WATER_NAME: (layers["water"], water)})
-    found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
-    # From the pipeline's own classes: not every scheme tells no data from clear.
-    out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
-    out = out.assign_coords(_scene_coords(view, job, result, layers, out["cloud_shadow_fraction"]))
+    layers = {labels.MASK_NAME: (result.layers["class"], attrs), labels.WATER_NAME: (result.layers["water"], water)}
+    out = _on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
     return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
 
 def scene_job(
-    view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor], nodata: float | None
+    view: CubeView,
+    spec: ModelSpec,
+    used: Sequence[BandDescriptor],
+    nodata: float | None,
+    codes: tuple[int, ...] = (),
 ) -> tuple[scenes.SceneJob, list[Any]]:
-    """Return what the engine needs to look at scenes: the job, and the bands as they are ``(date, y, x)``."""
-    job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view))
-    return job, scenes.chunked([dated(view, band.name) for band in used])
+    """Return what the engine needs to look at scenes: the job, and the bands as they are."""
+    job = scenes.SceneJob(spec, tuple(_nodata(view, band.name, nodata) for band in used), _shape(view), codes)
+    return job, scenes.chunked([_pixels(view, band.name) for band in used])
 
 
 def is_lazy(view: CubeView, used: Sequence[BandDescriptor]) -> bool:
@@ -215,25 +216,17 @@ def is_lazy(view: CubeView, used: Sequence[BandDescriptor]) -> bool:
     return any(view.bands[band.name].chunks is not None for band in used)
 
 
-def _scene_coords(
-    view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, layers: dict[str, Any], shadow: xr.DataArray
-) -> Any:
+def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, native: labels.Scheme) -> Any:
     """Return what is known of each scene as coordinates; in the percentages a cloud in shadow counts as both."""
-    water = _undated(view, coverage.share(layers["water"], 1))
-    shares = (_undated(view, coverage.share(layers["cloud"], 1)), shadow.data, water)
-    names = list(job.pipeline().statistics)
+    pipeline, dated = job.pipeline(), view.dims[:-2]
+    shares = coverage.shares(undated(view, result.counts), pipeline.counted, native)
+    names = list(pipeline.statistics)
     mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
-    dated = view.dims[:-2]
     described = {"long_name": "statistics of the scene's normalised bands and indices"}
-    percentages = {
-        name: (dated, 100 * share, {"units": "percent"})
-        for name, share in zip(coverage.PERCENTAGES, shares, strict=True)
-    }
-    return percentages | {
+    return {name: (dated, share, attrs) for name, (share, attrs) in shares.items()} | {
         "statistic": names,
-        "scene_statistics": ((*dated, "statistic"), _undated(view, result.statistics), described),
-        "band_mismatch": (dated, _undated(view, mismatched), {"long_name": "visible bands cover different areas"}),
-        coverage.WATER_FRACTION: (dated, water, {"units": "1"}),
+        "scene_statistics": ((*dated, "statistic"), undated(view, result.statistics), described),
+        "band_mismatch": (dated, undated(view, mismatched), {"long_name": "visible bands cover different areas"}),
     }
 
 
@@ -308,13 +301,18 @@ def model_factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> in
 
 def dated(view: CubeView, band: str) -> Any:
     """Return a band's array as ``(time, y, x)``, with one date where the cube has no time."""
-    values = view.bands[band]
-    layout.require_real_numbers(band, values)
-    array = values.values if values.chunks is None else values.data
+    array = _pixels(view, band)
     return array if view.time is not None else array[None]
 
 
-def _undated(view: CubeView, array: Any) -> Any:
+def _pixels(view: CubeView, band: str) -> Any:
+    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``."""
+    values = view.bands[band]
+    layout.require_real_numbers(band, values)
+    return values.values if values.chunks is None else values.data
+
+
+def undated(view: CubeView, array: Any) -> Any:
     """Drop the date of an array where the cube has no time."""
     return array if view.time is not None else array[0]
 
@@ -374,7 +372,7 @@ def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
-        out["probability"] = xr.Variable(dims, _undated(view, chances), described, out[labels.MASK_NAME].encoding)
+        out["probability"] = xr.Variable(dims, undated(view, chances), described, out[labels.MASK_NAME].encoding)
         out = out.assign_coords({"class": xr.Variable("class", list(job.to_labels.names))})
     return coverage.with_coverage(out[labels.MASK_NAME], out)
 
@@ -383,7 +381,7 @@ def _on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> x
     """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
     encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
     variables = {
-        name: xr.Variable(view.dims, _undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
+        name: xr.Variable(view.dims, undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
     }
     attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
     storable = {key: value for key, value in attrs_of_cube.items() if isinstance(value, STORABLE)}

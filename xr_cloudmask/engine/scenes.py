@@ -3,16 +3,18 @@
 A chunk of dates is a scene (or several) of its own. In each pass a task per chunk measures, the results are added in a
 tree, and what they tell is known to the next pass. Each pass reads its chunks anew: were they shared between passes,
 dask would have to hold a whole scene in memory until the last one is done. That is why the cube's own tasks are in this
-graph once per pass, each of them waiting for the pass before.
+graph once per pass, each of them waiting for the pass before. Chunks that are in memory are shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import add
+from itertools import product
+from operator import add, getitem
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +39,14 @@ class SceneJob:
         For each band, in the model's order, the values that mark missing pixels; NaN and infinities always do.
     shape : tuple of int
         ``(y, x)`` of the cube.
+    codes : tuple of int
+        What stands in the mask for each of the spec's classes, and for no data; for pipelines that have classes.
     """
 
     spec: ModelSpec
     nodata: tuple[tuple[float, ...], ...]
     shape: tuple[int, int]
+    codes: tuple[int, ...] = ()
 
     def pipeline(self) -> ScenePipeline:
         """Return this process's copy of the pipeline."""
@@ -54,13 +59,16 @@ class SceneResult:
 
     Attributes
     ----------
-    layers : array
-        ``(date, layer, y, x)``: what `ScenePipeline.classify` returns.
+    layers : mapping of str to array
+        ``(date, y, x)`` each: what `ScenePipeline.classify` returns.
+    counts : array
+        int64 ``(date, count)``: what it counts.
     statistics : array
         float64 ``(date, statistic)``.
     """
 
-    layers: Any
+    layers: Mapping[str, Any]
+    counts: Any
     statistics: Any
 
 
@@ -71,7 +79,7 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     ----------
     job : SceneJob
     bands : sequence of dask arrays
-        ``(date, y, x)`` each, in the model's order; `chunked` makes them of any arrays.
+        ``(date, y, x)`` or ``(y, x)`` each, in the model's order; `chunked` makes them of any arrays.
 
     Returns
     -------
@@ -83,21 +91,32 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     from dask.highlevelgraph import HighLevelGraph
 
     pipeline = job.pipeline()
-    chunks = bands[0].chunks
+    chunks = ((1,), *bands[0].chunks)[-3:]
     token = tokenize(job, [band.name for band in bands])
     source = _Source.of(bands)
     layer: dict[Any, Any] = {f"scene-job-{token}": job}
     for t in range(len(chunks[0])):
         _add_dates(layer, source, chunks, t, token=token, passes=pipeline.passes)
+    found = f"scene-found-{token}"
+    dates, blocks = range(len(chunks[0])), list(product(*(range(len(sizes)) for sizes in chunks)))
 
-    def array(name: str, middle: int, dtype: str, tail: tuple[tuple[int, ...], ...]) -> Any:
-        whole = (chunks[0], (middle,), *tail)
-        graph = HighLevelGraph.from_collections(f"{name}-{token}", layer)
+    def array(name: str, tasks: dict[Any, Any], dtype: str, *tail: tuple[int, ...]) -> Any:
+        tasks = {(f"{name}-{token}", *key): task for key, task in tasks.items()}
+        graph = HighLevelGraph({found: layer, f"{name}-{token}": tasks}, {found: set(), f"{name}-{token}": {found}})
+        whole = (chunks[0], *tail)
         return da.Array(graph, f"{name}-{token}", whole, meta=np.empty((0,) * len(whole), dtype))
 
-    statistics = array("scene-statistics", len(pipeline.statistics), "float64", ())
-    layers = array("scene-layers", len(pipeline.layers), pipeline.dtype, chunks[1:])
-    return SceneResult(layers, statistics)
+    def table(name: str, width: int, dtype: str) -> Any:
+        return array(name, {(t, 0): (np.stack, (f"{name}-of-date-{token}", t)) for t in dates}, dtype, (width,))
+
+    return SceneResult(
+        {
+            name: array(f"scene-{name}", {at: (getitem, (found, *at), i) for at in blocks}, pipeline.dtype, *chunks[1:])
+            for i, name in enumerate(pipeline.layers)
+        },
+        counts=table("scene-counts", len(pipeline.counted), "int64"),
+        statistics=table("scene-statistics", len(pipeline.statistics), "float64"),
+    )
 
 
 def chunked(bands: Sequence[Any]) -> list[Any]:
@@ -105,15 +124,23 @@ def chunked(bands: Sequence[Any]) -> list[Any]:
     import dask.array as da
 
     chunks = next((band.chunks for band in bands if hasattr(band, "chunks")), None)
-    # A name for good takes reading the whole array; where all is in memory, nothing outlives the prediction.
-    name = False if chunks is None else None
     if chunks is None:
-        shape = bands[0].shape
-        chunks = da.core.normalize_chunks((1, max(1, STRIP // shape[2]), shape[2]), shape)
+        *dates, _, columns = bands[0].shape
+        chunks = da.core.normalize_chunks((*(1 for _ in dates), max(1, STRIP // columns), columns), bands[0].shape)
+        return [_views(band, chunks) for band in bands]
     return [
-        da.from_array(band, chunks=chunks, name=name) if isinstance(band, np.ndarray) else band.rechunk(chunks)
-        for band in bands
+        da.from_array(band, chunks=chunks) if isinstance(band, np.ndarray) else band.rechunk(chunks) for band in bands
     ]
+
+
+def _views(band: npt.NDArray[Any], chunks: tuple[tuple[int, ...], ...]) -> Any:
+    """Return a dask array of an array that stays what it is while it is needed, without copying or hashing it."""
+    import dask.array as da
+
+    name = f"scene-band-{uuid4().hex}"
+    at = product(*(range(len(sizes)) for sizes in chunks))
+    parts = (band[part] for part in da.core.slices_from_chunks(chunks))
+    return da.Array({(name, *key): part for key, part in zip(at, parts, strict=True)}, name, chunks, band.dtype)
 
 
 def _add_dates(
@@ -129,27 +156,36 @@ def _add_dates(
     job_key, known = f"scene-job-{token}", None
     starts = [bounds_of(sizes)[:-1] for sizes in chunks[1:]]
     blocks = [(t, i, j) for i in range(len(starts[0])) for j in range(len(starts[1]))]
-    needed = source.needed(blocks)
+    reading, held = source.needed(blocks)
+    layer |= held
 
-    def inputs(step: int, block: tuple[int, int, int]) -> list[Any]:
-        return [_renamed((name, *block), f"{t}-{step}-{token}") for name in source.names]
+    def inputs(step: int) -> Iterator[tuple[tuple[int, int, int], list[Any]]]:
+        """Read the scene once more; yield its blocks, and where their bands are."""
+        suffix = f"{t}-{step}-{token}"
+        layer.update(_copies(reading, suffix, known))
+        for block in blocks:
+            keys = source.keys(block)
+            yield block, [_renamed(key, suffix) if key in reading else key for key in keys]
 
     for step in range(passes):
-        layer |= _copies(needed, f"{t}-{step}-{token}", known)
         parts = []
-        for block in blocks:
+        for block, bands in inputs(step):
             key = (f"scene-measure-{step}-{token}", *block)
             origin = (starts[0][block[1]], starts[1][block[2]])
-            layer[key] = (_measure, job_key, inputs(step, block), known, origin)
+            layer[key] = (_measure, job_key, bands, known, origin)
             parts.append(key)
         merged = _add_merges(layer, parts, f"scene-merge-{step}-{token}", t)
         concluded = (f"scene-known-{step}-{token}", t)
         layer[concluded] = (_conclude, job_key, merged, known)
         known = concluded
-    layer |= _copies(needed, f"{t}-{passes}-{token}", known)
-    for block in blocks:
-        layer[f"scene-layers-{token}", t, 0, *block[1:]] = (_classify, job_key, inputs(passes, block), known)
-    layer[f"scene-statistics-{token}", t, 0] = (_tabulate, job_key, known)
+    parts = []
+    for block, bands in inputs(passes):
+        found, counts = (f"scene-found-{token}", *block), (f"scene-count-{token}", *block)
+        layer[found] = (_classify, job_key, bands, known)
+        layer[counts] = (getitem, found, -1)  # by itself: what is added later holds no layers
+        parts.append(counts)
+    layer[f"scene-counts-of-date-{token}", t] = _add_merges(layer, parts, f"scene-merge-counts-{token}", t)
+    layer[f"scene-statistics-of-date-{token}", t] = (_tabulate, job_key, known)
 
 
 @dataclass(frozen=True)
@@ -158,6 +194,7 @@ class _Source:
 
     graph: Mapping[Any, Any]
     names: tuple[str, ...]
+    dims: int
 
     @classmethod
     def of(cls, bands: Sequence[Any]) -> _Source:
@@ -165,18 +202,25 @@ class _Source:
 
         fused = optimize(*bands)
         graph = {key: task for band in fused for key, task in band.__dask_graph__().items()}
-        return cls(graph, tuple(band.name for band in fused))
+        return cls(graph, tuple(band.name for band in fused), fused[0].ndim)
 
-    def needed(self, chunks: Iterable[tuple[int, ...]]) -> dict[Any, Any]:
-        """Return the tasks that chunks ``(t, y, x)`` of all bands come from."""
-        waiting: list[Any] = [(name, *chunk) for chunk in chunks for name in self.names]
+    def keys(self, chunk: tuple[int, int, int]) -> list[Any]:
+        """Return where the bands of a chunk ``(t, y, x)`` are."""
+        return [(name, *chunk[-self.dims :]) for name in self.names]
+
+    def needed(self, chunks: Iterable[tuple[int, int, int]]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        """Return the tasks that chunks of all bands come from, and the data among them, which nobody has to read."""
+        from dask._task_spec import DataNode
+
+        waiting: list[Any] = [key for chunk in chunks for key in self.keys(chunk)]
         found: dict[Any, Any] = {}
         while waiting:
             key = waiting.pop()
             if key not in found and key in self.graph:
                 found[key] = self.graph[key]
                 waiting.extend(found[key].dependencies)
-        return found
+        held = {key: task for key, task in found.items() if isinstance(task, DataNode)}
+        return {key: task for key, task in found.items() if key not in held}, held
 
 
 def _copies(tasks: Mapping[Any, Any], suffix: str, after: Any) -> dict[Any, Any]:
@@ -228,18 +272,22 @@ def _conclude(job: SceneJob, merged: list[Any], known: Any) -> list[Any]:
     return [job.pipeline().conclude(*pair) for pair in zip(merged, before, strict=True)]
 
 
-def _tabulate(job: SceneJob, known: list[Any]) -> npt.NDArray[np.float64]:
-    return np.stack([job.pipeline().table(scene) for scene in known])
+def _tabulate(job: SceneJob, known: list[Any]) -> list[npt.NDArray[np.float64]]:
+    return [job.pipeline().table(scene) for scene in known]
 
 
-def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any]) -> npt.NDArray[Any]:
+def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any]) -> tuple[Any, ...]:
+    """Return the layers ``(date, y, x)``, and the counts of each date."""
     pipeline = job.pipeline()
-    return np.stack([pipeline.classify(bands, one) for bands, one in zip(_dates(job, blocks), known, strict=True)])
+    of_dates = [pipeline.classify(bands, one, job.codes) for bands, one in zip(_dates(job, blocks), known, strict=True)]
+    layers, counts = zip(*of_dates, strict=True)
+    return *map(np.stack, zip(*layers, strict=True)), list(counts)
 
 
 def _dates(job: SceneJob, blocks: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], ...]]:
     """Return the bands of each date, with NaN where there are no data."""
-    bands = [_with_nan(np.asarray(block), nodata) for block, nodata in zip(blocks, job.nodata, strict=True)]
+    dated = [block.reshape(-1, *block.shape[-2:]) for block in map(np.asarray, blocks)]
+    bands = [_with_nan(block, nodata) for block, nodata in zip(dated, job.nodata, strict=True)]
     return list(zip(*bands, strict=True))
 
 

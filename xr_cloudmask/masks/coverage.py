@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -158,43 +158,59 @@ def _count(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 def _fractions(counts: Any, weights: Mapping[str, npt.NDArray[np.bool_]], scheme: Scheme) -> Any:
     """Turn counts ``(..., 256)`` into fractions ``(..., fraction)``."""
-    matrix = np.stack([*weights.values(), np.arange(256) != scheme.no_data], axis=1).astype("float64")
+    return _divided(counts, np.stack([*weights.values(), np.arange(256) != scheme.no_data, np.ones(256)], axis=1), 1.0)
+
+
+def _divided(counts: Any, matrix: npt.NDArray[np.float64], scale: Any) -> Any:
+    """Return sums of counts per sum of valid ones, the last but one, and that per sum of all, the last; lazily."""
     if isinstance(counts, np.ndarray):
-        return _divide(counts, matrix)
-    chunks = (*counts.chunks[:-1], (matrix.shape[1],))
-    return counts.map_blocks(_divide, matrix, dtype="float64", chunks=chunks, meta=np.empty((0,) * counts.ndim))
+        return _divide(counts, matrix, scale)
+    chunks = (*counts.chunks[:-1], (matrix.shape[1] - 1,))
+    return counts.map_blocks(_divide, matrix, scale, dtype="float64", chunks=chunks, meta=np.empty((0,) * counts.ndim))
 
 
-def _divide(counts: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _divide(counts: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64], scale: Any) -> npt.NDArray[np.float64]:
     sums = counts @ matrix
-    total = counts.sum(axis=-1, keepdims=True)
-    valid = sums[..., -1:]
+    valid, total = sums[..., -2:-1], sums[..., -1:]
     with np.errstate(invalid="ignore"):
-        return np.concatenate([sums[..., :-1] / valid, valid / total], axis=-1)
+        return np.asarray(scale * np.concatenate([sums[..., :-2] / valid, valid / total], axis=-1))
 
 
-def share(layer: Any, code: int) -> Any:
-    """Return the share of a code in the valid pixels of a layer, per date; lazy where it is.
+def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tuple[Any, dict[str, str]]]:
+    """Return the fractions and percentages of scenes, and their attributes, from what was counted; lazy where it is.
 
     Parameters
     ----------
-    layer : array
-        uint8 ``(date, y, x)``, 255 where no data.
-    code : int
+    counts : array
+        int64 ``(date, count)`` or ``(count,)``.
+    counted : sequence of str
+        What was: every class of the scheme, ``"no_data"``, ``"cloud"``, in shadow or not, and ``"water"``.
+    scheme : Scheme
 
     Returns
     -------
-    array
-        float64 ``(date,)``, 0–1; NaN for a date without data.
+    dict
+        By name, float64 ``(date,)`` or one number; NaN for a date without data.
 
     Examples
     --------
-    >>> share(np.uint8([[[0, 1], [1, 255]]]), 1).round(3)
-    array([0.667])
+    >>> from xr_cloudmask.masks.labels import scheme_for
+    >>> counted = ["clear", "thick_cloud", "cloud_shadow", "no_data", "cloud", "water"]
+    >>> found = shares(np.array([2, 1, 1, 4, 2, 1]), counted, scheme_for("native", counted[:3]))
+    >>> {name: float(found[name][0]) for name in ("cloud_fraction", "cloud_percentage", "valid_fraction")}
+    {'cloud_fraction': 0.25, 'cloud_percentage': 50.0, 'valid_fraction': 0.5}
     """
-    counts = _histogram(xr.DataArray(layer, dims=("date", "y", "x")), "date")
-    valid = counts[:, :255].sum(axis=1)
-    return counts[:, code] / np.where(valid > 0, valid, np.nan)
+    classes = {entry.code: entry.name for entry in scheme.classes}
+    parts = {
+        name: {classes[code] for code in classes if inside[code]} for name, inside in fraction_weights(scheme).items()
+    }
+    parts |= dict(zip(PERCENTAGES, ({"cloud"}, parts["cloud_shadow_fraction"], {"water"}), strict=True))
+    parts |= {WATER_FRACTION: {"water"}, VALID_FRACTION: set(classes.values())}
+    columns = [*parts.values(), {*classes.values(), "no_data"}]
+    matrix = np.array([[name in column for column in columns] for name in counted], "float64")
+    table = _divided(counts, matrix, np.array([100.0 if name in PERCENTAGES else 1.0 for name in parts]))
+    attrs = {name: _attrs(name) for name in FRACTIONS} | {key: {"units": "percent"} for key in PERCENTAGES}
+    return {name: (table[..., i], attrs.get(name, {"units": "1"})) for i, name in enumerate(parts)}
 
 
 def _attrs(name: str) -> dict[str, str]:

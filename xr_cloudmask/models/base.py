@@ -159,6 +159,9 @@ class Model(Protocol):
         ...
 
 
+Classified = tuple[tuple[npt.NDArray[Any], ...], npt.NDArray[np.int64]]  # layers ``(y, x)``, counts ``(count,)``
+
+
 class ScenePipeline(Protocol):
     """A loaded pipeline that looks at a whole scene, in several passes, before it decides a pixel.
 
@@ -172,7 +175,9 @@ class ScenePipeline(Protocol):
     layers : tuple of str
         What `classify` returns, and
     dtype : str
-        in what kind of number.
+        in what kind of number, and
+    counted : tuple of str
+        what it counts; the counts of the parts are added.
     statistics : tuple of str
         What `table` returns.
     """
@@ -180,6 +185,7 @@ class ScenePipeline(Protocol):
     passes: int
     layers: tuple[str, ...]
     dtype: str
+    counted: tuple[str, ...]
 
     @property
     def statistics(self) -> tuple[str, ...]: ...  # noqa: D102 - an attribute, see above
@@ -201,6 +207,9 @@ class ScenePipeline(Protocol):
         """Return the statistics ``(statistic,)`` after the last pass."""
         ...
 
-    def classify(self, bands: tuple[npt.NDArray[Any], ...], known: Any) -> npt.NDArray[Any]:
-        """Return the layers of a part ``(layer, y, x)``; ``"class"`` is a position in the spec's classes, or 255."""
+    def classify(self, bands: tuple[npt.NDArray[Any], ...], known: Any, codes: Sequence[int]) -> Classified:
+        """Return the layers of a part, and how many of its pixels are what is `counted`.
+
+        The layer ``"class"`` has `codes`, one for each of the spec's classes, and that of no data.
+        """
         ...

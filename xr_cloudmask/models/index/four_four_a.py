@@ -8,13 +8,13 @@ listed in the documentation, one by one; the numbers are in `Thresholds`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
+from xr_cloudmask.models.base import ANY_LEVEL, Classified, ModelSpec
 from xr_cloudmask.models.index import statistics, thresholds
 from xr_cloudmask.models.index.scene import Scene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Wanted
@@ -102,24 +102,25 @@ class Limits(NamedTuple):
 class FourFourA(SceneStatistics):
     """The pipeline: a `models.base.ScenePipeline`."""
 
-    layers = ("class", "water", "cloud")
+    layers = ("class", "water")
     dtype = "uint8"
+    counted = (*CLASSES, "no_data", "cloud", "water")  # cloud in shadow too
 
     def __init__(self, multiples: Thresholds) -> None:
         super().__init__(WANTED)
         self._multiples = multiples
 
-    def classify(self, bands: Block, known: Scene) -> npt.NDArray[np.uint8]:
-        """Return positions in `CLASSES`, then whether there is water, and cloud in shadow or not: ``(layer, y, x)``."""
+    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:
+        """Return the codes of `CLASSES`, and whether there is water; count what is `counted`."""
         from xr_cloudmask.models.index import kernels
 
         limits, stretch = Limits.of(known, self._multiples), known.stretch
-        out = np.empty((len(self.layers), *bands[0].shape), "uint8")
-        for part, block in statistics.blocks(bands):
-            labels = np.empty((len(self.layers), block[0].size), "uint8")
-            kernels.classes(block, stretch.minimum, stretch.maximum - stretch.minimum, limits, labels)
-            out[:, *part] = labels.reshape(out[:, *part].shape)
-        return out
+        low, span, numbers = stretch.minimum, stretch.maximum - stretch.minimum, np.array(codes, "uint8")
+        mask, water = (np.empty(bands[0].size, "uint8") for _ in self.layers)
+        counts = np.zeros(len(self.counted), "int64")
+        for part, block in statistics.blocks(bands, statistics.STRIP):
+            counts += kernels.classes(block, low, span, limits, numbers, (mask[part], water[part]))
+        return tuple(layer.reshape(bands[0].shape) for layer in (mask, water)), counts
 
 
 SPECS = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.base import Classified, ModelSpec
 from xr_cloudmask.models.index import four_four_a
 from xr_cloudmask.models.index.scene import EVERYTHING, Scene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Floats
@@ -23,9 +23,9 @@ class StretchedBands(SceneStatistics):
     def __init__(self) -> None:
         super().__init__(())
 
-    def classify(self, bands: Block, known: Scene) -> npt.NDArray[np.float64]:
-        """Return the normalised bands ``(band, y, x)``."""
-        return np.stack(known.stretch.normalised(bands))
+    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no classes
+        """Return the normalised bands."""
+        return known.stretch.normalised(bands), np.zeros(0, "int64")
 
     def table(self, known: Scene) -> Floats:  # noqa: ARG002 - nothing is counted
         """Return no statistics."""
@@ -41,9 +41,9 @@ class AllStatistics(SceneStatistics):
     def __init__(self) -> None:
         super().__init__(EVERYTHING)
 
-    def classify(self, bands: Block, known: Scene) -> npt.NDArray[np.uint8]:  # noqa: ARG002 - no layers
+    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no layers
         """Return no layers."""
-        return np.empty((0, *bands[0].shape), "uint8")
+        return (), np.zeros(0, "int64")
 
 
 def _spec(name: str, function: str) -> ModelSpec:

@@ -86,6 +86,7 @@ def quantities(block: Block, stretch: Stretch) -> tuple[Floats, Counts]:
 
 
 NAMES = ("ndvi", "whiteness", "hot", "cloud_index", "nscd", "green", "nir")
+ALL_ROWS = list(range(len(NAMES)))
 # Three visible bands of 0 to 1 are at most 5 from grey; nothing bounds the cloud index.
 LARGEST = {"whiteness": 8.0, "cloud_index": None}
 EVERYTHING = tuple(Wanted(name, largest=LARGEST.get(name, 1.0)) for name in NAMES)
@@ -101,6 +102,7 @@ class SceneStatistics:
     """
 
     passes = 3
+    counted: tuple[str, ...] = ()
 
     def __init__(self, wanted: tuple[Wanted, ...]) -> None:
         self.wanted = wanted
@@ -109,14 +111,13 @@ class SceneStatistics:
         """Return the partial result of the next pass, over a part ``(y, x)`` of a scene."""
         if known is None:
             return statistics.extent(bands, origin, shape)
-        tallies = {name: statistics.Tally(order) for name, order in known.orders.items()}
-        counts = Counts(0, 0)
-        for _, block in statistics.blocks(bands) if tallies else ():
+        tally, counts = statistics.Tally(*known.orders.values()), Counts(0, 0)
+        rows = [NAMES.index(name) for name in known.orders]
+        for _, block in statistics.blocks(bands, statistics.BLOCK) if rows else ():
             values, some = quantities(block, known.stretch)
-            for name, tally in tallies.items():
-                tally.add(values[NAMES.index(name)])
+            tally.add(values if rows == ALL_ROWS else values[rows])
             counts += some
-        return Found(counts, {name: tally.result() for name, tally in tallies.items()})
+        return Found(counts, {name: tally.result(i) for i, name in enumerate(known.orders)})
 
     def conclude(self, merged: Any, known: Scene | None) -> Scene:
         """Return what is known after a pass over the whole scene."""

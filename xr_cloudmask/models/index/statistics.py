@@ -7,20 +7,18 @@
 3. Once more, where the sample misled, or where sums need the extremes first. For most scenes there is nothing to do.
 
 Every pass is a sum, a minimum or a union, so partial results can be added in any order. Sums are free of rounding:
-values are cut at a fixed binary place before they are added (Rump, Ogita & Oishi 2008, `ExtractVector`,
-https://doi.org/10.1137/050645671; Demmel & Nguyen 2013, https://doi.org/10.1109/ARITH.2013.9).
+values are cut at a fixed binary place (Rump, Ogita & Oishi 2008, `ExtractVector`, https://doi.org/10.1137/050645671;
+Demmel & Nguyen 2013, https://doi.org/10.1109/ARITH.2013.9), and added as integers. The loops are in `kernels`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
-from itertools import product
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +26,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Block = tuple[npt.NDArray[Any], ...]  # the pixels of each band, flat
 
-BLOCK = 1 << 16  # pixels worked on at a time: some arrays of them fit the cache, and `cut_sum` allows for no more
+BLOCK = 1 << 14  # pixels worked on at a time: all quantities of them fit the cache
+STRIP = 1 << 18  # pixels copied at a time, where they do not lie one after the other
+HELD = 1 << 18  # values gathered at a time
 SAMPLE = 1 << 16  # pixels of the thin sample, where the scene has as many
 REACH = 4.0  # standard errors of a quantile of the sample, on either side of which values are kept
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -101,16 +101,10 @@ class Kept:
     counts: npt.NDArray[np.int64]
 
     def __add__(self, other: Kept) -> Kept:
-        values, where = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
-        counts = np.zeros(values.size, np.int64)
-        np.add.at(counts, where, np.concatenate([self.counts, other.counts]))
-        return Kept(self.below + other.below, values, counts)
+        from xr_cloudmask.models.index import kernels
 
-    @classmethod
-    def of(cls, below: int, pieces: Sequence[Floats]) -> Kept:
-        """Count the distinct values of some pieces."""
-        values, counts = np.unique(np.concatenate([np.empty(0), *pieces]), return_counts=True)
-        return cls(below, values, counts.astype(np.int64))
+        merged = kernels.merge(self.values, self.counts, other.values, other.counts)
+        return Kept(self.below + other.below, *map(np.copy, merged))  # views of arrays for the worst case
 
     def holds(self, count: int, quantile: float) -> bool:
         """Whether both neighbours in rank of a quantile are among the values."""
@@ -162,19 +156,16 @@ class Summary:
 NOTHING = Summary(0, *(math.nan,) * 4, quantiles=(math.nan,) * len(QUARTILES))
 
 
-def merge(parts: Iterable[Any]) -> Any:
-    """Add partial results, whatever they are."""
-    return reduce(add, parts)
-
-
-def blocks(bands: Sequence[npt.NDArray[Any]]) -> Iterator[tuple[tuple[slice, slice], Block]]:
-    """Cut bands ``(y, x)`` into blocks of at most `BLOCK` pixels; yield where they are, and their pixels."""
+def blocks(bands: Sequence[npt.NDArray[Any]], size: int) -> Iterator[tuple[slice, Block]]:
+    """Yield the pixels of bands ``(y, x)`` in blocks of at most `size`, and where they are among all; mostly views."""
     rows, columns = bands[0].shape
-    width = min(columns, BLOCK)
-    height = max(1, BLOCK // width)
-    for y, x in product(range(0, rows, height), range(0, columns, width)):
-        part = (slice(y, min(y + height, rows)), slice(x, min(x + width, columns)))
-        yield part, tuple(band[part].ravel() for band in bands)
+    height = max(1, STRIP // max(1, columns))
+    for y in range(0, rows, height):
+        strip = tuple(band[y : y + height].ravel() for band in bands)
+        for begin in range(0, strip[0].size, size):
+            block = tuple(band[begin : begin + size] for band in strip)
+            first = y * columns + begin
+            yield slice(first, first + block[0].size), block
 
 
 def extent(bands: Sequence[npt.NDArray[Any]], origin: tuple[int, int], shape: tuple[int, int]) -> Extent:
@@ -219,64 +210,103 @@ def bracket(quantile: float, sample: Floats) -> tuple[float, float]:
 
 def counted(values: Floats) -> Floats:
     """Return the values that statistics are made of: neither zero nor NaN."""
-    lowest = values.min(initial=np.inf)
-    if lowest > 0 or (lowest < 0 and not (values == 0).any()):  # mostly so, and NaN makes both false
-        return values
     return np.asarray(values[(values != 0) & ~np.isnan(values)])
 
 
-class Tally:
-    """Gathers one quantity block by block."""
+class Sought(NamedTuple):
+    """The orders of some quantities, for compiled code.
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._count, self._minimum, self._maximum = 0, math.inf, -math.inf
-        self._sums: list[tuple[float, float]] = []
-        self._below = [0] * len(order.brackets)
-        self._pieces: list[list[Floats]] = [[] for _ in order.brackets]
+    Attributes
+    ----------
+    brackets : ndarray
+        ``(bracket, 2)``, those of all quantities.
+    first : ndarray
+        ``(quantity + 1,)``, the first bracket of each.
+    places : ndarray
+        ``(quantity, 2)``: what is added to a value, and to its square, to cut it; NaN where no sums are made.
+    """
+
+    brackets: Floats
+    first: npt.NDArray[np.int64]
+    places: Floats
+
+
+class Gathered(NamedTuple):
+    """What compiled code has found: an entry, or one for minimum and maximum, per quantity or per bracket."""
+
+    counts: npt.NDArray[np.int64]
+    extremes: Floats
+    sums: npt.NDArray[np.int64]  # of values, and of their squares, in units of the last bit of `Sought.places`
+    below: npt.NDArray[np.int64]
+    filled: npt.NDArray[np.int64]  # how many values are kept
+    kept: Floats
+
+
+class Tally:
+    """Gathers quantities block by block, with one order for each.
+
+    A value that is summed is cut to a multiple of 2**-37 of the largest: added to 1.5 * 2**15 times the power of two
+    above that, a double has no bits left for more. As integers of 38 bits, 2**25 of them are added without overflow.
+    """
+
+    def __init__(self, *orders: Order) -> None:
+        brackets = [bracket for order in orders for bracket in order.brackets]
+        first = np.cumsum([0, *(len(order.brackets) for order in orders)])
+        places = np.array([_places(order.largest) for order in orders]).reshape(-1, 2)
+        self._sought = Sought(np.array(brackets, "float64").reshape(-1, 2), first, places)
+        self._found = Gathered(
+            counts=np.zeros(len(orders), np.int64),
+            extremes=np.array([[np.inf, -np.inf]] * len(orders)),
+            sums=np.zeros((len(orders), 2), np.int64),
+            below=np.zeros(len(brackets), np.int64),
+            filled=np.zeros(len(brackets), np.int64),
+            kept=np.empty((len(brackets), HELD)),
+        )
+        self._held = 0
+        self._sums = self._found.sums.astype(object)
+        self._pieces: list[list[Floats]] = [[] for _ in brackets]
 
     def add(self, values: Floats) -> None:
-        """Take in a block of values; zero and NaN do not count."""
-        values = counted(values)
-        if not values.size:
-            return
-        self._count += values.size
-        self._minimum = min(self._minimum, float(values.min()))
-        self._maximum = max(self._maximum, float(values.max()))
-        for i, (low, high) in enumerate(self._order.brackets):
-            below = values < low
-            self._below[i] += int(np.count_nonzero(below))
-            within = values <= high
-            within ^= below  # those below are not above either
-            self._pieces[i].append(values[within])
-        largest = self._order.largest
-        if largest is not None:
-            self._sums.append((cut_sum(values, largest), cut_sum(np.square(values), largest**2)))
+        """Take in a block of at most `HELD` values ``(quantity, pixel)``; zero and NaN do not count."""
+        from xr_cloudmask.models.index import kernels
 
-    def result(self) -> Distribution:
-        """Return what was found."""
-        total, squares = (sum((Fraction(pair[i]) for pair in self._sums), Fraction(0)) for i in range(2))
-        kept = tuple(map(Kept.of, self._below, self._pieces))
-        return Distribution(self._count, self._minimum, self._maximum, total, squares, kept)
+        values = np.atleast_2d(values)
+        if self._held + values.shape[1] > HELD:
+            self._empty()
+        kernels.tally(values, self._sought, self._found)
+        self._held += values.shape[1]
+
+    def _empty(self) -> None:
+        """Set aside what would not fit with more."""
+        for pieces, kept, filled in zip(self._pieces, self._found.kept, self._found.filled, strict=True):
+            pieces.append(kept[:filled].copy())
+        self._sums += self._found.sums
+        self._found.filled[:], self._found.sums[:], self._held = 0, 0, 0
+
+    def result(self, quantity: int = 0) -> Distribution:
+        """Return what was found of a quantity."""
+        self._empty()
+        low, high = map(float, self._found.extremes[quantity])
+        total, squares = map(_in_units, self._sums[quantity], self._sought.places[quantity])
+        kept = tuple(self._of_bracket(i) for i in range(*self._sought.first[quantity : quantity + 2]))
+        return Distribution(int(self._found.counts[quantity]), low, high, total, squares, kept)
+
+    def _of_bracket(self, i: int) -> Kept:
+        from xr_cloudmask.models.index import kernels
+
+        found = kernels.distinct(np.concatenate(self._pieces[i]))
+        return Kept(int(self._found.below[i]), *map(np.copy, found))
 
 
-def cut_sum(values: Floats, largest: float) -> float:
-    """Add at most 2**16 values without rounding, each of them cut to a multiple of 2**-37 of the largest.
+def _places(largest: float | None) -> tuple[float, float]:
+    if largest is None:
+        return math.nan, math.nan
+    one, two = (math.ldexp(1.5, math.frexp(limit)[1] + 15) for limit in (largest, largest**2))
+    return one, two
 
-    A double has 53 bits: 37 of each value leave 16 for the sum to grow into, in whatever order it is made.
 
-    Examples
-    --------
-    >>> values = np.array([0.1, 0.2, 0.3])
-    >>> cut_sum(values, 1.0) == cut_sum(values[::-1], 1.0)
-    True
-    >>> round(cut_sum(values, 1.0), 10)
-    0.6
-    """
-    place = math.ldexp(1.5, math.frexp(largest)[1] + 15)
-    cut = values + place
-    cut -= place
-    return float(cut.sum())
+def _in_units(count: int, place: float) -> Fraction:
+    return Fraction(0) if math.isnan(place) else count * Fraction(math.ulp(place))
 
 
 def _ranks(count: int, quantile: float) -> tuple[int, int]:
