@@ -222,7 +222,12 @@ def test_block_mean_is_xarrays_coarsen(factor, y, x, data):
     )
     padded = np.pad(values, ((0, -y % factor), (0, -x % factor)), constant_values=np.nan)
     expected = xr.DataArray(padded, dims=("y", "x")).coarsen(y=factor, x=factor).mean()
-    np.testing.assert_allclose(block_mean(values, factor), expected, atol=1e-6)
+    valid = np.ones((y, x), bool)
+    np.testing.assert_allclose(block_mean(values.copy(), np.zeros((y, x), bool), factor, valid), expected, atol=1e-6)
+    np.testing.assert_array_equal(valid, np.isfinite(values))
+    everything = np.ones((y, x), bool)
+    assert np.isnan(block_mean(values.copy(), everything, factor, valid)).all()
+    assert not valid.any()
 
 
 def test_interpolation_is_scipys():

@@ -62,7 +62,7 @@ def require_reflectance(dn: np.ndarray, reflectance: np.ndarray, scale: float) -
     typical = float(np.median(values)) if values.size else 0.0
     if typical > LARGEST_TYPICAL_REFLECTANCE:
         raise not_reflectance(float(np.median(numbers)), dn.dtype, scale)
-    low = np.count_nonzero((reflectance < LOWEST_REFLECTANCE) & (dn != 0)) / max(reflectance.size, 1)
+    low = _count_low(dn, reflectance) / max(reflectance.size, 1)
     if low > NEGLIGIBLE or typical < LOWEST_TYPICAL_REFLECTANCE:
         number = f"{dn[np.isfinite(reflectance)].min():.9g}"
         raise ReflectanceError(
@@ -89,6 +89,25 @@ def typical_of(values: Any) -> float:
     sample = values.isel(dict.fromkeys(values.dims[-2:], slice(None, None, step))).values
     data = sample[np.isfinite(sample) & (sample != 0)]
     return float(np.median(data)) if data.size else 0.0
+
+
+def countable(dn: np.ndarray) -> np.ndarray:
+    """Return numbers as compiled code takes them: in this machine's byte order, of 32 bits at least if they are floats.
+
+    Examples
+    --------
+    >>> countable(np.array([1, 2], ">f2")).dtype
+    dtype('float32')
+    """
+    dtype = np.result_type(dn.dtype, "float32") if dn.dtype.kind == "f" else dn.dtype.newbyteorder("=")
+    return dn.astype(dtype, copy=False)
+
+
+def _count_low(dn: np.ndarray, reflectance: np.ndarray) -> int:
+    from xr_cloudmask.cube import kernels
+
+    below: int = kernels.count_below(np.float32(LOWEST_REFLECTANCE), reflectance.reshape(-1), countable(dn).reshape(-1))
+    return below
 
 
 def _data(dn: np.ndarray, reflectance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

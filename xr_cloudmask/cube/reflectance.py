@@ -25,9 +25,7 @@ from xr_cloudmask.cube.declared import (
 )
 from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.cube.layout import view as view_of
-from xr_cloudmask.cube.plausible import (
-    require_reflectance,
-)
+from xr_cloudmask.cube.plausible import countable, require_reflectance
 from xr_cloudmask.cube.temperature import check_kelvin, kelvin
 
 OBSOLETE_ATTRS = {
@@ -70,14 +68,14 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]
 
 
 def _scaled(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
-    result: np.ndarray = dn.astype("float32")
-    result *= np.float32(scale)
-    result += np.float32(offset)
-    for value in nodata:
-        result[dn == value] = np.nan
-    if dn.dtype.kind == "f":
-        result[~np.isfinite(result)] = np.nan
-    return result
+    from xr_cloudmask.cube import kernels
+
+    numbers = countable(dn)
+    out = np.empty(dn.shape, "float32")
+    # A no-data value is what it is in single precision, where the numbers are.
+    missing = np.array(nodata, numbers.dtype if numbers.dtype.kind == "f" else "float64")
+    kernels.scaled(numbers.reshape(-1), np.float32(scale), np.float32(offset), missing, out.reshape(-1))
+    return out
 
 
 def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:

@@ -182,10 +182,7 @@ def model_pixels(
     valid = ~blank
     coarse = []
     for band, calibration in zip(bands, calibrations, strict=True):
-        reflectance = physical(band, calibration, date)
-        reflectance[blank] = np.nan
-        valid &= np.isfinite(reflectance)
-        coarse.append(block_mean(reflectance, factor))
+        coarse.append(block_mean(physical(band, calibration, date), blank, factor, valid))
     return coarse, valid
 
 
@@ -200,27 +197,29 @@ def is_close(values: npt.NDArray[Any], number: float) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(values - number) < 1e-6)
 
 
-def block_mean(values: FloatArray, factor: int) -> FloatArray:
-    """Average blocks of ``factor × factor`` pixels, leaving out NaN; blocks at the end may be incomplete.
+def block_mean(
+    values: FloatArray, blank: npt.NDArray[np.bool_], factor: int, valid: npt.NDArray[np.bool_]
+) -> FloatArray:
+    """Average blocks of ``factor × factor`` pixels, leaving out NaN and what is blank; blocks may be incomplete.
+
+    What is left out is no longer `valid`, and NaN in `values` too. All arrays are contiguous.
 
     Examples
     --------
-    >>> block_mean(np.float32([[1, 3, 5], [1, np.nan, 7]]), 2)
+    >>> valid = np.ones((2, 3), bool)
+    >>> block_mean(np.float32([[1, 3, 5], [1, np.nan, 7]]), np.zeros((2, 3), bool), 2, valid)
     array([[1.6666666, 6.       ]], dtype=float32)
+    >>> valid.tolist()
+    [[True, True, True], [True, False, True]]
     """
+    from xr_cloudmask.engine import kernels
+
+    kernels.mark(values.reshape(-1), blank.reshape(-1), valid.reshape(-1))
     if factor == 1:
         return values
-    shape = tuple(-(-size // factor) for size in values.shape)
-    total, count = np.zeros(shape, "float32"), np.zeros(shape, "float32")
-    for i in range(factor):
-        for j in range(factor):
-            part = values[i::factor, j::factor]
-            window = (slice(part.shape[0]), slice(part.shape[1]))
-            finite = np.isfinite(part)
-            total[window] += np.where(finite, part, 0)
-            count[window] += finite
-    with np.errstate(invalid="ignore"):
-        return np.divide(total, count, out=total)
+    out = np.empty(tuple(-(-size // factor) for size in values.shape), "float32")
+    kernels.block_mean(values, factor, out)
+    return out
 
 
 def _predict_windows(

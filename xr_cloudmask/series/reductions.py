@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.cube.plausible import countable
 from xr_cloudmask.engine.stacks import Blocks
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -74,9 +75,8 @@ def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: Ru
     """Reduce a band by itself."""
     dates, labels = _flat(values), _flat(codes)
     out = np.empty(dates[0].size, rule.dtype)
-    dtype = _countable(dates[0].dtype)
-    for part in _parts(dates[0].size, len(dates) * dtype.itemsize):
-        stack = np.stack([date[part] for date in dates]).astype(dtype, copy=False)
+    for part in _parts(dates[0].size, len(dates) * dates[0].itemsize):
+        stack = countable(np.stack([date[part] for date in dates]))
         kept = rule.counts(stack) & _is_clear(labels, part, rule.clear)
         out[part] = rule.finished(statistic(stack, kept))
     return out.reshape(values[0].shape[1:])
@@ -168,7 +168,7 @@ def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: Rule) -> npt.ND
     dates, indices = _flat(values), chosen.reshape(-1)
     out = np.full(indices.size, np.nan, np.result_type(dates[0].dtype, "float32"))
     for index, date in enumerate(dates):
-        kernels.put(out, (indices == index) & rule.counts(date), date.astype(_countable(date.dtype), copy=False))
+        kernels.put(out, (indices == index) & rule.counts(date), countable(date))
     return rule.finished(out).reshape(chosen.shape)
 
 
@@ -205,11 +205,6 @@ def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
     for code in codes:
         found |= labels == code
     return found
-
-
-def _countable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype that compiled code takes for another: in this machine's byte order, of 32 bits if a float."""
-    return np.result_type(dtype, "float32") if dtype.kind == "f" else dtype.newbyteorder("=")
 
 
 def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[Rule]) -> Iterator[tuple[slice, Floats, Kept]]:
