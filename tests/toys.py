@@ -1,5 +1,7 @@
 """Small models that run through the real engine; importable by name, as a dask worker imports them."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,8 @@ TOY = replace(
     sha256="",
 )
 COUNTING = replace(TOY, name="counting", loader="toys:load_counting")
+
+DYING = replace(TOY, name="dying", loader="toys:load_dying")
 
 LOADS: list[str] = []
 
@@ -51,7 +55,18 @@ class Counting(Toy):
 
     def probabilities(self, windows, descriptors):
         with self._log.open("a") as log:
-            log.write("".join("window\n" for _ in windows))
+            log.write("".join(f"{os.getpid()}\n" for _ in windows))
+        return super().probabilities(windows, descriptors)
+
+
+class Dying(Counting):
+    """Kills its process at the fifth window, once."""
+
+    def probabilities(self, windows, descriptors):
+        died = self._log.with_suffix(".died")
+        if not died.exists() and len(self._log.read_text().splitlines()) >= 5:
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().probabilities(windows, descriptors)
 
 
@@ -64,5 +79,9 @@ def load_counting(spec, device):
     return Counting(spec.citation)  # the path of the log travels in a field that means nothing to the engine
 
 
-for _spec in (TOY, COUNTING):
+def load_dying(spec, device):
+    return Dying(spec.citation)
+
+
+for _spec in (TOY, COUNTING, DYING):
     register_model(_spec)
