@@ -155,6 +155,22 @@ def graph() -> None:
     everything = len(out.__dask_graph__()) - sum(len(cube[r].data.dask) for r in ROLES) + 5 * len(source.dask)
     row("graph of 365 dates × 10980² × 6, chunks of 2048", f"{duration:.1f} s to build, {chunks} output chunks")
     row("tasks per output chunk", f"{mask_only / chunks:.2f} for the mask, {everything / chunks:.2f} with coverage")
+    for dates in (92, 183, 365, 730):
+        long = xr.Dataset(
+            {
+                role: (("time", "y", "x"), da.zeros((dates, 10980, 10980), dtype="uint16", chunks=(1, 2048, 2048)))
+                for role in ROLES
+            },
+            {"time": np.datetime64("2015-06-23", "ns") + np.arange(dates) * np.timedelta64(5, "D")},
+            {"platform": "sentinel-2a", "processing:level": "L1C", "s2:processing_baseline": "05.10", "epsg": 32722},
+        )
+        begin = time.perf_counter()
+        out = xr_cloudmask.predict(long, resolution="native")
+        predicted = time.perf_counter() - begin
+        long.cloudmask.composite("median", mask=out)
+        whole = time.perf_counter() - begin
+        figures = f"{predicted:.2f} s for the mask, {whole:.2f} s with a median composite"
+        row(f"graph of {dates} dates of a tile", f"{figures}, {1000 * whole / dates:.1f} ms a date")
 
 
 def imports() -> None:
@@ -612,9 +628,30 @@ def _notebook_loop(items: list[Any], database: Path) -> None:
         assert connection.execute("SELECT count(*) FROM scenes").fetchone()[0] == len(items)
 
 
+def cluster() -> None:
+    """A series on one and on two processes of one thread: time, windows, memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "benchmarks", "_write_series", folder], check=True)
+        for workers in ("1", "2"):
+            subprocess.run([sys.executable, "-m", "benchmarks", "_run_cluster", folder, workers], check=True)
+
+
+def _write_series(folder: str) -> None:
+    from benchmarks import cluster
+
+    cluster.write(Path(folder), scene)
+
+
+def _run_cluster(folder: str, workers: str) -> None:
+    from benchmarks import cluster
+
+    for name, figure in cluster.report(Path(folder), int(workers)):
+        row(name, figure)
+
+
 BENCHMARKS = (
     *(imports, graph, speed, tile, accuracy, sensei, universal, worlds),
-    *(scenes, surfaces, screening, catalog),
+    *(scenes, surfaces, screening, catalog, cluster),
 )
 
 
