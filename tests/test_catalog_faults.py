@@ -365,17 +365,22 @@ def _interruptible():
 
 @pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_waits_for_a_safe_moment():
-    with pytest.raises(KeyboardInterrupt), held_back() as look:
-        look()
-        signal.raise_signal(signal.SIGINT)
-        waited = True
-        look()
-    assert waited
-    with pytest.raises(KeyboardInterrupt), held_back():
-        signal.raise_signal(signal.SIGINT)
+    reached = []
+
+    def press(*looks):
+        with held_back() as look:
+            for looking in looks:
+                signal.raise_signal(signal.SIGINT)
+                reached.append("pressed")
+                if looking:
+                    look()
+
+    for looks, times in (((True, True), 1), ((False,), 1), ((False, False), 1)):  # seen, seen at the end, pressed twice
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)  # the second one is at once
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            press(*looks)
+        assert len(reached) == times
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        reached.clear()
 
 
 @pytest.mark.usefixtures("_interruptible")
