@@ -22,9 +22,10 @@ import stac_server
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from pystac.validation import validate_dict
+from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
+from xr_cloudmask.catalog import items as items_module
 from xr_cloudmask.catalog import runs, schema, store
 from xr_cloudmask.catalog.catalog import as_fraction
 from xr_cloudmask.models.index.four_four_a import Thresholds
@@ -297,10 +298,74 @@ def test_export_of_a_stac_collection(catalog, direct, tmp_path):
             assert item.properties["proj:shape"] == list(file.shape)
             assert item.properties["proj:transform"] == list(file.transform)[:6]
             np.testing.assert_array_equal(file.read(1), mask["cloudmask"])
-    for path in (collection_path, *paths):
-        # The core schemas come with pystac; those of the extensions are on the web.
-        content = json.loads(path.read_text()) | {"stac_extensions": []}
-        assert validate_dict(content, href=str(path))
+
+
+SCHEMAS = Path(__file__).parent / "stac_schemas"
+# The rules of the processing extension for the two fields that are used; its other fields would be refused.
+PROCESSING = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "$id": items_module.PROCESSING,
+    "properties": {
+        "properties": {
+            "required": ["processing:software", "processing:lineage"],
+            "properties": {
+                "processing:software": {"type": "object", "additionalProperties": {"type": "string"}},
+                "processing:lineage": {"type": "string", "minLength": 1},
+            },
+            "patternProperties": {"^processing:(?!software$|lineage$)": False},
+        }
+    },
+}
+
+
+@pytest.fixture
+def _published_schemas(monkeypatch):
+    """Let pystac find the schemas of extensions on disk."""
+    validator = JsonSchemaSTACValidator()
+    for published in (PROCESSING, *[json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")]):
+        validator.schema_cache[published["$id"].rstrip("#")] = published
+    monkeypatch.setattr(RegisteredValidator, "_validator", validator)
+
+
+@pytest.mark.usefixtures("_published_schemas")
+def test_exported_stac_is_valid(catalog, tmp_path):
+    """By the schemas of STAC and of every extension that is declared."""
+    collection = pystac.Collection.from_file(str(catalog.export(tmp_path, "stac")[0]))
+    assert collection.validate_all() == 4
+    declared = {uri for item in collection.get_items() for uri in item.stac_extensions}
+    assert declared == {items_module.EO, items_module.PROJECTION, items_module.CLASSIFICATION, items_module.PROCESSING}
+    for item in collection.get_items():
+        fields = [*item.properties, *item.assets["cloudmask"].extra_fields]
+        assert {name.split(":")[0] for name in fields if ":" in name} == {"eo", "proj", "processing", "classification"}
+
+
+@pytest.mark.usefixtures("_published_schemas")
+@pytest.mark.parametrize("crs", [None, "+proj=aea +lat_1=-5 +lat_2=-42 +lat_0=-32 +lon_0=-60 +ellps=GRS80"])
+def test_stac_of_a_grid_without_a_code_is_valid(catalog, crs):
+    """A projection that no authority has a number for is written in full; without any, the code is null."""
+    with schema.connect(catalog.path) as database:
+        row, path = catalog._done(database, None)[0]
+    item = items_module.item_of(dict(row) | {"crs": crs}, path)
+    item.validate()
+    assert item.properties["proj:code"] is None
+    assert ("proj:wkt2" in item.properties) == (crs is not None)
+
+
+@pytest.mark.usefixtures("_published_schemas")
+def test_the_schemas_would_notice(catalog):
+    with schema.connect(catalog.path) as database:
+        row, path = catalog._done(database, None)[0]
+    for spoil in (
+        lambda item: item.properties.update({"eo:cloud_cover": 101}),
+        lambda item: item.properties.update({"proj:shape": [1.5, 2]}),
+        lambda item: item.properties.update({"processing:software": "xr-cloudmask"}),
+        lambda item: item.assets["cloudmask"].extra_fields["classification:classes"][0].pop("value"),
+    ):
+        item = items_module.item_of(row, path)
+        item.validate()
+        spoil(item)
+        with pytest.raises(pystac.STACValidationError):
+            item.validate()
 
 
 def test_export_of_nothing_and_to_nowhere(catalog, tmp_path):
