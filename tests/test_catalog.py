@@ -26,7 +26,7 @@ from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
 from xr_cloudmask.catalog import items as items_module
-from xr_cloudmask.catalog import runs, schema, store
+from xr_cloudmask.catalog import runs, schema, store, work
 from xr_cloudmask.catalog.catalog import as_fraction
 from xr_cloudmask.models.index.four_four_a import Thresholds
 
@@ -98,7 +98,9 @@ def test_the_table_says_what_was_measured(catalog, items, direct):
     assert shapely.equals(row["geometry"], shapely.geometry.shape(items[0].geometry))
 
 
-def test_scene_pipelines_leave_their_statistics(tmp_path, items):
+@pytest.mark.parametrize("room", [0, 1 << 30], ids=["on disk", "in memory"])
+def test_scene_pipelines_leave_their_statistics(tmp_path, items, monkeypatch, room):
+    monkeypatch.setattr(work, "IN_MEMORY", room)
     catalog = Catalog(tmp_path / "scenes.db")
     catalog.run(items[:1], "4-4A", workers=1, progress=False)
     out = predict(stac.load(items[:1]), "4-4A").isel(time=0)
@@ -106,6 +108,7 @@ def test_scene_pipelines_leave_their_statistics(tmp_path, items):
     assert row["water_fraction"] == float(out["water_fraction"])
     assert row["band_mismatch"] == bool(out["band_mismatch"])
     assert row["statistics"] == dict(zip(out["statistic"].values, out["scene_statistics"].values, strict=True))
+    np.testing.assert_array_equal(catalog.open(items[0].id)["cloudmask"], out["cloudmask"])
 
 
 def test_a_file_has_colours_classes_and_no_data(catalog, tmp_path):
