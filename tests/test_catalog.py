@@ -371,6 +371,44 @@ def test_the_schemas_would_notice(catalog):
             item.validate()
 
 
+@pytest.mark.usefixtures("_published_schemas")
+def test_items_without_a_footprint_have_that_of_their_mask(tmp_path, items):
+    catalog = Catalog(tmp_path / "scenes.db")
+    bare = pystac.Item.from_dict(items[0].to_dict() | {"geometry": None, "bbox": None})
+    assert catalog.run([bare], MODEL, workers=1, progress=False).made == 1
+    path, _ = catalog.export(tmp_path / "out", "stac")
+    collection = pystac.Collection.from_file(str(path))
+    assert collection.validate_all() == 1
+    (item,) = collection.get_items()
+    np.testing.assert_allclose(item.bbox, items[0].bbox, atol=1e-4)
+    assert collection.extent.spatial.bboxes == [item.bbox]
+    for fmt in ("tif", "gpkg"):
+        assert catalog.export(tmp_path / "out", fmt)
+    assert catalog.cube()["cloudmask"].sizes["time"] == 1
+
+
+def test_a_new_database_of_the_same_name_has_its_own_masks(tmp_path, items):
+    """Masks inside a database are unpacked to temporary files, which outlast it."""
+    for i in (0, 1):
+        catalog = Catalog(tmp_path / "scenes.db", "database")
+        catalog.run([renamed(items[i], id="same")], MODEL, workers=1, progress=False)
+        direct = predict(stac.load([items[i]]), MODEL)["cloudmask"][0]
+        np.testing.assert_array_equal(catalog.open("same")["cloudmask"], direct)
+        for path in tmp_path.glob("scenes.db*"):
+            path.unlink()
+
+
+def test_an_id_that_is_no_text_is_refused(tmp_path, items):
+    catalog = Catalog(tmp_path / "scenes.db")
+    with pytest.raises(CatalogError, match="leave the item out"):
+        catalog.run([items[0], renamed(items[0], id="half \ud800")], MODEL, progress=False)
+    found = renamed(items[0])
+    found.assets["BAND2"].href = "/half \ud800.tif"
+    assert catalog.run([found], MODEL, progress=False).failed == (found.id,)
+    assert "surrogates" in catalog.to_dataframe()["error"].iloc[0]
+    assert work.Failure.of(ValueError("half \ud800")).text == "half \\ud800"
+
+
 def test_export_of_nothing_and_to_nowhere(catalog, tmp_path):
     with pytest.raises(CatalogError, match="'tif', 'gpkg', 'stac'"):
         catalog.export(tmp_path, "shp")
@@ -582,7 +620,7 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     made = [scenes.make_wpm(tmp_path / "wpm", "", i, size=SIZE, cover=cover).item for i, cover in enumerate(COVERS)]
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names = {"__name__": "__main__"}
     with stac_server.serve_files(tmp_path / "wpm") as files:
         found = json.loads(json.dumps(made).replace('"href": "/', f'"href": "{files.url}/'))
         with stac_server.serve_api(found, tmp_path / "api") as api:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent import futures
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -214,6 +215,45 @@ def test_a_full_disk_fails_scenes_and_leaves_no_pieces(tmp_path, items, monkeypa
     again = run(catalog, items)
     assert (again.made, again.failed) == (2, ())
     assert not list(tmp_path.glob("scenes.masks/.*"))
+
+
+@contextmanager
+def disk_of(size):
+    """Let no file grow beyond `size` bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30], ids=["bands on disk", "bands in memory"])
+def test_masks_that_do_not_fit_fail_and_are_made_later(tmp_path, folder, monkeypatch, room):
+    monkeypatch.setattr(work, "IN_MEMORY", room)
+    (tmp_path / "wpm").mkdir()
+    made = [scenes.make_wpm(tmp_path / "wpm", str(tmp_path / "wpm"), i, size=(600, 600)).item for i in range(2)]
+    items, catalog = [pystac.Item.from_dict(item) for item in made], Catalog(tmp_path / "scenes.db")
+    with disk_of(200_000):  # the database fits
+        assert len(run(catalog, items).failed) == 2
+    assert set(column(catalog, "error_type").values()) <= {"FileError", "OSError"}
+    assert not list(tmp_path.glob("scenes.masks/*"))
+    assert run(catalog, items).failed == ()
+    direct = predict(stac.load(items[:1]), MODEL)["cloudmask"][0]
+    np.testing.assert_array_equal(catalog.open(items[0].id)["cloudmask"], direct)
+
+
+@pytest.mark.parametrize("fmt", ["tif", "gpkg", "stac"])
+def test_exports_that_do_not_fit_say_so(tmp_path, fmt):
+    (tmp_path / "wpm").mkdir()
+    made = scenes.make_wpm(tmp_path / "wpm", str(tmp_path / "wpm"), size=(900, 900)).item
+    catalog = Catalog(tmp_path / "scenes.db")
+    run(catalog, [pystac.Item.from_dict(made)], "physical")
+    with disk_of(34_000), pytest.raises(CatalogError, match="room and permission"):  # the database can be read
+        catalog.export(tmp_path / "out", fmt)
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.is_file()]
+    assert catalog.export(tmp_path / "out", fmt)
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):

@@ -309,7 +309,7 @@ class Catalog:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             return tuple(FORMATS[fmt](rows, table[table["scene"].isin(numbers)], Path(folder)))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # pyogrio's are RuntimeErrors
             raise CatalogError(
                 f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
             ) from error

@@ -246,6 +246,10 @@ def _plain(value: Any) -> Any:
 
 def _of_item(item: Item, request: str) -> dict[str, str]:
     collection = item.collection_id or ""
+    if not _encodable(item.id + collection):
+        raise CatalogError(
+            f"item {item.id!r} of collection {collection!r}", "ids that can be written in UTF-8", "leave the item out"
+        )
     return {
         "id": item.id,
         "collection": collection,
@@ -253,3 +257,12 @@ def _of_item(item: Item, request: str) -> dict[str, str]:
         "item": json.dumps(item.to_dict(include_self_link=True, transform_hrefs=False)),
         "name": file_name(item.id, collection, request),
     }
+
+
+def _encodable(text: str) -> bool:
+    """Tell text from half a character, which JSON can hold and SQLite and file systems cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

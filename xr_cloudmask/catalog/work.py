@@ -69,8 +69,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Name an error by its type, and say what it says; GDAL names the file in one of the errors that led to it."""
-        said = [str(cause) or repr(cause) for cause in _causes(error)]
-        return cls(type(error).__name__, "\n".join(dict.fromkeys(said)))
+        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in _causes(error)))
+        return cls(type(error).__name__, said.encode(errors="backslashreplace").decode())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
