@@ -8,9 +8,12 @@ import json
 import re
 import shlex
 import sqlite3
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas
+import notebook_44a
 import numpy as np
 import pandas as pd
 import pystac
@@ -549,6 +552,58 @@ def test_the_whole_workflow_in_one_command(tmp_path, capsys):
     for path, name in zip(written, clear, strict=True):
         with rasterio.open(path) as file:
             np.testing.assert_array_equal(file.read(1), expected[name]["cloudmask"])
+
+
+def test_the_notebooks_workflow_cell_by_cell(tmp_path):
+    """Search, skip what is done, process, keep, choose by cloud, write; the notebook's own functions beside ours."""
+    space = notebook_44a.cells()
+    space["rasterio"] = rasterio
+    # Calibration scales a band, which changes nothing but what rounding makes of numbers on a threshold.
+    space["get_coefficient"] = lambda _: notebook_44a.UNITS
+    (tmp_path / "files").mkdir()
+    catalog = Catalog(tmp_path / "scenes.db")
+    with stac_server.serve_files(tmp_path / "files") as files:
+        made = [scenes.make_wpm(tmp_path / "files", files.url, i, size=(150, 200)) for i in range(4)]
+        for i, scene in enumerate(made):
+            for number, band in enumerate(notebook_44a.scene(i, (150, 200)), 1):
+                name = scene.item["id"]
+                with rasterio.open(tmp_path / "files" / name / f"{name}_BAND{number}.tif", "r+") as file:
+                    file.write(band, 1)
+        with stac_server.serve_api([scene.item for scene in made], tmp_path / "api") as api:
+            found = stac.search(
+                api.url, scenes.COLLECTION, bbox=(-53.25, -19.50, -45.91, -12.39), datetime="2025-01-01/2025-01-31"
+            )
+            assert len(found) == 4
+            first = catalog.run(found[:2], "4-4A", workers=1, progress=False)
+            both = catalog.run(found, "4-4A", workers=2, progress=False)
+            assert (first.made, both.made, len(both.done)) == (2, 2, 4)
+            by_id = {item.id: item for item in found}
+            space["service"] = SimpleNamespace(get_items=lambda name: iter([by_id[name].clone()]))
+            expected = {name: space["process_item"](name) for name in by_id}
+    table = catalog.to_dataframe()
+    for name, cells in expected.items():
+        merged = np.load(io.BytesIO(zlib.decompress(cells["raster_blob"])))
+        labels = catalog.open(name)["cloudmask"].values
+        np.testing.assert_array_equal(np.select([labels == 1, labels == 3], [200, 100], 0), merged)
+        for kind in ("cloud_shadow", "water"):
+            assert 100 * table.loc[name, f"{kind}_fraction"] == pytest.approx(cells[f"{kind}_percentage"], abs=1e-4)
+        # The notebook counts cloud before shadow covers some of it; the table counts what the mask has.
+        cells["cloud"] = 100 * (merged == 200).sum() / (labels != 255).sum()
+        assert cells["cloud"] <= cells["cloud_percentage"] < cells["cloud"] + 1
+        assert 100 * table.loc[name, "cloud_fraction"] == pytest.approx(cells["cloud"], abs=1e-4)
+        assert table.loc[name, "band_mismatch"] == cells["band_mismatch"]
+    # "SELECT ... WHERE cloud_percentage < ...", and a GeoTIFF of each.
+    limit = sorted(cells["cloud"] for cells in expected.values())[1] + 0.01
+    clear = [name for name, cells in expected.items() if cells["cloud"] < limit]
+    assert len(clear) == 2
+    written = catalog.filter(max_cloud=limit).export(tmp_path / "out")
+    assert [path.name.rpartition("-")[0] for path in written] == clear
+    for path, name in zip(written, clear, strict=True):
+        with rasterio.open(path) as file:
+            assert rasterio.crs.CRS.from_wkt(expected[name]["crs_wkt"]) == file.crs
+            assert json.loads(expected[name]["transform_gdal"]) == list(file.transform.to_gdal())
+            assert file.nodata == 255
+            assert file.colormap(1)[1] != file.colormap(1)[3]
 
 
 @pytest.fixture(scope="module")
