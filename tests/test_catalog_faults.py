@@ -450,6 +450,26 @@ def test_an_interrupt_in_a_transaction_leaves_no_scene_behind(catalog, items, mo
     assert run(catalog, items).made == 3
 
 
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupt_of_a_cluster_leaves_it_usable(catalog, items, monkeypatch):
+    from distributed import Client
+
+    original = queues.Queue.finish
+
+    def interrupt(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        original(*arguments)
+
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+        monkeypatch.setattr(queues.Queue, "finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(catalog, items, client=client)
+        assert sorted(column(catalog, "status").values()) == ["done", "queued", "queued", "queued"]
+        monkeypatch.undo()
+        assert run(catalog, items, client=client).made == 3
+    assert set(finishes(catalog).values()) == {1}
+
+
 # The program, where Ctrl-C interrupts: children of a session in the background of a shell ignore it.
 PROGRAM = """
 import signal, sys
