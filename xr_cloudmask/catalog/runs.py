@@ -161,7 +161,7 @@ def _threads(count: int) -> Iterator[Workers]:
     """Give threads of this process; on leaving, also by Ctrl-C, they stop after the chunk at hand."""
     threads, stop = ThreadPoolExecutor(count, thread_name_prefix="xr-cloudmask"), threading.Event()
     try:
-        yield Workers(threads, count, stop)
+        yield Workers(threads, count + 1, stop)  # one waits, so that no thread does while a mask is written down
     finally:
         stop.set()
         threads.shutdown(wait=True, cancel_futures=True)
