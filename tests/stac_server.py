@@ -93,15 +93,15 @@ def serve_api(items: Iterable[dict], folder: Path):
     assert program, "rustac is not installed: pip install rustac"
     folder.mkdir(parents=True, exist_ok=True)
     items = list(items)
-    files = [_write(folder / f"{name}.json", _collection(name)) for name in {item["collection"] for item in items}]
+    files = [_write(folder / f"{name}.json", collection(name)) for name in {item["collection"] for item in items}]
     files.append(_write(folder / "items.json", {"type": "FeatureCollection", "features": items}))
-    behind = f"127.0.0.1:{_free_port()}"
+    behind = f"127.0.0.1:{free_port()}"
     with ExitStack() as stack:
         _, url = stack.enter_context(_process([sys.executable, __file__, "proxy", behind], speaks=True))
         # It tells the proxy's address in its links, or a second page would not come by way of the proxy.
         command = [program, "serve", "-a", url, "-b", behind, *map(str, files)]
         process, _ = stack.enter_context(_process(command))
-        _wait(f"http://{behind}", process)
+        wait(f"http://{behind}", process)
         yield Server(url)
 
 
@@ -119,7 +119,7 @@ def _process(command: list[str], speaks: bool = False):
             process.stdout.close()
 
 
-def _wait(url: str, process: subprocess.Popen) -> None:
+def wait(url: str, process: subprocess.Popen) -> None:
     for _ in range(START * 20):
         assert process.poll() is None, f"the server behind {url} ended with {process.returncode}"
         try:
@@ -130,7 +130,7 @@ def _wait(url: str, process: subprocess.Popen) -> None:
     raise AssertionError(f"no answer from {url}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
@@ -141,7 +141,7 @@ def _write(path: Path, content: dict) -> Path:
     return path
 
 
-def _collection(name: str) -> dict:
+def collection(name: str) -> dict:
     return {
         "type": "Collection", "stac_version": "1.0.0", "id": name, "description": name, "license": "CC-BY-SA-3.0",
         "links": [], "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},

@@ -8,9 +8,12 @@ import json
 import re
 import shlex
 import sqlite3
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas
+import notebook_44a
 import numpy as np
 import pandas as pd
 import pystac
@@ -22,10 +25,11 @@ import stac_server
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from pystac.validation import validate_dict
+from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
-from xr_cloudmask.catalog import runs, schema, store
+from xr_cloudmask.catalog import items as items_module
+from xr_cloudmask.catalog import runs, schema, store, work
 from xr_cloudmask.catalog.catalog import as_fraction
 from xr_cloudmask.models.index.four_four_a import Thresholds
 
@@ -97,7 +101,9 @@ def test_the_table_says_what_was_measured(catalog, items, direct):
     assert shapely.equals(row["geometry"], shapely.geometry.shape(items[0].geometry))
 
 
-def test_scene_pipelines_leave_their_statistics(tmp_path, items):
+@pytest.mark.parametrize("room", [0, 1 << 30], ids=["on disk", "in memory"])
+def test_scene_pipelines_leave_their_statistics(tmp_path, items, monkeypatch, room):
+    monkeypatch.setattr(work, "IN_MEMORY", room)
     catalog = Catalog(tmp_path / "scenes.db")
     catalog.run(items[:1], "4-4A", workers=1, progress=False)
     out = predict(stac.load(items[:1]), "4-4A").isel(time=0)
@@ -105,6 +111,7 @@ def test_scene_pipelines_leave_their_statistics(tmp_path, items):
     assert row["water_fraction"] == float(out["water_fraction"])
     assert row["band_mismatch"] == bool(out["band_mismatch"])
     assert row["statistics"] == dict(zip(out["statistic"].values, out["scene_statistics"].values, strict=True))
+    np.testing.assert_array_equal(catalog.open(items[0].id)["cloudmask"], out["cloudmask"])
 
 
 def test_a_file_has_colours_classes_and_no_data(catalog, tmp_path):
@@ -297,10 +304,112 @@ def test_export_of_a_stac_collection(catalog, direct, tmp_path):
             assert item.properties["proj:shape"] == list(file.shape)
             assert item.properties["proj:transform"] == list(file.transform)[:6]
             np.testing.assert_array_equal(file.read(1), mask["cloudmask"])
-    for path in (collection_path, *paths):
-        # The core schemas come with pystac; those of the extensions are on the web.
-        content = json.loads(path.read_text()) | {"stac_extensions": []}
-        assert validate_dict(content, href=str(path))
+
+
+SCHEMAS = Path(__file__).parent / "stac_schemas"
+# The rules of the processing extension for the two fields that are used; its other fields would be refused.
+PROCESSING = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "$id": items_module.PROCESSING,
+    "properties": {
+        "properties": {
+            "required": ["processing:software", "processing:lineage"],
+            "properties": {
+                "processing:software": {"type": "object", "additionalProperties": {"type": "string"}},
+                "processing:lineage": {"type": "string", "minLength": 1},
+            },
+            "patternProperties": {"^processing:(?!software$|lineage$)": False},
+        }
+    },
+}
+
+
+@pytest.fixture
+def _published_schemas(monkeypatch):
+    """Let pystac find the schemas of extensions on disk."""
+    validator = JsonSchemaSTACValidator()
+    for published in (PROCESSING, *[json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")]):
+        validator.schema_cache[published["$id"].rstrip("#")] = published
+    monkeypatch.setattr(RegisteredValidator, "_validator", validator)
+
+
+@pytest.mark.usefixtures("_published_schemas")
+def test_exported_stac_is_valid(catalog, tmp_path):
+    """By the schemas of STAC and of every extension that is declared."""
+    collection = pystac.Collection.from_file(str(catalog.export(tmp_path, "stac")[0]))
+    assert collection.validate_all() == 4
+    declared = {uri for item in collection.get_items() for uri in item.stac_extensions}
+    assert declared == {items_module.EO, items_module.PROJECTION, items_module.CLASSIFICATION, items_module.PROCESSING}
+    for item in collection.get_items():
+        fields = [*item.properties, *item.assets["cloudmask"].extra_fields]
+        assert {name.split(":")[0] for name in fields if ":" in name} == {"eo", "proj", "processing", "classification"}
+
+
+@pytest.mark.usefixtures("_published_schemas")
+@pytest.mark.parametrize("crs", [None, "+proj=aea +lat_1=-5 +lat_2=-42 +lat_0=-32 +lon_0=-60 +ellps=GRS80"])
+def test_stac_of_a_grid_without_a_code_is_valid(catalog, crs):
+    """A projection that no authority has a number for is written in full; without any, the code is null."""
+    with schema.connect(catalog.path) as database:
+        row, path = catalog._done(database, None)[0]
+    item = items_module.item_of(dict(row) | {"crs": crs}, path)
+    item.validate()
+    assert item.properties["proj:code"] is None
+    assert ("proj:wkt2" in item.properties) == (crs is not None)
+
+
+@pytest.mark.usefixtures("_published_schemas")
+def test_the_schemas_would_notice(catalog):
+    with schema.connect(catalog.path) as database:
+        row, path = catalog._done(database, None)[0]
+    for spoil in (
+        lambda item: item.properties.update({"eo:cloud_cover": 101}),
+        lambda item: item.properties.update({"proj:shape": [1.5, 2]}),
+        lambda item: item.properties.update({"processing:software": "xr-cloudmask"}),
+        lambda item: item.assets["cloudmask"].extra_fields["classification:classes"][0].pop("value"),
+    ):
+        item = items_module.item_of(row, path)
+        item.validate()
+        spoil(item)
+        with pytest.raises(pystac.STACValidationError):
+            item.validate()
+
+
+@pytest.mark.usefixtures("_published_schemas")
+def test_items_without_a_footprint_have_that_of_their_mask(tmp_path, items):
+    catalog = Catalog(tmp_path / "scenes.db")
+    bare = pystac.Item.from_dict(items[0].to_dict() | {"geometry": None, "bbox": None})
+    assert catalog.run([bare], MODEL, workers=1, progress=False).made == 1
+    path, _ = catalog.export(tmp_path / "out", "stac")
+    collection = pystac.Collection.from_file(str(path))
+    assert collection.validate_all() == 1
+    (item,) = collection.get_items()
+    np.testing.assert_allclose(item.bbox, items[0].bbox, atol=1e-4)
+    assert collection.extent.spatial.bboxes == [item.bbox]
+    for fmt in ("tif", "gpkg"):
+        assert catalog.export(tmp_path / "out", fmt)
+    assert catalog.cube()["cloudmask"].sizes["time"] == 1
+
+
+def test_a_new_database_of_the_same_name_has_its_own_masks(tmp_path, items):
+    """Masks inside a database are unpacked to temporary files, which outlast it."""
+    for i in (0, 1):
+        catalog = Catalog(tmp_path / "scenes.db", "database")
+        catalog.run([renamed(items[i], id="same")], MODEL, workers=1, progress=False)
+        direct = predict(stac.load([items[i]]), MODEL)["cloudmask"][0]
+        np.testing.assert_array_equal(catalog.open("same")["cloudmask"], direct)
+        for path in tmp_path.glob("scenes.db*"):
+            path.unlink()
+
+
+def test_an_id_that_is_no_text_is_refused(tmp_path, items):
+    catalog = Catalog(tmp_path / "scenes.db")
+    with pytest.raises(CatalogError, match="leave the item out"):
+        catalog.run([items[0], renamed(items[0], id="half \ud800")], MODEL, progress=False)
+    found = renamed(items[0])
+    found.assets["BAND2"].href = "/half \ud800.tif"
+    assert catalog.run([found], MODEL, progress=False).failed == (found.id,)
+    assert "surrogates" in catalog.to_dataframe()["error"].iloc[0]
+    assert work.Failure.of(ValueError("half \ud800")).text == "half \\ud800"
 
 
 def test_export_of_nothing_and_to_nowhere(catalog, tmp_path):
@@ -445,6 +554,58 @@ def test_the_whole_workflow_in_one_command(tmp_path, capsys):
             np.testing.assert_array_equal(file.read(1), expected[name]["cloudmask"])
 
 
+def test_the_notebooks_workflow_cell_by_cell(tmp_path):
+    """Search, skip what is done, process, keep, choose by cloud, write; the notebook's own functions beside ours."""
+    space = notebook_44a.cells()
+    space["rasterio"] = rasterio
+    # Calibration scales a band, which changes nothing but what rounding makes of numbers on a threshold.
+    space["get_coefficient"] = lambda _: notebook_44a.UNITS
+    (tmp_path / "files").mkdir()
+    catalog = Catalog(tmp_path / "scenes.db")
+    with stac_server.serve_files(tmp_path / "files") as files:
+        made = [scenes.make_wpm(tmp_path / "files", files.url, i, size=(150, 200)) for i in range(4)]
+        for i, scene in enumerate(made):
+            for number, band in enumerate(notebook_44a.scene(i, (150, 200)), 1):
+                name = scene.item["id"]
+                with rasterio.open(tmp_path / "files" / name / f"{name}_BAND{number}.tif", "r+") as file:
+                    file.write(band, 1)
+        with stac_server.serve_api([scene.item for scene in made], tmp_path / "api") as api:
+            found = stac.search(
+                api.url, scenes.COLLECTION, bbox=(-53.25, -19.50, -45.91, -12.39), datetime="2025-01-01/2025-01-31"
+            )
+            assert len(found) == 4
+            first = catalog.run(found[:2], "4-4A", workers=1, progress=False)
+            both = catalog.run(found, "4-4A", workers=2, progress=False)
+            assert (first.made, both.made, len(both.done)) == (2, 2, 4)
+            by_id = {item.id: item for item in found}
+            space["service"] = SimpleNamespace(get_items=lambda name: iter([by_id[name].clone()]))
+            expected = {name: space["process_item"](name) for name in by_id}
+    table = catalog.to_dataframe()
+    for name, cells in expected.items():
+        merged = np.load(io.BytesIO(zlib.decompress(cells["raster_blob"])))
+        labels = catalog.open(name)["cloudmask"].values
+        np.testing.assert_array_equal(np.select([labels == 1, labels == 3], [200, 100], 0), merged)
+        for kind in ("cloud_shadow", "water"):
+            assert 100 * table.loc[name, f"{kind}_fraction"] == pytest.approx(cells[f"{kind}_percentage"], abs=1e-4)
+        # The notebook counts cloud before shadow covers some of it; the table counts what the mask has.
+        cells["cloud"] = 100 * (merged == 200).sum() / (labels != 255).sum()
+        assert cells["cloud"] <= cells["cloud_percentage"] < cells["cloud"] + 1
+        assert 100 * table.loc[name, "cloud_fraction"] == pytest.approx(cells["cloud"], abs=1e-4)
+        assert table.loc[name, "band_mismatch"] == cells["band_mismatch"]
+    # "SELECT ... WHERE cloud_percentage < ...", and a GeoTIFF of each.
+    limit = sorted(cells["cloud"] for cells in expected.values())[1] + 0.01
+    clear = [name for name, cells in expected.items() if cells["cloud"] < limit]
+    assert len(clear) == 2
+    written = catalog.filter(max_cloud=limit).export(tmp_path / "out")
+    assert [path.name.rpartition("-")[0] for path in written] == clear
+    for path, name in zip(written, clear, strict=True):
+        with rasterio.open(path) as file:
+            assert rasterio.crs.CRS.from_wkt(expected[name]["crs_wkt"]) == file.crs
+            assert json.loads(expected[name]["transform_gdal"]) == list(file.transform.to_gdal())
+            assert file.nodata == 255
+            assert file.colormap(1)[1] != file.colormap(1)[3]
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory, items):
     catalog = Catalog(tmp_path_factory.mktemp("cli") / "scenes.db")
@@ -514,7 +675,7 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     made = [scenes.make_wpm(tmp_path / "wpm", "", i, size=SIZE, cover=cover).item for i, cover in enumerate(COVERS)]
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names = {"__name__": "__main__"}
     with stac_server.serve_files(tmp_path / "wpm") as files:
         found = json.loads(json.dumps(made).replace('"href": "/', f'"href": "{files.url}/'))
         with stac_server.serve_api(found, tmp_path / "api") as api:

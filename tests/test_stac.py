@@ -330,6 +330,30 @@ def test_addresses_are_patched(catalogue):
     assert items[0].assets["BAND1"].href.startswith("s3://")
 
 
+def test_the_planetary_computers_own_signer(catalogue, monkeypatch):
+    """Its addresses get the token that it has for their container; all others stay."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import planetary_computer
+        from planetary_computer import sas
+    files, _, scenes = catalogue
+    host = "https://account.blob.core.windows.net/container"
+    token = sas.SASToken(token="sig=secret", expiry="2100-01-01T00:00:00Z")
+    monkeypatch.setitem(sas.TOKEN_CACHE, f"{sas.Settings.get().sas_url}/account/container", token)
+    items = items_of(scenes, 1)
+    for asset in items[0].assets.values():
+        asset.href = asset.href.replace(files.url, host)
+
+    def sign(href):
+        return planetary_computer.sign(href).replace(host, files.url)  # the test has no Azure
+
+    cube = load(items, patch_url=sign).compute()
+    np.testing.assert_array_equal(cube["BAND1"].values[0], scenes[0].numbers["BAND1"].values)
+    assert files.log
+    assert all(request.path.endswith("?sig=secret") for request in files.log)
+    assert load(items_of(scenes, 1), patch_url=planetary_computer.sign)["BAND1"].any().compute()
+
+
 def test_items_are_not_modified(catalogue):
     _, _, scenes = catalogue
     items = items_of(scenes, 1)

@@ -233,7 +233,7 @@ def _georeferenced_or_not() -> Iterator[None]:
 
 @_georeferenced_or_not()
 def _write_cog(dataset: xr.Dataset, path: Path) -> None:
-    """Write labels to a plain GeoTIFF, count them there, and let GDAL make the COG of it."""
+    """Write labels to a plain GeoTIFF, not compressed, count them there, and let GDAL make the COG of it."""
     import rasterio
     from rasterio.shutil import copy
 
@@ -250,15 +250,16 @@ def _write_cog(dataset: xr.Dataset, path: Path) -> None:
         with rasterio.open(plain, "r+") as file:
             file.update_tags(**_tags(dataset[MASK_NAME], fractions))
         _write_class_names(scheme, plain)
-        copy(
-            plain,
-            path,
-            driver="COG",
-            blocksize=BLOCK,
-            compress="LZW",  # a third quicker than DEFLATE, for a sixth more bytes
-            overview_resampling="MODE",
-            bigtiff="IF_SAFER",
-        )
+        with rasterio.Env(COG_TMP_COMPRESSION="NONE"):  # of overviews, before they are compressed as the rest
+            copy(
+                plain,
+                path,
+                driver="COG",
+                blocksize=BLOCK,
+                compress="LZW",  # a third quicker than DEFLATE, for a sixth more bytes
+                overview_resampling="MODE",
+                bigtiff="IF_SAFER",
+            )
 
 
 def _against(array: xr.DataArray) -> list[str]:
@@ -289,7 +290,6 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
-        "compress": "LZW",
         "bigtiff": "IF_SAFER",
     }
     with rasterio.open(path, "w", **profile) as file:

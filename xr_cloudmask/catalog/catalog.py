@@ -95,7 +95,8 @@ class Catalog:
 
         A scene is done once per collection, model, version, checksum of the weights, and options. What is done is
         skipped, what failed before is tried again: not sooner than 2 s after the first failure, 4 s after the second,
-        … 5 min. Ctrl-C stops after the chunks at hand.
+        … 5 min. Ctrl-C, or Jupyter's interrupt, stops after the chunks at hand: what is finished is kept, what is not
+        is queued again.
 
         Parameters
         ----------
@@ -308,7 +309,7 @@ class Catalog:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             return tuple(FORMATS[fmt](rows, table[table["scene"].isin(numbers)], Path(folder)))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # pyogrio's are RuntimeErrors
             raise CatalogError(
                 f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
             ) from error

@@ -22,6 +22,7 @@ Exporter: TypeAlias = Callable[[Rows, "GeoDataFrame", Path], list[Path]]
 GEOPACKAGE = "cloudmasks.gpkg"
 COLLECTION = "cloudmasks"
 WGS84 = "EPSG:4326"
+WORLD = (-180.0, -90.0, 180.0, 90.0)
 LICENCE = "other"
 
 
@@ -104,7 +105,7 @@ def to_stac(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
 
 
 def _collection(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    boxes = [item["bbox"] for item in items]
+    boxes = [item["bbox"] for item in items if "bbox" in item] or [WORLD]
     dates = sorted(item["properties"]["datetime"] or item["properties"]["start_datetime"] for item in items)
     links = [
         {"rel": "item", "href": f"./{item['id']}/{item['id']}.json", "type": "application/geo+json"} for item in items

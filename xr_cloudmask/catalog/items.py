@@ -33,10 +33,11 @@ def item_of(row: sqlite3.Row, path: Path) -> Item:
     from pystac import Item, Link
 
     source = Item.from_dict(json.loads(row["item"]))
+    geometry, bbox = _footprint(row, source)
     item = Item(
         id=row["name"],
-        geometry=source.geometry,
-        bbox=source.bbox,
+        geometry=geometry,
+        bbox=bbox,
         datetime=source.datetime,
         start_datetime=source.common_metadata.start_datetime,
         end_datetime=source.common_metadata.end_datetime,
@@ -48,6 +49,19 @@ def item_of(row: sqlite3.Row, path: Path) -> Item:
         item.add_link(Link("derived_from", address, "application/geo+json"))
     item.add_asset(MASK_NAME, _asset(open_mask(path)[MASK_NAME], path))
     return item
+
+
+def _footprint(row: sqlite3.Row, source: Item) -> tuple[dict[str, Any] | None, list[float] | None]:
+    """Return the outline of a scene and its box, in longitude and latitude: of its mask where the item has none."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from shapely.geometry import shape
+
+    outline = source.geometry
+    if outline is None and row["crs"] is not None:
+        grid = GeoBox((row["height"], row["width"]), Affine(*json.loads(row["transform"])), row["crs"])
+        outline = grid.geographic_extent.json
+    return outline, source.bbox or (list(shape(outline).bounds) if outline is not None else None)
 
 
 def _properties(row: sqlite3.Row, source: Item) -> dict[str, Any]:

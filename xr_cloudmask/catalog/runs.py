@@ -6,9 +6,10 @@ import difflib
 import hashlib
 import inspect
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask import stac
+from xr_cloudmask.catalog.interrupt import held_back
 from xr_cloudmask.catalog.queue import Queue, Queued, open_queue
 from xr_cloudmask.catalog.store import file_name
 from xr_cloudmask.catalog.work import Failure, Made, Request, attempt
@@ -34,6 +36,7 @@ CONFIGURING = {"weights": None, "precision": "auto", "thresholds": None}
 NOT_PER_SCENE = {"model", "probabilities", "descriptors"}  # of the keywords of predict
 MADE_BY = ("name", "variant", "version", "sha256", "precision", "thresholds")  # of a ModelSpec
 HOW = ("device", "batch_size", "patch_url", "chunks")  # a mask is made, not which
+GLANCE = 0.2  # seconds between two looks for Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,13 @@ def run(
 ) -> Run:
     """Make the masks that are missing; see `Catalog.run`."""
     rows = _rows(items, request)
-    with open_queue(path) as queue:
+    with held_back() as look, open_queue(path) as queue:
         queue.add(rows)
         before = len(queue.states().get("done", ()))
         pool = _threads(workers) if client is None else _cluster(client)
         with _bar(len(rows), before, progress) as advance, pool as working:
             made = 0
-            while now := _work_off(queue, working, request, inside=inside, advance=advance):
+            while now := _work_off(queue, working, request, inside=inside, advance=advance, look=look):
                 made += now
                 queue.take_over()  # of runs that were killed meanwhile
         states = queue.states()
@@ -97,7 +100,15 @@ def run(
     return Run(done, failed, running, made)
 
 
-def _work_off(queue: Queue, pool: Workers, request: Request, *, inside: bool, advance: Callable[[], object]) -> int:
+def _work_off(
+    queue: Queue,
+    pool: Workers,
+    request: Request,
+    *,
+    inside: bool,
+    advance: Callable[[], object],
+    look: Callable[[], None],
+) -> int:
     """Hand out scenes and keep what comes back, until nothing is left that this run may do; return how many masks."""
     made = 0
     busy: dict[Future[Made | Failure], Queued] = {}
@@ -107,12 +118,24 @@ def _work_off(queue: Queue, pool: Workers, request: Request, *, inside: bool, ad
         pause = queue.pause()
         if not busy and pause is None:
             return made
-        if not busy and pause is not None:
-            time.sleep(pause)
-        finished = wait(busy, timeout=pause if len(busy) < pool.scenes else None, return_when=FIRST_COMPLETED).done
-        for future in finished:
+        for future in _finished(busy, pause if len(busy) < pool.scenes else None, look):
             made += _keep(queue, busy.pop(future), _outcome(future), inside)
             advance()
+
+
+def _finished(
+    busy: Collection[Future[Made | Failure]], pause: float | None, look: Callable[[], None]
+) -> Collection[Future[Made | Failure]]:
+    """Wait until scenes are finished, or for `pause` seconds; return those that are."""
+    end = math.inf if pause is None else time.monotonic() + pause
+    while True:
+        look()
+        rest = min(GLANCE, max(0.0, end - time.monotonic()))
+        if not busy:
+            time.sleep(rest)
+        finished = wait(busy, timeout=rest, return_when=FIRST_COMPLETED).done
+        if finished or time.monotonic() >= end:
+            return finished
 
 
 def _outcome(future: Future[Made | Failure]) -> Made | Failure:
@@ -138,7 +161,7 @@ def _threads(count: int) -> Iterator[Workers]:
     """Give threads of this process; on leaving, also by Ctrl-C, they stop after the chunk at hand."""
     threads, stop = ThreadPoolExecutor(count, thread_name_prefix="xr-cloudmask"), threading.Event()
     try:
-        yield Workers(threads, count, stop)
+        yield Workers(threads, count + 1, stop)  # one waits, so that no thread does while a mask is written down
     finally:
         stop.set()
         threads.shutdown(wait=True, cancel_futures=True)
@@ -223,6 +246,10 @@ def _plain(value: Any) -> Any:
 
 def _of_item(item: Item, request: str) -> dict[str, str]:
     collection = item.collection_id or ""
+    if not _encodable(item.id + collection):
+        raise CatalogError(
+            f"item {item.id!r} of collection {collection!r}", "ids that can be written in UTF-8", "leave the item out"
+        )
     return {
         "id": item.id,
         "collection": collection,
@@ -230,3 +257,12 @@ def _of_item(item: Item, request: str) -> dict[str, str]:
         "item": json.dumps(item.to_dict(include_self_link=True, transform_hrefs=False)),
         "name": file_name(item.id, collection, request),
     }
+
+
+def _encodable(text: str) -> bool:
+    """Tell text from half a character, which JSON can hold and SQLite and file systems cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -50,12 +51,13 @@ def path_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> Pat
     """Return the file of a mask; one that is in the database is unpacked first, until the process ends."""
     if row["mask"] == "file":
         return folder / f"{row['name']}.tif"
-    target = _unpacked(folder.resolve()) / f"{row['name']}.tif"
+    # With the time in its name: another database of the same name may have been there before.
+    target = _unpacked(folder.resolve()) / f"{row['name']}-{re.sub(r'[^0-9]', '', row['finished'])}.tif"
     if not target.exists():
         query = "SELECT cog, class_names FROM masks WHERE scene = ?"
         cog, class_names = database.execute(query, (row["scene"],)).fetchone()
-        target.with_name(f"{target.name}{SIDECAR}").write_bytes(class_names)
-        target.write_bytes(cog)
+        write_whole(target.with_name(f"{target.name}{SIDECAR}"), class_names, uuid.uuid4().hex)
+        write_whole(target, cog, uuid.uuid4().hex)  # other threads may be at it too
     return target
 
 

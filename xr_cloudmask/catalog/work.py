@@ -26,6 +26,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
+IN_MEMORY = 256 << 20  # bytes of a scene's bands up to which they stay in memory, as many as a few chunks have
 GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 # Columns of the table by the attributes that fill them.
 NAMED = {"variant": "model_variant", "version": "model_version", "weights_sha256": "weights_sha256", "scheme": "scheme"}
@@ -68,8 +69,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Name an error by its type, and say what it says; GDAL names the file in one of the errors that led to it."""
-        said = [str(cause) or repr(cause) for cause in _causes(error)]
-        return cls(type(error).__name__, "\n".join(dict.fromkeys(said)))
+        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in _causes(error)))
+        return cls(type(error).__name__, said.encode(errors="backslashreplace").decode())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -126,7 +127,10 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
 
 
 def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[str, Any]) -> xr.Dataset:
-    """Return the cube with the bands of a pipeline that looks at a scene several times, read once, on this disk."""
+    """Return the cube with the bands of a pipeline that looks at a scene several times, read once.
+
+    They are in memory, or on this disk where they are large.
+    """
     import dask.array as da
 
     spec = registry.variants(request.model)[0]
@@ -134,8 +138,12 @@ def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[s
         return cube
     used = [band.name for band in spec.inputs(bands.describe(layout.view(cube), request.options.get("sensor")))]
     sources = [cube[name].data for name in used]
-    copies = [_OnDisk.like(band, folder / f"{i}.raw") for i, band in enumerate(sources)]
-    da.store(sources, copies, lock=False, **compute)  # type: ignore[arg-type]
+    small = sum(band.nbytes for band in sources) <= IN_MEMORY
+    copies: list[Any] = [
+        np.empty(band.shape, band.dtype) if small else _OnDisk.like(band, folder / f"{i}.raw")
+        for i, band in enumerate(sources)
+    ]
+    da.store(sources, copies, lock=False, **compute)
     local = {
         name: cube[name].copy(data=da.from_array(copy, chunks=band.chunks, name=False, meta=band._meta))
         for name, band, copy in zip(used, sources, copies, strict=True)

@@ -211,7 +211,14 @@ def _read_later(items: Sequence[Item], chunks: Mapping[str, int], grid: Mapping[
         # odc-stac hands the environment that it finds here to the workers. No grouping: every item is a date; they
         # come sorted, so that the order of the items is that of the dates.
         with http.gdal_environment():
-            cube: xr.Dataset = odc.stac.load(items, groupby="id", chunks=dict(chunks), driver=PatientDriver(), **given)
+            cube: xr.Dataset = odc.stac.load(
+                items,
+                groupby="id",
+                chunks=dict(chunks),
+                driver=PatientDriver(),
+                fuse_func="numpy.copyto",  # a date is a file per band: there are no gaps to look for and fill
+                **given,
+            )
     except ValueError as error:
         raise StacError(
             f"items that make no grid with {given or 'their own projections'}: {error}",
