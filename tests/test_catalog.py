@@ -94,7 +94,7 @@ def test_the_table_says_what_was_measured(catalog, items, direct):
     with rasterio.open(items[0].assets["BAND1"].href) as file:
         assert json.loads(row["transform"]) == list(file.transform)[:6]
     assert row["datetime"] == pd.Timestamp(items[0].datetime)
-    assert (row["collection"], row["model"], row["version"]) == (scenes.COLLECTION, MODEL, "1")
+    assert (row["collection"], row["model"], row["version"]) == (scenes.COLLECTION, MODEL, "2")
     assert row["seconds"] > 0
     assert row["provenance"]["bands"] == "BAND1 BAND2 BAND3 BAND4"
     assert table.crs.to_epsg() == 4326

@@ -3,6 +3,7 @@
 import heapq
 import threading
 from dataclasses import replace
+from functools import cache
 
 import notebook_44a as notebook
 import numpy as np
@@ -41,7 +42,7 @@ def iou(found, truth):
     return (found & truth).sum() / (found | truth).sum()
 
 
-@pytest.mark.parametrize(("bands", "cloud", "shadow"), [(4, 0.82, 0.74), (6, 0.825, 0.78)])
+@pytest.mark.parametrize(("bands", "cloud", "shadow"), [(4, 0.78, 0.735), (6, 0.785, 0.78)])
 def test_agreement_with_a_real_labelled_patch(bands, cloud, shadow):
     cube, codes = patch(bands)
     found = mask_of(cube)["cloudmask"].values
@@ -49,12 +50,54 @@ def test_agreement_with_a_real_labelled_patch(bands, cloud, shadow):
     assert iou(found == 3, codes == 0) > shadow
 
 
-def test_a_scene_may_be_all_cloud_or_have_none():
-    cloudy = simulate.scene(cover=1.0, size=(300, 300))
-    covered = np.isin(cloudy["truth"], (1, 2))
-    found = np.isin(mask_of(cloudy.drop_vars("truth"))["cloudmask"], (1, 2))
-    assert found[covered].mean() >= 0.95
-    assert mask_of(simulate.scene(cover=0.0, size=(300, 300)).drop_vars("truth"))["cloud_fraction"] <= 0.02
+LAND = ("temperate", "farmland", "forest", "steppe", "city")
+
+
+@cache
+def scenes(cover):
+    """Return simulated scenes of five landscapes."""
+    surfaces = [
+        simulate.clear_surface(bands=ROLES, size=(200, 200), landscape=landscape, seed=seed)
+        for seed, landscape in enumerate(LAND * 2, start=50)
+    ]
+    return [simulate.scene(surface, cover=cover, gsd=30, seed=seed) for seed, surface in enumerate(surfaces, start=50)]
+
+
+def masks_of(cover, bands):
+    return [mask_of(scene[list(scene.data_vars)[:bands]]) for scene in scenes(cover)]
+
+
+@pytest.mark.parametrize("bands", [4, 6])
+def test_a_scene_may_be_all_cloud_or_have_none(bands):
+    assert min(mask["cloud_fraction"] for mask in masks_of(1.0, bands)) >= 0.95
+    assert np.mean([mask["cloud_fraction"] for mask in masks_of(0.0, bands)]) <= 0.02
+
+
+@pytest.mark.parametrize(("bands", "agreement", "found_of_it"), [(4, 0.75, 0.84), (6, 0.82, 0.88)])
+def test_partly_cloudy_scenes_keep_their_clouds(bands, agreement, found_of_it):
+    masks = np.stack([mask["cloudmask"].values for mask in masks_of(0.35, bands)])
+    truths = np.stack([scene["truth"].values for scene in scenes(0.35)])
+    found, cloud = (np.isin(codes[truths != 255], (1, 2)) for codes in (masks, truths))
+    assert iou(found, cloud) > agreement
+    assert found[cloud].mean() > found_of_it
+
+
+def test_haze_is_cloud_only_close_to_what_certainly_is():
+    """HOT is 0.04 in the haze, and 0.17 in a cloud of which 13 pixels are no speck."""
+    cube = land(80, 30, (40, 10, 5), (0, 0, 0))
+    haze = np.zeros((80, 80), bool)
+    haze[30:55, 8:70] = True
+    cube = xr.where(haze & (cube["blue"] < 0.4), xr.full_like(cube, 0.24), cube, keep_attrs=True)
+    found = mask_of(cube, thresholds=Thresholds(rim=150))["cloudmask"].values == 1
+    rows, columns = np.indices(haze.shape)
+    np.testing.assert_array_equal(found, haze & (abs(rows - 42) + abs(columns - 12) <= 2 + 150 / 30))
+    assert (mask_of(cube, thresholds=Thresholds(rim=0))["cloudmask"] == 1).sum() == 13
+    assert (mask_of(cube.where(cube["blue"] < 0.4, 0.24))["cloudmask"] != 1).all()
+
+
+def test_clouds_do_not_depend_on_the_window():
+    few, many = (mask_of(SERIES, **options)["cloudmask"] == 1 for options in ({"resolution": "native"}, OPTIONS))
+    np.testing.assert_array_equal(few, many)
 
 
 @pytest.mark.parametrize("sensor", ["cbers-4a-wpm", "amazonia-1-wfi", "planetscope-4", "landsat-8-9", "sentinel-2"])
@@ -66,7 +109,7 @@ def test_every_sensor_is_served_with_the_bands_it_has(sensor):
 
 
 SERIES = simulate.series(dates=2, size=(150, 203), seed=3).drop_vars("truth")[["B02", "B03", "B04", "B08"]]
-OPTIONS = {"resolution": "native", "window": 96, "halo": 40}
+OPTIONS = {"resolution": "native", "window": 136, "halo": 54}
 EXPECTED = mask_of(SERIES, **OPTIONS)
 
 
@@ -126,7 +169,7 @@ def test_shadows_do_not_depend_on_where_windows_end(away):
     found = set()
     for column in range(60, 200, 9):
         cube = land(300, 30, (100, column, 8), (100, column + away, 8), **low)
-        mask = mask_of(cube, window=128, halo=40)["cloudmask"].values
+        mask = mask_of(cube, window=156, halo=54)["cloudmask"].values
         found.add(int((mask[:, column + away : column + away + 8] == 3).sum()))
     assert len(found) == 1
     assert (found != {0}) == (away < 40)

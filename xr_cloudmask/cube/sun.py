@@ -15,8 +15,8 @@ AZIMUTH_KEYS = (
 )  # fmt: skip
 ZENITH_KEYS = ("s2:mean_solar_zenith",)
 
-# Pixels of a halo that specks, of clouds and of shadows, and the widening of what clouds cast use up.
-MARGIN = 7
+# Pixels of a halo that specks, of clouds and of shadows, the rim of clouds and the widening of what clouds cast use up.
+MARGIN = 21
 
 Shift = tuple[float, float]  # along the rows and columns of an array, in metres per metre of height
 
@@ -50,7 +50,7 @@ class Sun:
 
         Examples
         --------
-        >>> Sun((-0.02, 0.01), 30.0, halo=(67, 67)).highest(3800.0)
+        >>> Sun((-0.02, 0.01), 30.0, halo=(81, 81)).highest(3800.0)
         3000.0
         """
         steps = zip(self.room, self.shift or (), strict=False)
@@ -61,7 +61,7 @@ class Sun:
 
         Examples
         --------
-        >>> Sun(None, 8.0, halo=(127, 127)).furthest(1500.0)
+        >>> Sun(None, 8.0, halo=(141, 141)).furthest(1500.0)
         960.0
         """
         return min(reach, *(room * self.pixel for room in self.room))

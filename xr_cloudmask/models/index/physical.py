@@ -1,9 +1,10 @@
 """Absolute tests on top-of-atmosphere reflectance, in the spirit of Fmask: cloud, thin cloud and cloud shadow.
 
 No threshold depends on how much of a scene is cloud, so a scene may be all cloud or have none. Four bands are enough;
-short-wave infrared, cirrus and thermal bands are used where the cube has them. Shadows are what near infrared shows as
-basins darker than their surroundings (a flood fill), where clouds can cast them: along the sun's direction where that
-is known, on all sides where it is not.
+short-wave infrared, cirrus and thermal bands are used where the cube has them. Hazy air and dry soil look like the thin
+edge of a cloud, so there are two sets of tests: what may be cloud is cloud only close to what certainly is. Shadows are
+what near infrared shows as basins darker than their surroundings (a flood fill), where clouds can cast them: along the
+sun's direction where that is known, on all sides where it is not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Mask = npt.NDArray[np.bool_]
 CLASSES = ("clear", "thick_cloud", "thin_cloud", "cloud_shadow")
 CLEAR, CLOUD, THIN, SHADOW = range(4)
 GSD = 30.0  # the tests were published for Landsat
-WINDOW, HALO = 1024, 128
+WINDOW, HALO = 1024, 142
+CERTAIN_WIDTH, WIDTH = 5, 3  # pixels; what is narrower is a roof, or a speck
+RIM = 10  # pixels at most: the halo leaves room for no wider one, see `cube.sun.MARGIN`
 UNKNOWN = Sun(None, GSD)
 # Of thresholds that make no sense everywhere.
 RANGES = {
@@ -35,6 +38,7 @@ RANGES = {
     "shadow_nir": (0.0, 1.0),
     "shadow_swir16": (0.0, 1.0),
     "temperature": (0.0, math.inf),
+    "rim": (0.0, math.inf),
     "height": (0.0, math.inf),
     "reach": (0.0, math.inf),
 }
@@ -47,19 +51,36 @@ class Thresholds:
     Attributes
     ----------
     whiteness, hot : float
-        A cloud is whiter and hazier than these. Source: Zhu & Woodcock (2012), equations 2 and 3.
+        What may be cloud is whiter and hazier. Source: Zhu & Woodcock (2012), equations 2 and 3, there with a limit of
+        0 for haze; 0.01 was chosen here, on simulated worlds and the labelled patch of the documentation.
     ndvi : float
         A cloud is less green than this. Source: Zhu & Woodcock (2012), equation 1.
     nir_over_green : float
         A cloud has less near infrared, in terms of green, than vegetation. Source: after Sen2Cor, step 4, T2, there
         with narrow near infrared; kept because it did best on the labelled patch of the documentation.
-    ndsi, swir22 : float
-        A cloud is less like snow than this, and brighter at 2.2 µm. Source: Zhu & Woodcock (2012), equation 1.
+    water_nir_over_green : float
+        Without short-wave infrared: a cloud has more near infrared, in terms of green, than turbid water. Source:
+        chosen here, on simulated worlds.
+    ndsi : float
+        A cloud is less like snow than this. Source: Zhu & Woodcock (2012), equation 1, there 0.8; 0.6 was chosen here,
+        on simulated worlds.
+    swir22 : float
+        A cloud is brighter than this at 2.2 µm. Source: Zhu & Woodcock (2012), equation 1.
     blue_over_swir16 : float
         A cloud has more blue, in terms of 1.6 µm, than bare soil. Source: chosen here; Sen2Cor, step 5, has a related
         test.
     temperature : float
         Kelvin; a cloud is colder. Source: Zhu & Woodcock (2012), equation 1.
+    certain_hot, certain_nir_over_red : float
+        Without short-wave infrared: what is certainly cloud is hazier, and has more near infrared, in terms of red,
+        than snow. Source: chosen here, on simulated worlds.
+    certain_hot_with_swir, certain_blue_over_swir22, certain_swir16 : float
+        With short-wave infrared: what is certainly cloud is hazier, has more blue, in terms of 2.2 µm, than soil, sand
+        and salt, and is brighter at 1.6 µm than snow and water. Source: chosen here, on simulated worlds; the first
+        two were lowered for the clouds of the labelled patch of the documentation, which are less white.
+    rim : float
+        Metres from what is certainly cloud within which what may be cloud is cloud; 10 pixels at most. Source: chosen
+        here, on simulated worlds.
     cirrus : float
         A thin cloud is brighter at 1.38 µm. Source: Zhu, Wang & Woodcock (2015).
     shadow_nir, shadow_swir16 : float
@@ -80,13 +101,20 @@ class Thresholds:
     """
 
     whiteness: float = 0.7
-    hot: float = 0.0
+    hot: float = 0.01
     ndvi: float = 0.8
     nir_over_green: float = 2.5
-    ndsi: float = 0.8
+    water_nir_over_green: float = 0.6
+    ndsi: float = 0.6
     swir22: float = 0.03
     blue_over_swir16: float = 0.55
     temperature: float = 300.15
+    certain_hot: float = 0.08
+    certain_nir_over_red: float = 0.9
+    certain_hot_with_swir: float = 0.06
+    certain_blue_over_swir22: float = 0.9
+    certain_swir16: float = 0.18
+    rim: float = 300.0
     cirrus: float = 0.01
     shadow_nir: float = 0.7
     shadow_swir16: float = 0.9
@@ -123,14 +151,21 @@ class Physical:
 def classes(bands: Mapping[str, FloatArray], limits: Thresholds, sun: Sun) -> npt.NDArray[np.intp]:
     """Decide the pixels ``(y, x)`` of a window."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        cloud = without_specks(clouds(bands, limits))
+        cloud = clouds(bands, limits, sun.pixel)
         thin = without_specks(bands["cirrus"] > limits.cirrus) if "cirrus" in bands else np.zeros_like(cloud)
         shadow = shadows(bands, cloud | thin, limits) & cast(cloud | thin, limits, sun)
     return np.select([cloud, thin, without_specks(shadow)], [CLOUD, THIN, SHADOW], CLEAR)
 
 
-def clouds(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
-    """Return where every test for cloud that the bands allow is passed; NaN passes none."""
+def clouds(bands: Mapping[str, FloatArray], limits: Thresholds, pixel: float = GSD) -> Mask:
+    """Return what is certainly cloud, and what may be cloud around it; NaN is neither. `pixel` is in metres."""
+    may_be = possible(bands, limits)
+    core = without_specks(may_be & certain(bands, limits), CERTAIN_WIDTH)
+    return without_specks(grown(core, may_be, min(round(limits.rim / pixel), RIM)))
+
+
+def possible(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
+    """Return where every test for what may be cloud that the bands allow is passed."""
     blue, green, red, nir = (bands[role] for role in ("blue", "green", "red", "nir"))
     passed: Mask = formulas.whiteness(blue, green, red) < limits.whiteness
     passed &= formulas.hot(blue, red) > limits.hot
@@ -140,9 +175,33 @@ def clouds(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
         passed &= formulas.ndsi(green, bands["swir16"]) < limits.ndsi
         passed &= blue > limits.blue_over_swir16 * bands["swir16"]
         passed &= bands["swir22"] > limits.swir22
+    else:
+        passed &= nir > limits.water_nir_over_green * green
     if "lwir11" in bands:
         passed &= bands["lwir11"] < limits.temperature
     return passed
+
+
+def certain(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
+    """Return where what may be cloud is nothing else: neither haze nor bright ground."""
+    haze = formulas.hot(bands["blue"], bands["red"])
+    if "swir16" in bands:
+        passed: Mask = haze > limits.certain_hot_with_swir
+        passed &= bands["blue"] > limits.certain_blue_over_swir22 * bands["swir22"]
+        passed &= bands["swir16"] > limits.certain_swir16
+    else:
+        passed = haze > limits.certain_hot
+        passed &= bands["nir"] > limits.certain_nir_over_red * bands["red"]
+    return passed
+
+
+def grown(core: Mask, within: Mask, steps: int) -> Mask:
+    """Return a mask and what of another is connected to it, no more than some pixels away."""
+    from scipy import ndimage
+
+    if steps == 0:  # which SciPy would take for any number
+        return core
+    return np.asarray(ndimage.binary_dilation(core, iterations=steps, mask=within))
 
 
 def shadows(bands: Mapping[str, FloatArray], cloud: Mask, limits: Thresholds) -> Mask:
@@ -221,12 +280,14 @@ def _part(steps: int, sign: int) -> slice:
     return slice(max(steps, 0), min(steps, 0) or None)
 
 
-def without_specks(mask: Mask) -> Mask:
-    """Drop what is narrower than three pixels: single bright roofs, single dark ones."""
+def without_specks(mask: Mask, width: int = WIDTH) -> Mask:
+    """Drop what is narrower than an odd number of pixels: single bright roofs, single dark ones."""
     from scipy import ndimage
 
-    continued = np.pad(mask, 1, mode="edge")  # what a window cuts off is no speck
-    return np.asarray(ndimage.binary_opening(continued)[1:-1, 1:-1])
+    reach = width // 2
+    continued = np.pad(mask, reach, mode="edge")  # what a window cuts off is no speck
+    opened = ndimage.binary_opening(continued, iterations=reach)
+    return np.asarray(opened[reach:-reach, reach:-reach])
 
 
 FOUR_BANDS = (("blue",), ("green",), ("red",), ("nir", "nir08"))
@@ -239,7 +300,7 @@ def _spec(extra: Sequence[str]) -> ModelSpec:
     return ModelSpec(
         name="physical",
         variant="+".join(["4b", *extra]),
-        version="1",
+        version="2",
         bands=FOUR_BANDS + tuple(need for name in extra for need in OPTIONAL[name]),
         level="TOA",
         classes=CLASSES,
