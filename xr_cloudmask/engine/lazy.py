@@ -171,15 +171,32 @@ def _tile_layer(
 
 
 def _run_tile(job: Job, work: _Work, blocks: Any) -> Any:
-    bands = [_join(block)[:, cut.rows, cut.columns] for block, cut in zip(blocks, work.cuts, strict=True)]
+    bands = [_joined(block, cut) for block, cut in zip(blocks, work.cuts, strict=True)]
     return predict_tile(job, work.tile, bands, work.probabilities)
 
 
-def _join(blocks: list[list[npt.NDArray[Any]]]) -> npt.NDArray[Any]:
-    """Join a grid of blocks; a single one is not copied."""
+def _joined(blocks: list[list[npt.NDArray[Any]]], cut: _Cut) -> npt.NDArray[Any]:
+    """Return a part of a grid of blocks ``(..., y, x)``: a view of one, else a copy of what is wanted alone."""
     if len(blocks) == len(blocks[0]) == 1:
-        return np.asarray(blocks[0][0])
-    return np.concatenate([np.concatenate(row, axis=-1) for row in blocks], axis=-2)
+        return np.asarray(blocks[0][0])[..., cut.rows, cut.columns]
+    rows = _meeting(cut.rows, [row[0].shape[-2] for row in blocks])
+    columns = _meeting(cut.columns, [block.shape[-1] for block in blocks[0]])
+    first = blocks[0][0]
+    shape = (*first.shape[:-2], cut.rows.stop - cut.rows.start, cut.columns.stop - cut.columns.start)
+    out = np.empty(shape, first.dtype)
+    for row, (from_rows, to_rows) in zip(blocks, rows, strict=True):
+        for block, (from_columns, to_columns) in zip(row, columns, strict=True):
+            out[..., to_rows, to_columns] = block[..., from_rows, from_columns]
+    return out
+
+
+def _meeting(wanted: slice, sizes: Sequence[int]) -> list[tuple[slice, slice]]:
+    """Return, for each block along an axis, what is wanted of it and where that lies in what is wanted."""
+    out = []
+    for begin, end in pairwise(bounds_of(sizes)):
+        low, high = max(begin, wanted.start), min(end, wanted.stop)
+        out.append((slice(low - begin, high - begin), slice(low - wanted.start, high - wanted.start)))
+    return out
 
 
 def _output_layer(
@@ -211,9 +228,8 @@ def _output_layer(
 
 
 def _assemble(parts: list[list[Any]], index: int, cut: _Cut) -> npt.NDArray[Any]:
-    joined = _join([[result[index] for result in row] for row in parts])[..., cut.rows, cut.columns]
     # A view would keep the whole tile alive for as long as the chunk lives.
-    return np.ascontiguousarray(joined)
+    return np.ascontiguousarray(_joined([[result[index] for result in row] for row in parts], cut))
 
 
 def bounds_of(sizes: Sequence[int]) -> Bounds:
