@@ -97,6 +97,24 @@ def test_what_is_made_of_something_else_is_something_else(counted, tmp_path, cha
     assert counted() == 0
 
 
+def test_how_a_mask_is_made_does_not_matter_to_what_is_kept(counted, tmp_path):
+    data, cache = cube().chunk(CHUNKS), tmp_path / "masks.zarr"
+    counting(data, cache).compute()
+    counted()
+    counting(data, cache, batch_size=1, device="cpu").compute()
+    assert counted() == 0
+
+
+def test_arrays_of_other_chunks_or_stores_have_other_names(tmp_path):
+    ragged = cube().chunk(time=1, y=(40, 60, 50), x=-1)
+    stores = (None, tmp_path / "one.zarr", tmp_path / "other.zarr")
+    masks = [predict(ragged, "toy", cache=store)["cloudmask"] for store in stores]
+    assert len({mask.data.name for mask in masks}) == 3
+    counts = dask.compute(*((mask == 1).sum() for mask in masks))
+    assert len(set(map(int, counts))) == 1
+    assert (tmp_path / "other.zarr").exists()
+
+
 def test_a_new_version_of_the_package_starts_anew(counted, tmp_path, monkeypatch):
     data, cache = cube().chunk(CHUNKS), tmp_path / "masks.zarr"
     counting(data, cache).compute()
@@ -230,7 +248,8 @@ def test_annotations_reach_the_tasks_of_a_cached_mask(tmp_path):
 
 def test_what_cannot_be_a_cache_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    for wrong, message in ((tmp_path / "file", "a file"), (3, "the path of a Zarr store")):
+    wrongs = ((tmp_path / "file", "a file"), (3, "the path of a Zarr store"), ("", "the path of a Zarr store"))
+    for wrong, message in wrongs:
         with pytest.raises(CloudMaskError, match=message):
             predict(cube().chunk(CHUNKS), "toy", cache=wrong)
     numbers = (cube().isel(time=[0, 2]) * 1000).astype("uint16").to_dataset("band")

@@ -82,7 +82,9 @@ def reference(cube, mask, method, percentile=None, target=None, scoring=None, no
                 if kept.size:
                     out[band, y, x] = kept.mean() if method == "mean" else np.percentile(kept, share)
         elif method == "medoid" and whole.size:
-            chosen[y, x] = whole[np.argmin([summed_distances(date, dates[whole]) for date in dates[whole]])]
+            sums = {date: summed_distances(dates[date], dates[whole]) for date in whole}
+            least = [date for date in whole if sums[date] <= min(sums.values())]
+            chosen[y, x] = max(least, key=cube.time.values.__getitem__)  # the later one of equals
         elif method == "latest" and seen.size:
             chosen[y, x] = max(seen, key=cube.time.values.__getitem__)
         elif method == "best" and seen.size:
@@ -255,6 +257,8 @@ def test_distance_does_not_depend_on_chunks_smaller_than_its_reach():
         ("percentile", {}, "a number from 0 to 100"),
         ("percentile", {"percentile": 101}, "a number from 0 to 100"),
         ("best", {"target": "soon"}, "a date"),
+        ("best", {"target": ""}, "a date"),
+        ("best", {"target": 20240701}, "a date"),
         ("median", {"groupby": "fortnight"}, "'month', 'season' or a frequency"),
     ],
 )

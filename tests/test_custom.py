@@ -190,3 +190,22 @@ def test_no_package_takes_the_name_of_another_model(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry("toy", "toys:TOY")])
     with pytest.warns(UserWarning, match="one new name"):
         models()
+
+
+def test_modules_that_differ_in_what_they_do_are_different():
+    """Though they look the same and have the same weights: a kept mask of one is none of the other."""
+
+    def module(forward):
+        return type("Network", (torch.nn.Module,), {"forward": forward})()
+
+    def bright(self, bands):
+        return torch.stack([band[0] for band in bands])
+
+    def same(self, bands):  # a comment
+        return torch.stack([band[0] for band in bands])
+
+    def dark(self, bands):
+        return torch.stack([-band[0] for band in bands])
+
+    one, again, other = (custom._checksum(module(forward)) for forward in (bright, same, dark))
+    assert one == again != other

@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xr_cloudmask import CloudMaskError, predict
+from xr_cloudmask import BestPixel, CloudMaskError, predict
 from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
 
 CODES = [0, 1, 2, 3, 255]
@@ -414,3 +414,92 @@ def test_coordinates_that_are_the_same_on_every_date_survive_a_composite():
     out = data.cloudmask.composite(mask=mask_like(data))
     assert out["proj:transform"].item() == [10, 0, 5]
     assert "proj:bbox" not in out.coords
+
+
+def test_what_filter_remembers_is_of_the_same_scheme_and_dates():
+    """An array is not all that coverage depends on."""
+    data = (cube() / 1100).assign_attrs(level="TOA").chunk(time=1)
+    mask = predict(data, "toy")["cloudmask"]
+    data.cloudmask.filter(max_cloud=1.0, mask=mask)
+    other = mask.assign_attrs(flag_attrs(SCHEMES["binary"]))
+    assert "clear_fraction" in data.cloudmask.filter(max_cloud=1.0, mask=mask).coords
+    assert "clear_fraction" not in data.cloudmask.filter(max_cloud=1.0, mask=other).coords
+    later = data.assign_coords(time=data.time + np.timedelta64(365, "D"))
+    kept = later.cloudmask.filter(max_cloud=-0.0, mask=mask.assign_coords(time=later.time))
+    assert "2024-01" not in kept.attrs["dropped_dates"]
+    renamed = data.rename(time="t").cloudmask.filter(max_cloud=1.0, mask=mask.rename(time="t"))
+    assert renamed["cloud_fraction"].dims == ("t",)
+
+
+def test_a_second_filter_says_what_both_dropped():
+    data, codes = cube(), np.zeros((4, 6, 7))
+    codes[1], codes[2, :3] = 1, 1
+    mask = mask_like(data, codes)
+    once = data.cloudmask.filter(max_cloud=0.8, mask=mask)
+    twice = once.cloudmask.filter(max_cloud=0.2, mask=mask)
+    assert (
+        twice.attrs["dropped_dates"] == "2024-01-11T00:00 (cloud_fraction 1.00); 2024-01-21T00:00 (cloud_fraction 0.50)"
+    )
+    again = twice.cloudmask.filter(max_cloud=0.2, mask=mask)
+    assert again.attrs == twice.attrs
+
+
+@pytest.mark.parametrize("layer", ["4-4A", "water"])
+def test_a_mask_that_does_not_tell_what_is_clear_is_refused(layer):
+    data = cube("uint16")
+    out = predict(data, "4-4A", scheme="4-4A")
+    mask = out["cloudmask"] if layer == "4-4A" else out["water"]
+    for use in (data.cloudmask.composite, data.cloudmask.apply):
+        with pytest.raises(CloudMaskError, match="none of whose classes is clear"):
+            use(mask=mask)
+
+
+def test_a_composite_is_a_cube_again():
+    data = cube("uint16", _FillValue=0)
+    mask = mask_like(data, np.zeros((4, 6, 7)))
+    monthly = data.cloudmask.composite("latest", mask=mask, groupby="20D")
+    clear = xr.zeros_like(monthly["red"], dtype="uint8").assign_attrs(flag_attrs(SCHEMES["cloudsen12"]))
+    out = monthly.cloudmask.composite("geomedian", mask=clear)
+    assert set(out.data_vars) == {"blue", "green", "red", "nir", "clear_count", "valid_count"}
+    assert (out["clear_count"] == monthly.sizes["time"]).all()
+    assert "chosen_date" not in monthly.cloudmask.apply(clear).cloudmask.composite(mask=clear)
+
+
+def test_composites_keep_how_no_data_is_declared_and_where_they_are():
+    data = cube("uint16").rename(time="date")
+    data["red"].encoding = {"_FillValue": 0, "grid_mapping": "crs", "zlib": True}
+    data = data.assign_coords(crs=((), 0, {"grid_mapping_name": "latitude_longitude"}), red_like=0)
+    data.date.attrs = {"standard_name": "time"}
+    codes = np.zeros((4, 6, 7))
+    codes[:, 0, 0] = 1
+    mask = mask_like(cube(), codes).rename(time="date")
+    out = data.cloudmask.composite("latest", mask=mask)
+    assert out["red"].encoding == {"_FillValue": 0, "grid_mapping": "crs"}
+    assert (out["red"].dtype, int(out["red"][0, 0])) == (np.uint16, 0)
+    assert out["clear_count"].encoding == out["chosen_date"].encoding == {"grid_mapping": "crs"}
+    array = data.to_dataarray("band").assign_coords(cube=3).cloudmask.composite(mask=mask)
+    assert array["cube"] == 3
+    periods = data.rename(date="time").cloudmask.composite(mask=mask.rename(date="time"), groupby="MS")
+    assert periods.time.attrs == {"standard_name": "time"}
+
+
+def test_small_floats_have_no_data_too():
+    data = (cube() / 1100).astype("float16").assign_attrs(level="TOA")
+    data["red"][0] = -9999
+    data = data.assign({name: band.assign_attrs(_FillValue=-9999.0) for name, band in data.items()})
+    mask = mask_like(data, np.zeros((4, 6, 7)))
+    out = data.cloudmask.composite("percentile", mask=mask, percentile=0)
+    assert float(out["red"].min()) > 0
+    reflectance = data.cloudmask.reflectance(scale=1.0, offset=0.0)
+    assert bool(np.isnan(reflectance["red"][0]).all())
+
+
+def test_probabilities_of_a_scheme_that_calls_clear_valid():
+    data = (cube() / 1100).assign_attrs(level="TOA")
+    found = []
+    for scheme in ("cloudsen12", "validity"):
+        out = predict(data, "toy", probabilities=True, scheme=scheme)
+        out["cloudmask"][:] = 0
+        found.append(data.cloudmask.composite("best", mask=out, scoring=BestPixel(distance=0))["chosen_date"])
+    assert len(np.unique(found[0])) > 1
+    xr.testing.assert_equal(*found)

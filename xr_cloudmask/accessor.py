@@ -16,6 +16,7 @@ from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series import composite, select
+from xr_cloudmask.series.best import BestPixel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,9 +83,19 @@ class CloudmaskAccessor(Generic[CubeT]):
         """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
         return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask, verbose=verbose))
 
-    def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None, **options: Any) -> CubeT:
+    def composite(
+        self,
+        method: str = "median",
+        mask: xr.Dataset | xr.DataArray | None = None,
+        *,
+        groupby: str | None = None,
+        percentile: float | None = None,
+        target: Any = None,
+        scoring: BestPixel | None = None,
+    ) -> CubeT:
         """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""
-        return cast("CubeT", composite.composite(self._obj, method, mask, **options))
+        given: dict[str, Any] = {"percentile": percentile, "target": target, "scoring": scoring}
+        return cast("CubeT", composite.composite(self._obj, method, mask, groupby=groupby, **given))
 
     def coverage(self) -> xr.Dataset:
         """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-compiled = njit(nogil=True, error_model="numpy", cache=True)
+from xr_cloudmask.compiled import compiled
+
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
 
 

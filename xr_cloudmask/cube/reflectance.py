@@ -72,8 +72,8 @@ def _scaled(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ..
 
     numbers = countable(dn)
     out = np.empty(dn.shape, "float32")
-    # A no-data value is what it is in single precision, where the numbers are.
-    missing = np.array(nodata, numbers.dtype if numbers.dtype.kind == "f" else "float64")
+    # A no-data value is what it is in the precision of the numbers.
+    missing = np.array(nodata, dn.dtype).astype(numbers.dtype) if dn.dtype.kind == "f" else np.array(nodata, "float64")
     kernels.scaled(numbers.reshape(-1), np.float32(scale), np.float32(offset), missing, out.reshape(-1))
     return out
 

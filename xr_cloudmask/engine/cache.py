@@ -36,7 +36,7 @@ def url_of(given: str | os.PathLike[str]) -> str:
     CloudMaskError
         It is no path, or that of a file.
     """
-    if not isinstance(given, str | os.PathLike):
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise CloudMaskError(f"cache={given!r}", "the path of a Zarr store", "predict(cache='masks.zarr')")
     if "://" in os.fspath(given):
         return os.fspath(given)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-compiled = njit(nogil=True, error_model="numpy", cache=True)
+from xr_cloudmask.compiled import compiled
+
 NAN, INF, ZERO, ONE = (np.float32(number) for number in (np.nan, np.inf, 0, 1))
 
 

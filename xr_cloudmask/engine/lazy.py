@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import accumulate, pairwise, product
 from typing import Any
@@ -107,7 +107,8 @@ def _predict_later(
         url, chunks = store.url_of(cache), store.regular(chunks)
     # Bands share the chunks of dates; in space the tiles cope with whatever each band has.
     bands = [_as_dask(band, chunks) for band in bands]
-    token = tokenize(job, [band.name for band in bands], probabilities)
+    names = [band.name for band in bands]
+    token = tokenize(job, names, probabilities, chunks, None if cache is None else url)
     tile_name, job_name = f"predict-tile-{token}", f"predict-job-{token}"
     grid = _tile_grid(job, chunks)
     layer = _tile_layer(job, bands, grid, name=tile_name, job_name=job_name, probabilities=probabilities)
@@ -119,7 +120,9 @@ def _predict_later(
         outer: Any = _output_layer(job, grid, chunks, tile_name, name=key, index=index, middle=len(middle))
         if cache is not None:
             dims = ("time", *middle, "y", "x")
-            group = f"{token}-{version('xr-cloudmask')}"
+            # Labels depend neither on the batches nor on the device.
+            made = tokenize(replace(job, batch_size=None, device=None), names, probabilities, chunks)
+            group = f"{made}-{version('xr-cloudmask')}"
             outer = store.KeptLayer(outer, store.KeptArray(url, group, name, dims, whole, dtype, fill))
         layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))

@@ -425,6 +425,21 @@ def _codes(scheme: Scheme, name: str) -> tuple[int, ...]:
 
 
 def clear_codes(scheme: Scheme) -> tuple[int, ...]:
-    """Return the codes of every class that is neither cloud nor shadow."""
+    """Return the codes of every class that is neither cloud nor shadow.
+
+    Raises
+    ------
+    CloudMaskError
+        There is none, or it is no data too.
+    """
     # By meaning: land, water and snow are clear too; binary's "clear", which hides shadows, is the best it has.
-    return tuple(c.code for c in scheme.classes if c.name == "clear" or set(c.gathers) <= set(SURFACES))
+    surfaces = [c for c in scheme.classes if c.gathers and set(c.gathers) <= set(SURFACES)]
+    found = tuple(c.code for c in scheme.classes if c.name == "clear" or c in surfaces)
+    if not found or scheme.name == WATER.name:
+        raise CloudMaskError(
+            f"a mask in scheme {scheme.name!r}, none of whose classes is clear alone: "
+            f"{[c.name for c in scheme.classes]}",
+            "a mask that tells what is clear",
+            "predict(scheme='cloudsen12')",
+        )
+    return found

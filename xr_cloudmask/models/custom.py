@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -58,9 +59,20 @@ def bound(spec: ModelSpec, network: Network) -> ModelSpec:
 
 def _checksum(module: nn.Module) -> str:
     digest = hashlib.sha256(repr(module).encode())
+    for part in module.modules():  # modules of one look and the same weights may do different things with them
+        digest.update(repr((type(part).__qualname__, _instructions(type(part).forward))).encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _instructions(function: Any) -> Any:
+    """Return what a function does, without where it is written or where in memory it lies."""
+    code = getattr(function, "__code__", function)
+    if not isinstance(code, CodeType):
+        return repr(type(code))
+    inner = [_instructions(part) if isinstance(part, CodeType) else part for part in code.co_consts[1:]]  # not its text
+    return code.co_code, code.co_names, inner
 
 
 @dataclass(frozen=True)

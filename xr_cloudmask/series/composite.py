@@ -13,19 +13,27 @@ import pandas as pd
 import xarray as xr
 
 from xr_cloudmask.cube import bands, calibration, layout
-from xr_cloudmask.cube.declared import declared_nodata
+from xr_cloudmask.cube.declared import NODATA_KEYS, declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
-from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
 from xr_cloudmask.series import reductions
 from xr_cloudmask.series.best import BestPixel, nearness
 from xr_cloudmask.series.reductions import Rule
-from xr_cloudmask.series.select import GRID_ENCODING, filler_of, float_for, mask_for, measured, probability_for
+from xr_cloudmask.series.select import (
+    CHOSEN_DATE,
+    CLEAR_COUNT,
+    GRID_ENCODING,
+    VALID_COUNT,
+    filler_of,
+    float_for,
+    mask_for,
+    measured,
+    probability_for,
+)
 
-ARRAY = "cube"  # what a DataArray is called while it is a Dataset
-CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE = "clear_count", "valid_count", "chosen_date"
+ARRAY = "__cube__"  # what a DataArray is called while it is a Dataset
 COUNTS = {CLEAR_COUNT: "number of clear dates", VALID_COUNT: "number of dates with data"}
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 
@@ -67,12 +75,13 @@ def composite(
     Returns
     -------
     Dataset or DataArray
-        Without the time dimension, or with ``month``, ``season`` or ``time`` (begin of the period) in its place.
+        Without the time dimension, or with ``month``, ``season`` or ``time`` (the period as pandas labels it) in its
+        place.
         ``clear_count`` and ``valid_count``, uint16 ``(y, x)``, are the numbers of clear dates and of dates with data;
         ``chosen_date``, datetime64, is where one was chosen, NaT where none was: variables of a Dataset, coordinates
         of a DataArray. Integers with a declared no-data value keep their dtype, rounded, and are that value where never
-        clear; everything else is float (float64 for float64, else float32) and NaN there. Lazy where the cube or the
-        mask is.
+        clear; everything else is NaN there, and float: float64 for float64 and for integers of 32 bits or more, else
+        float32. Lazy where the cube or the mask is.
 
     Raises
     ------
@@ -134,7 +143,7 @@ class Series:
             raise CloudMaskError(
                 f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
             )
-        bare = cube.drop_vars((*labels.MASK_VARIABLES, *FRACTIONS, WATER_FRACTION), errors="ignore")
+        bare = cube.drop_vars(layout.PREDICTED_NAMES, errors="ignore")
         as_dataset = bare if isinstance(bare, xr.Dataset) else bare.to_dataset(name=ARRAY)
         chances = probability_for(cube, mask)
         chances = None if chances is None else _chunked_as(view, chances)
@@ -170,7 +179,10 @@ class Series:
             raise CloudMaskError(
                 f"a dimension {time!r} without dates", "datetime64 coordinates", f"cube.assign_coords({time}=[...])"
             )
-        return self.cube.coords[time].values
+        times = self.cube.coords[time].values
+        if np.isnat(times).any():
+            raise CloudMaskError("dates that are NaT", "a date for every image", f"cube.dropna({time!r})")
+        return times
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -187,7 +199,8 @@ class Series:
         values = self.cube[name]
         filler = filler_of(values)
         dtype = float_for(values.dtype) if filler is None else values.dtype
-        return Rule(self.clear, declared_nodata(values), dtype.name, filler)
+        nodata = np.array(declared_nodata(values), values.dtype if values.dtype.kind == "f" else "float64")
+        return Rule(self.clear, tuple(nodata.tolist()), dtype.name, filler)
 
     def image(self, made: Sequence[Any], **further: Any) -> xr.Dataset:
         """Return what `layers` became, arrays ``(y, x)``, as the variables that they were; and the counts."""
@@ -200,18 +213,25 @@ class Series:
         counts = reduce_dates(count, [self.codes], dtype="uint16", layers=len(COUNTS))
         for number, (name, words) in zip(counts, COUNTS.items(), strict=True):
             variables[name] = xr.Variable(self.view.dims[1:], number, {"long_name": words, "units": "1"})
-        return xr.Dataset(variables | {name: (self.view.dims[1:], array) for name, array in further.items()})
+        for name, array in further.items():
+            variables[name] = xr.Variable(self.view.dims[1:], array)
+        return xr.Dataset(variables)
 
     def in_the_form_of(self, cube: Cube, image: xr.Dataset, label: str | None = None) -> Cube:
         """Return an image as a cube like the one it comes from, with its static layers and coordinates."""
         time = str(self.view.time)
         still = self.cube.drop_dims(time).assign_coords(_undated_coords(self.cube, time))
         out = still.assign_coords(image.coords).assign(image.data_vars)
+        for name in image.data_vars:
+            out[name].encoding = {} if self.view.grid_mapping is None else {"grid_mapping": self.view.grid_mapping}
         for name in measured(self.cube, self.view):
             values = self.cube[name]
             dims = [label if dim == time else dim for dim in values.dims]
             out[name] = out[name].transpose(*(dim for dim in dims if dim is not None))
-            out[name].encoding = {key: value for key, value in values.encoding.items() if key in GRID_ENCODING}
+            kept = GRID_ENCODING if self.rule(name).filler is None else (*GRID_ENCODING, *NODATA_KEYS)
+            out[name].encoding = {key: value for key, value in values.encoding.items() if key in kept}
+        if label in self.cube.coords:
+            out[label].attrs = self.cube.coords[label].attrs
         if isinstance(cube, xr.Dataset):
             return out
         return out.set_coords([name for name in out.data_vars if name != ARRAY])[ARRAY].rename(cube.name)
@@ -282,7 +302,7 @@ def _finished(point: Any, rule: Rule) -> Any:
 
 def _by_medoid(series: Series) -> xr.Dataset:
     names, bands = zip(*series.layers, strict=True)
-    choose = partial(reductions.medoid, rules=[series.rule(name) for name in names])
+    choose = partial(reductions.medoid, rules=[series.rule(name) for name in names], order=series.order)
     return _picked(series, reduce_dates(choose, [*bands, series.codes], dtype="int16"))
 
 
@@ -364,9 +384,12 @@ def _date(target: Any) -> np.datetime64 | None:
     if target is None:
         return None
     try:
-        return pd.Timestamp(target).to_datetime64()
-    except (TypeError, ValueError) as error:
-        raise CloudMaskError(f"target={target!r}", "a date", "target='2024-07-01'") from error
+        date = pd.NaT if isinstance(target, int | float) else pd.Timestamp(target)
+    except (TypeError, ValueError):
+        date = pd.NaT
+    if pd.isna(date):
+        raise CloudMaskError(f"target={target!r}", "a date", "target='2024-07-01'")
+    return date.to_datetime64()
 
 
 def _groups(times: npt.NDArray[np.datetime64], groupby: str) -> tuple[str, dict[Any, list[int]]]:
@@ -410,6 +433,6 @@ def _undated_coords(cube: Cube, time: str) -> dict[Hashable, xr.Variable]:
 
 
 def _is_constant(coord: xr.DataArray) -> bool:
-    # One by one, for item properties may be lists, which NumPy would compare element by element.
+    # One by one, for item properties may be lists, of which NumPy would make an axis.
     first, *others = coord.values.tolist()
-    return all(value == first for value in others)
+    return all(np.array_equal(value, first) for value in others)

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-compiled = njit(nogil=True, error_model="numpy", cache=True)
+from xr_cloudmask.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Kept = npt.NDArray[np.bool_]
@@ -136,18 +135,21 @@ def _distance(one: Floats, other: Floats) -> float:
 
 
 @compiled
-def medoid(values: Floats, kept: Kept, out: npt.NDArray[np.int16]) -> None:
+def medoid(values: Floats, kept: Kept, order: npt.NDArray[np.int64], out: npt.NDArray[np.int16]) -> None:
     """Find the date with the least sum of distances to the others in ``values (pixel, date, band)``; -1 of nothing.
 
     Source: Flood (2013), https://doi.org/10.3390/rs5126481.
     """
     sums = np.empty(values.shape[1])
     for pixel in range(len(values)):
-        dates = np.flatnonzero(kept[pixel])
+        dates = order[kept[pixel][order]]
         sums[:] = 0.0
         for i in range(dates.size):
             for j in range(i + 1, dates.size):
                 distance = _distance(values[pixel, dates[i]], values[pixel, dates[j]])
                 sums[dates[i]] += distance
                 sums[dates[j]] += distance
-        out[pixel] = dates[np.argmin(sums[dates])] if dates.size else -1
+        out[pixel] = -1
+        for date in dates:
+            if out[pixel] < 0 or sums[date] <= sums[out[pixel]]:
+                out[pixel] = date

@@ -117,14 +117,17 @@ def geometric_median(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.f
     return out.reshape(len(bands), *bands[0][0].shape[1:])
 
 
-def medoid(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.int16]:
-    """Return the date, by its index, that is nearest to the others in all bands; blocks as `geometric_median`."""
+def medoid(*blocks: Blocks, rules: Sequence[Rule], order: Sequence[int]) -> npt.NDArray[np.int16]:
+    """Return the date, by its index, that is nearest to the others in all bands; blocks as `geometric_median`.
+
+    Of equals, as any two dates are, the last in `order` is chosen.
+    """
     from xr_cloudmask.series import kernels
 
     *bands, codes = blocks
     out = np.empty(bands[0][0][0].size, "int16")
     for part, values, kept in _together(bands, codes, rules):
-        kernels.medoid(values, kept, out[part])
+        kernels.medoid(values, kept, np.array(order), out[part])
     return out.reshape(bands[0][0].shape[1:])
 
 

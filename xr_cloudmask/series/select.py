@@ -19,7 +19,9 @@ from xr_cloudmask.masks import labels
 from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION, coverage
 from xr_cloudmask.predict import predict
 
+CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE = "clear_count", "valid_count", "chosen_date"  # of a composite
 FLAGS = {"flag_values", "flag_masks"}
+DROPPED = "dropped_dates"
 GRID_ENCODING = ("grid_mapping", "coordinates")
 
 
@@ -44,7 +46,8 @@ def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
         raise CloudMaskError(
             f"a mask with {dict(mask.sizes)}, which differs from the cube's along {unequal}",
             f"a mask of this cube: {dict(view.sizes)} with the same coordinates",
-            "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels",
+            "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels; "
+            "cube.cloudmask.with_mask() before a filter, where dates are not unique",
         )
     bare = mask.reset_coords(drop=True)
     return bare.assign_coords({dim: cube.coords[dim] for dim in view.dims if dim in cube.coords})
@@ -105,18 +108,24 @@ def probability_for(cube: Cube, mask: Cube | None) -> xr.DataArray | None:
     source = cube if mask is None else mask
     if not isinstance(source, xr.Dataset) or labels.PROBABILITY_NAME not in source:
         return None
-    chances = source[labels.PROBABILITY_NAME]
-    surfaces = [name for name in chances["class"].values.tolist() if name in labels.SURFACES]
+    chances, scheme = source[labels.PROBABILITY_NAME], labels.scheme_of(labels.mask_of(source))
+    clear = labels.clear_codes(scheme)
+    names = {entry.name for entry in scheme.classes if entry.code in clear}
+    surfaces = [name for name in chances["class"].values.tolist() if name in names]
     return _on_pixels_of(cube, chances.sel({"class": surfaces}).sum("class"))
 
 
 def measured(cube: xr.Dataset, view: layout.CubeView) -> tuple[Hashable, ...]:
     """Return the variables of a cube that are measured: neither classes nor static layers."""
-    classes = {name for sensor in sensors().values() for name in sensor.quality} | set(labels.MASK_VARIABLES)
+    classes = {name for sensor in sensors().values() for name in sensor.quality}
+    classes |= {*labels.MASK_VARIABLES, CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE}
     return tuple(
         name
         for name, values in cube.data_vars.items()
-        if set(view.dims) <= set(values.dims) and name not in classes and not FLAGS & set(values.attrs)
+        if set(view.dims) <= set(values.dims)
+        and values.dtype.kind in "iuf"
+        and name not in classes
+        and not FLAGS & set(values.attrs)
     )
 
 
@@ -245,16 +254,17 @@ def filter_dates(
             f"a mask whose scheme cannot tell {untold}", "scheme 'cloudsen12'", "predict(scheme='cloudsen12')"
         )
     why = _reasons(table, limits)
-    kept = why == ""
     if verbose:
         print(_shown(table, why).to_string(float_format="%.3f"))
+    kept = why == ""
     out = cube.isel({time: kept}).assign_coords({str(n): v.variable[kept] for n, v in table.data_vars.items()})
     if kept.any() and (mask is not None or _carries_mask(out)):
         left = _on_dates_of(layout.view(out), labels.mask_of(out if mask is None else mask))
         if left.sizes[time] == kept.sum():
             _remember(left, table.isel({time: kept}))
     dropped = [f"{date} ({reason})" for date, reason in zip(_names(table), why, strict=True) if reason]
-    return out.assign_attrs(dropped_dates="; ".join(dropped))
+    before = [cube.attrs[DROPPED]] if cube.attrs.get(DROPPED) else []
+    return out.assign_attrs({DROPPED: "; ".join([*before, *dropped])})
 
 
 def _reasons(table: xr.Dataset, limits: Mapping[str, float]) -> npt.NDArray[np.str_]:
@@ -282,27 +292,32 @@ def _names(table: xr.Dataset) -> list[str]:
     return [str(date)[: len("2024-01-31T10:15")] for date in dates]
 
 
-# Coverage of masks in this process, by the name of their arrays, which dask gives to equal work; and how many.
-_TABLES: dict[str, xr.Dataset] = {}
+# Coverage of masks in this process, without coordinates: by the name of their arrays, which dask gives to equal work,
+# and by what else the numbers depend on; and how many.
+_TABLES: dict[tuple[Any, ...], xr.Dataset] = {}
 MOST_TABLES = 256
 
 
 def _remembered(mask: xr.DataArray) -> xr.Dataset:
     """Return the coverage of a mask, computed once for each lazy array."""
-    name = mask.data.name if mask.chunks is not None else None
-    if name in _TABLES:
-        return _TABLES[name]
-    table = coverage(mask).compute()
-    _remember(mask, table)
-    return table
+    if mask.chunks is None:
+        return coverage(mask)
+    key = _key(mask)
+    if key not in _TABLES:
+        _remember(mask, coverage(mask).compute())
+    table = _TABLES[key]
+    return table.assign_coords({dim: mask.coords[dim].variable for dim in table.dims if dim in mask.coords})
 
 
 def _remember(mask: xr.DataArray, table: xr.Dataset) -> None:
-    if mask.chunks is None:
-        return
-    while len(_TABLES) >= MOST_TABLES:
-        _TABLES.pop(next(iter(_TABLES)), None)  # the oldest
-    _TABLES[mask.data.name] = table
+    if mask.chunks is not None:
+        while len(_TABLES) >= MOST_TABLES:
+            _TABLES.pop(next(iter(_TABLES)), None)  # the oldest
+        _TABLES[_key(mask)] = table.drop_vars(list(table.coords))
+
+
+def _key(mask: xr.DataArray) -> tuple[Any, ...]:
+    return mask.data.name, mask.dims, labels.scheme_of(mask)
 
 
 def _check_limits(limits: Mapping[str, float]) -> None:

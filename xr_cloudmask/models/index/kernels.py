@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xr_cloudmask.compiled import compiled
 from xr_cloudmask.models.index import formulas
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Layer = npt.NDArray[np.uint8]
 
-compiled = njit(nogil=True, error_model="numpy")  # as NumPy divides: by zero, too
-cached = njit(nogil=True, error_model="numpy", cache=True)
 _ndvi, _whiteness, _hot, _cloud_index, _nscd = (
     compiled(formula)
     for formula in (formulas.ndvi, formulas.whiteness, formulas.hot, formulas.cloud_index, formulas.nscd)
@@ -40,7 +38,7 @@ RADIX_BITS = 11
 DIGIT = np.uint64((1 << RADIX_BITS) - 1)
 
 
-@cached
+@compiled
 def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[int, int]:
     """Write what statistics are made of, ``(quantity, pixel)``; return the sizes of footprint and mismatch.
 
@@ -65,7 +63,7 @@ def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[in
     return footprint, mismatch
 
 
-@cached
+@compiled
 def tally(values: Floats, sought: Sought, found: Gathered) -> None:
     """Take in quantities ``(quantity, pixel)``; see `statistics.Tally`."""
     room, inside = np.empty(values.shape[1]), np.zeros(values.shape[1] + 7, np.bool_)
@@ -144,7 +142,7 @@ def _keep(values: Floats, bracket: Floats, inside: npt.NDArray[np.bool_], out: F
     return below, filled
 
 
-@cached
+@compiled
 def distinct(values: Floats) -> tuple[Floats, Numbers]:
     """Return the distinct values, ascending, and how many there are of each: a radix sort, faster than NumPy's.
 
@@ -182,7 +180,7 @@ def distinct(values: Floats) -> tuple[Floats, Numbers]:
     return found[:size].view(np.float64), counts[:size]
 
 
-@cached
+@compiled
 def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -> tuple[Floats, Numbers]:
     """Merge ascending values, and how many there are of each."""
     merged, numbers = np.empty(values.size + others.size), np.empty(values.size + others.size, np.int64)
@@ -196,7 +194,7 @@ def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -
     return merged[:size], numbers[:size]
 
 
-@cached
+@compiled
 def classes(  # noqa: PLR0917 - compiled functions have no other arguments
     bands: Bands, low: Floats, span: Floats, limits: Limits, codes: Layer, out: tuple[Layer, Layer]
 ) -> tuple[int, int, int, int, int, int]:
