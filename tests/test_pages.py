@@ -108,6 +108,22 @@ def test_every_block_of_the_cbers_page(tmp_path):
     run_blocks("cbers.md", tmp_path, "assert set(out['cloudmask'].values.ravel()) <= {0, 1, 2, 3}")
 
 
+def test_every_block_of_the_page_on_time_series(tmp_path):
+    check = """
+assert fewer.sizes["time"] <= kept.sizes["time"] < cube.sizes["time"]
+assert {"clear_count", "chosen_date"} <= set(june)
+assert monthly.sizes["time"] > 1
+"""
+    run_blocks("series.md", tmp_path, check)
+    assert (tmp_path / "image.nc").exists()
+    assert (tmp_path / "masks.zarr").exists()
+
+
+def test_every_block_of_the_page_on_clusters(tmp_path):
+    run_blocks("cluster.md", tmp_path)
+    assert (tmp_path / "composite.zarr").exists()
+
+
 def test_every_block_of_the_page_on_indices(tmp_path):
     check = """
 assert {"cloudmask", "water"} <= set(scenes)

@@ -1,8 +1,14 @@
-"""All dates of a pixel together: one task per chunk of pixels takes the chunks of every date, none is joined first."""
+"""All dates of a pixel together: one task per chunk of pixels takes the chunks of every date, none is joined first.
+
+Chunks that only have to be read are read by that task itself: a worker holds the dates of the chunk that it is at, and
+no chunk travels between workers. dask's own fusion stops at reductions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,18 +41,54 @@ def reduce_dates(
     array
         Lazy where one of the arrays is, with the chunks that suit all of them.
     """
-    arrays = [*dated, *undated]
-    if all(isinstance(array, np.ndarray) for array in arrays):
+    if all(isinstance(array, np.ndarray) for array in (*dated, *undated)):
         return function(*([array] for array in dated), *undated)
     import dask.array as da
+    from dask.array.core import unify_chunks
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
 
-    pairs = [part for array in dated for part in (array, "tyx")] + [part for array in undated for part in (array, "yx")]
-    return da.blockwise(
-        function,
-        "lyx" if layers else "yx",
-        *pairs,
-        new_axes={"l": layers} if layers else {},
-        dtype=dtype,
-        meta=np.empty((0,) * (3 if layers else 2), dtype),
-        concatenate=None,
-    )
+    axes = ["tyx"] * len(dated) + ["yx"] * len(undated)
+    chunks, arrays = unify_chunks(*(part for pair in zip((*dated, *undated), axes, strict=True) for part in pair))
+    called = function.func if isinstance(function, partial) else function
+    name = f"{called.__name__}-{tokenize(function, [array.name for array in arrays], layers)}"
+    first = ((layers,),) if layers else ()
+    blocks = _blocks(name, function, arrays, len(dated), (0,) * len(first))
+    graph = HighLevelGraph.from_collections(name, blocks, dependencies=arrays)
+    meta = np.empty((0,) * (len(first) + 2), dtype)
+    return da.Array(graph, name, (*first, chunks["y"], chunks["x"]), meta=meta)
+
+
+def _blocks(
+    name: str, function: Callable[..., Any], arrays: Sequence[Any], dated: int, before: tuple[int, ...]
+) -> dict[Any, Any]:
+    from dask._task_spec import List, Task
+
+    sources = [_reading(array) for array in arrays]
+    layer: dict[Any, Any] = {}
+    for y, x in product(*map(range, arrays[0].numblocks[-2:])):
+        stacks = [
+            List(*(_block(array, source, (t, y, x)) for t in range(array.numblocks[0])))
+            for array, source in zip(arrays[:dated], sources, strict=False)
+        ]
+        flat = [_block(*pair, (y, x)) for pair in zip(arrays[dated:], sources[dated:], strict=True)]
+        key = (name, *before, y, x)
+        layer[key] = Task(key, function, *stacks, *flat)
+    return layer
+
+
+def _block(array: Any, reading: Mapping[Any, Any], index: tuple[int, ...]) -> Any:
+    """Return the task that reads a block, or where its result is found."""
+    from dask._task_spec import TaskRef
+
+    key = (array.name, *index)
+    return reading[key] if key in reading else TaskRef(key)
+
+
+def _reading(array: Any) -> Mapping[Any, Any]:
+    """Return the tasks of an array that is only read, or made of nothing; none of one that has to be computed."""
+    from dask.blockwise import Blockwise
+
+    layer = array.dask.layers.get(array.name)
+    behind = [array.dask.layers[name] for name in array.dask.dependencies.get(array.name, ())]
+    return layer if isinstance(layer, Blockwise) and all(len(one) == 1 for one in behind) else {}

@@ -32,6 +32,13 @@ class BestPixel:
     days : float
         Standard deviation of the bell curve around the target date. Source of the curve: Griffiths et al. (2013),
         https://doi.org/10.1109/JSTARS.2012.2228167.
+
+    Examples
+    --------
+    >>> import xr_cloudmask
+    >>> cube = xr_cloudmask.simulate.series(bands=["red", "nir"], dates=3, size=(64, 64))
+    >>> far_from_clouds = BestPixel(distance=3.0, reach=600.0)
+    >>> image = cube.cloudmask.composite("best", mask=cube.truth, scoring=far_from_clouds)
     """
 
     probability: float = 1.0
