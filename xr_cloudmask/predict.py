@@ -194,7 +194,7 @@ def _predict_scenes(
     mask = labels.recoded(layers["class"], labels.codes_of(mask_scheme, spec.classes))
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
     water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
-    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs), labels.WATER_NAME: (layers["water"], water)})
+    out = on_grid(view, {labels.MASK_NAME: (mask, attrs), labels.WATER_NAME: (layers["water"], water)})
     found = xr.DataArray(_undated(view, layers["class"]), dims=view.dims, attrs=labels.flag_attrs(native))
     # From the pipeline's own classes: not every scheme tells no data from clear.
     out = coverage.with_coverage(found.rename(labels.MASK_NAME).assign_coords(view.coords), out)
@@ -370,7 +370,7 @@ def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     mask, chances = arrays
-    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs)})
+    out = on_grid(view, {labels.MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
@@ -379,7 +379,7 @@ def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str
     return coverage.with_coverage(out[labels.MASK_NAME], out)
 
 
-def _on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
+def on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
     """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
     encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
     variables = {

@@ -151,3 +151,113 @@ def medoid(values: Floats, kept: Kept, out: npt.NDArray[np.int16]) -> None:
                 sums[dates[i]] += distance
                 sums[dates[j]] += distance
         out[pixel] = dates[np.argmin(sums[dates])] if dates.size else -1
+
+
+@compiled
+def refine(
+    codes: npt.NDArray[np.uint8],
+    values: npt.NDArray[np.float32],
+    valid: Kept,
+    days: Floats,
+    cloudy: npt.NDArray[np.bool_],
+    written: tuple[int, int, int],
+    places: tuple[int, int, int],
+    limits: tuple[float, float, float, int],
+) -> None:
+    """Correct codes ``(pixel, date)`` by ``values (pixel, date, band)``, dates in their order; see `series.refine`.
+
+    The first band is a visible one. `places` are those of red, of the first in the infrared and of the shortwave one;
+    -1 for none.
+    """
+    clear, cloud, shadow = written
+    red, infrared, swir = places
+    difference, persistent, alike, least = limits
+    dates, bands = values.shape[1:]
+    ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
+    for pixel in range(len(codes)):
+        labels, seen, here = codes[pixel], values[pixel], valid[pixel]
+        total = here.sum()
+        if total < least:
+            continue
+        bare = here & (labels == clear)
+        is_known = bare.sum() > 2
+        for band in range(bands):
+            ground[band] = _of_rank(seen[:, band], bare if is_known else here, 0.5 if is_known else 0.25, ordered)
+        covered = here & cloudy[labels]
+        if covered.sum() >= persistent * total:
+            like = here.copy()
+            for date in range(dates):
+                for band in range(bands):
+                    like[date] &= abs(seen[date, band] - ground[band]) <= difference
+            if like.sum() >= alike * total:
+                labels[covered & like] = clear
+                is_known = True
+        if not is_known:
+            ground[:] = seen[0]
+            ground[0] = -np.inf
+        _uncloud(labels, seen, here, days, ground, clear, cloud, red, swir, difference)
+        if is_known and shadow >= 0 and infrared > 0:
+            _unshade(labels, seen, here, ground, clear, shadow, infrared, difference)
+
+
+@compiled
+def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> float:
+    """Return the value at a quantile, the lower one of two."""
+    number = 0
+    for date in range(len(values)):
+        if kept[date]:
+            ordered[number] = values[date]
+            number += 1
+    ordered[:number].sort()
+    return ordered[int(share * (number - 1))]
+
+
+@compiled
+def _uncloud(labels, seen, here, days, ground, clear, cloud, red, swir, difference) -> None:
+    at = np.flatnonzero(here & (labels == clear))
+    number = at.size
+    while number > 1:
+        worst, furthest = -1, 0.0
+        for place in range(number):
+            date = at[place]
+            if swir >= 0 and seen[date, swir] < ground[swir] - difference:
+                continue  # snow, which is dark there
+            before, after = at[max(place - 1, 0)], at[min(place + 1, number - 1)]
+            base = ground[0]
+            if before != date:
+                base = max(base, seen[before, 0])
+            if after != date:
+                base = max(base, seen[after, 0])
+            out = seen[date, 0] - base - difference
+            if before == date or after == date:
+                other = after if before == date else before
+                out -= difference * abs(days[other] - days[date]) / 30.0
+                if red >= 0 and seen[date, red] - seen[other, red] > 1.5 * (seen[date, 0] - seen[other, 0]):
+                    continue
+            if out > furthest:
+                worst, furthest = place, out
+        if worst < 0:
+            return
+        labels[at[worst]] = cloud
+        at[worst : number - 1] = at[worst + 1 : number].copy()
+        number -= 1
+
+
+@compiled
+def _unshade(labels, seen, here, ground, clear, shadow, infrared, difference) -> None:
+    at = np.flatnonzero(here & (labels == clear))
+    number = at.size
+    while number > 2:
+        worst, furthest = -1, difference
+        for place in range(1, number - 1):
+            before, date, after = at[place - 1], at[place], at[place + 1]
+            out = np.inf
+            for band in range(infrared, seen.shape[1]):
+                out = min(out, min(seen[before, band], seen[after, band], ground[band]) - seen[date, band])
+            if out > furthest:
+                worst, furthest = place, out
+        if worst < 0:
+            return
+        labels[at[worst]] = shadow
+        at[worst : number - 1] = at[worst + 1 : number].copy()
+        number -= 1
