@@ -12,10 +12,11 @@ from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.indices import OWN, indices
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, labels, morphology
 from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series import composite, select
+from xr_cloudmask.series.refine import Refinement, refine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,6 +86,14 @@ class CloudmaskAccessor(Generic[CubeT]):
     def composite(self, method: str = "median", mask: xr.Dataset | xr.DataArray | None = None, **options: Any) -> CubeT:
         """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""
         return cast("CubeT", composite.composite(self._obj, method, mask, **options))
+
+    def refine(self, mask: xr.Dataset | xr.DataArray | None = None, limits: Refinement | None = None) -> xr.Dataset:
+        """Return the mask corrected by the series, to be passed on as ``mask=``; lazy. See `series.refine.refine`."""
+        return refine(mask, self._obj, limits=limits)
+
+    def dilate(self, metres: float) -> xr.Dataset:
+        """Return the mask with larger clouds and shadows, to be passed on as ``mask=``. See `masks.morphology.dilate`."""
+        return morphology.dilate(self._mask, metres)
 
     def coverage(self) -> xr.Dataset:
         """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""
