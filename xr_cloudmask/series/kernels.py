@@ -159,45 +159,37 @@ def refine(
     values: npt.NDArray[np.float32],
     valid: Kept,
     days: Floats,
-    cloudy: npt.NDArray[np.bool_],
+    cloudy: Kept,
     written: tuple[int, int, int],
     places: tuple[int, int, int],
     limits: tuple[float, float, float, int],
 ) -> None:
-    """Correct codes ``(pixel, date)`` by ``values (pixel, date, band)``, dates in their order; see `series.refine`.
+    """Correct codes ``(pixel, date)``, dates in their order, by ``values (pixel, date, band)``; see `series.refine`.
 
-    The first band is a visible one. `places` are those of red, of the first in the infrared and of the shortwave one;
-    -1 for none.
+    The first band is a visible one. `places` are those of red, of the first in the infrared and of the shortwave one,
+    `written` the codes of clear, cloud and shadow; -1 for none.
     """
     clear, cloud, shadow = written
-    red, infrared, swir = places
-    difference, persistent, alike, least = limits
+    difference, persistent, alike, fewest = limits
     dates, bands = values.shape[1:]
     ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
     for pixel in range(len(codes)):
         labels, seen, here = codes[pixel], values[pixel], valid[pixel]
         total = here.sum()
-        if total < least:
+        if total < fewest:
             continue
         bare = here & (labels == clear)
-        is_known = bare.sum() > 2
+        is_seen = bare.sum() > 2
         for band in range(bands):
-            ground[band] = _of_rank(seen[:, band], bare if is_known else here, 0.5 if is_known else 0.25, ordered)
+            ground[band] = _of_rank(seen[:, band], bare if is_seen else here, 0.5 if is_seen else 0.25, ordered)
         covered = here & cloudy[labels]
         if covered.sum() >= persistent * total:
-            like = here.copy()
-            for date in range(dates):
-                for band in range(bands):
-                    like[date] &= abs(seen[date, band] - ground[band]) <= difference
+            like = _alike(seen, here, ground, difference)
             if like.sum() >= alike * total:
                 labels[covered & like] = clear
-                is_known = True
-        if not is_known:
-            ground[:] = seen[0]
-            ground[0] = -np.inf
-        _uncloud(labels, seen, here, days, ground, clear, cloud, red, swir, difference)
-        if is_known and shadow >= 0 and infrared > 0:
-            _unshade(labels, seen, here, ground, clear, shadow, infrared, difference)
+        _despike(labels, seen, here, days, ground, clear, cloud, places, difference, False)
+        if shadow >= 0 and places[1] > 0:
+            _despike(labels, seen, here, days, ground, clear, shadow, places, difference, True)
 
 
 @compiled
@@ -209,55 +201,90 @@ def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered:
             ordered[number] = values[date]
             number += 1
     ordered[:number].sort()
-    return ordered[int(share * (number - 1))]
+    return ordered[int(share * (number - 1))]  # type: ignore[no-any-return]
 
 
 @compiled
-def _uncloud(labels, seen, here, days, ground, clear, cloud, red, swir, difference) -> None:
+def _alike(
+    seen: npt.NDArray[np.float32], here: Kept, ground: npt.NDArray[np.float32], difference: float
+) -> Kept:
+    """Return the dates that look like the ground in every band."""
+    like = here.copy()
+    for date in range(len(seen)):
+        for band in range(len(ground)):
+            like[date] &= abs(seen[date, band] - ground[band]) <= difference
+    return like
+
+
+@compiled
+def _despike(
+    labels: npt.NDArray[np.uint8],
+    seen: npt.NDArray[np.float32],
+    here: Kept,
+    days: Floats,
+    ground: npt.NDArray[np.float32],
+    clear: int,
+    code: int,
+    places: tuple[int, int, int],
+    difference: float,
+    is_dark: bool,
+) -> None:
+    """Give a code to the clear dates that stand out from those next to them, one by one, the furthest first."""
     at = np.flatnonzero(here & (labels == clear))
-    number = at.size
-    while number > 1:
+    while at.size > 1:
         worst, furthest = -1, 0.0
-        for place in range(number):
-            date = at[place]
-            if swir >= 0 and seen[date, swir] < ground[swir] - difference:
-                continue  # snow, which is dark there
-            before, after = at[max(place - 1, 0)], at[min(place + 1, number - 1)]
-            base = ground[0]
-            if before != date:
-                base = max(base, seen[before, 0])
-            if after != date:
-                base = max(base, seen[after, 0])
-            out = seen[date, 0] - base - difference
-            if before == date or after == date:
-                other = after if before == date else before
-                out -= difference * abs(days[other] - days[date]) / 30.0
-                if red >= 0 and seen[date, red] - seen[other, red] > 1.5 * (seen[date, 0] - seen[other, 0]):
-                    continue
+        for place in range(at.size):
+            if is_dark:
+                out = _darkness(seen, at, place, ground, places[1], difference)
+            else:
+                out = _brightness(seen, days, at, place, ground, places, difference)
             if out > furthest:
                 worst, furthest = place, out
         if worst < 0:
             return
-        labels[at[worst]] = cloud
-        at[worst : number - 1] = at[worst + 1 : number].copy()
-        number -= 1
+        labels[at[worst]] = code
+        at = np.concatenate((at[:worst], at[worst + 1 :]))
 
 
 @compiled
-def _unshade(labels, seen, here, ground, clear, shadow, infrared, difference) -> None:
-    at = np.flatnonzero(here & (labels == clear))
-    number = at.size
-    while number > 2:
-        worst, furthest = -1, difference
-        for place in range(1, number - 1):
-            before, date, after = at[place - 1], at[place], at[place + 1]
-            out = np.inf
-            for band in range(infrared, seen.shape[1]):
-                out = min(out, min(seen[before, band], seen[after, band], ground[band]) - seen[date, band])
-            if out > furthest:
-                worst, furthest = place, out
-        if worst < 0:
-            return
-        labels[at[worst]] = shadow
-        at[worst : number - 1] = at[worst + 1 : number].copy()
-        number -= 1
+def _brightness(
+    seen: npt.NDArray[np.float32],
+    days: Floats,
+    at: npt.NDArray[np.int64],
+    place: int,
+    ground: npt.NDArray[np.float32],
+    places: tuple[int, int, int],
+    difference: float,
+) -> float:
+    """Return by how much a date is too bright in the visible to be clear; 0 or less if it is not."""
+    red, _, swir = places
+    date, last = at[place], at.size - 1
+    if swir > 0 and seen[date, swir] < ground[swir] - difference:
+        return 0.0  # snow: it is dark there
+    above = seen[date, 0] - ground[0] - difference
+    if 0 < place < last:
+        return min(above, seen[date, 0] - max(seen[at[place - 1], 0], seen[at[place + 1], 0]) - difference)
+    other = at[1] if place == 0 else at[last - 1]
+    rise = seen[date, 0] - seen[other, 0]
+    if red > 0 and seen[date, red] - seen[other, red] > 1.5 * rise:
+        return 0.0  # bare soil after a harvest
+    return min(above, rise - difference * (1.0 + abs(days[date] - days[other]) / 30.0))
+
+
+@compiled
+def _darkness(
+    seen: npt.NDArray[np.float32],
+    at: npt.NDArray[np.int64],
+    place: int,
+    ground: npt.NDArray[np.float32],
+    infrared: int,
+    difference: float,
+) -> float:
+    """Return by how much a date between others is too dark in the infrared to be clear; 0 or less if it is not."""
+    if not 0 < place < at.size - 1:
+        return 0.0
+    out = np.inf
+    for band in range(infrared, len(ground)):
+        lit = min(seen[at[place - 1], band], seen[at[place + 1], band], ground[band])
+        out = min(out, lit - seen[at[place], band] - difference)
+    return out
