@@ -237,6 +237,22 @@ def worlds() -> None:
         row(name, figure)
 
 
+def composites() -> None:
+    """Composites of a simulated series over a real surface: error with our masks, without one, with the true one."""
+    from benchmarks import series
+
+    for name, figure in series.composites():
+        row(name, figure)
+
+
+def refinement() -> None:
+    """Masks before and after the series has corrected them, over simulated landscapes."""
+    from benchmarks import series
+
+    for name, figure in series.refinement():
+        row(name, figure)
+
+
 SENSEI_BANDS, SENSEI_WINDOW = 13, 512
 
 
@@ -614,7 +630,7 @@ def _notebook_loop(items: list[Any], database: Path) -> None:
 
 BENCHMARKS = (
     *(imports, graph, speed, tile, accuracy, sensei, universal, worlds),
-    *(scenes, surfaces, screening, catalog),
+    *(scenes, surfaces, screening, catalog, composites, refinement),
 )
 
 

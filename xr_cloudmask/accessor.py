@@ -92,7 +92,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         return refine(mask, self._obj, limits=limits)
 
     def dilate(self, metres: float) -> xr.Dataset:
-        """Return the mask with larger clouds and shadows, to be passed on as ``mask=``. See `masks.morphology.dilate`."""
+        """Return the mask with clouds and shadows that are larger by some metres. See `masks.morphology.dilate`."""
         return morphology.dilate(self._mask, metres)
 
     def coverage(self) -> xr.Dataset:

@@ -7,12 +7,16 @@ goes its own way for each.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+if TYPE_CHECKING:
+    from xr_cloudmask.series.refine import Rule
+
+FEW = 3  # dates: fewer are no evidence of the ground
 compiled = njit(nogil=True, error_model="numpy", cache=True)
 
 Floats = npt.NDArray[np.float64]
@@ -153,47 +157,42 @@ def medoid(values: Floats, kept: Kept, out: npt.NDArray[np.int16]) -> None:
         out[pixel] = dates[np.argmin(sums[dates])] if dates.size else -1
 
 
-@compiled
-def refine(
-    codes: npt.NDArray[np.uint8],
-    values: npt.NDArray[np.float32],
-    valid: Kept,
-    days: Floats,
-    cloudy: Kept,
-    written: tuple[int, int, int],
-    places: tuple[int, int, int],
-    limits: tuple[float, float, float, int],
-) -> None:
-    """Correct codes ``(pixel, date)``, dates in their order, by ``values (pixel, date, band)``; see `series.refine`.
+class _Pixel(NamedTuple):
+    """Reflectance ``(date, band)``, the days of the dates, and reflectance of the ground ``(band,)``."""
 
-    The first band is a visible one. `places` are those of red, of the first in the infrared and of the shortwave one,
-    `written` the codes of clear, cloud and shadow; -1 for none.
-    """
-    clear, cloud, shadow = written
-    difference, persistent, alike, fewest = limits
+    seen: npt.NDArray[np.float32]
+    days: Floats
+    ground: npt.NDArray[np.float32]
+
+
+@compiled
+def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Floats, rule: Rule) -> None:
+    """Correct codes ``(pixel, date)``, dates in their order, by reflectance ``(pixel, date, band)``, NaN for none."""
     dates, bands = values.shape[1:]
     ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
-    for pixel in range(len(codes)):
-        labels, seen, here = codes[pixel], values[pixel], valid[pixel]
+    here, bare, covered = np.empty(dates, np.bool_), np.empty(dates, np.bool_), np.empty(dates, np.bool_)
+    for index in range(len(codes)):
+        labels, pixel = codes[index], _Pixel(values[index], days, ground)
+        for date in range(dates):
+            here[date] = labels[date] != rule.no_data and np.isfinite(pixel.seen[date]).all()
+            bare[date] = here[date] and labels[date] == rule.clear
+            covered[date] = here[date] and labels[date] in rule.cloudy
         total = here.sum()
-        if total < fewest:
+        if total < rule.dates:
             continue
-        bare = here & (labels == clear)
-        is_seen = bare.sum() > 2
+        is_seen = bare.sum() >= FEW
         for band in range(bands):
-            ground[band] = _of_rank(seen[:, band], bare if is_seen else here, 0.5 if is_seen else 0.25, ordered)
-        covered = here & cloudy[labels]
-        if covered.sum() >= persistent * total:
-            like = _alike(seen, here, ground, difference)
-            if like.sum() >= alike * total:
-                labels[covered & like] = clear
-        _despike(labels, seen, here, days, ground, clear, cloud, places, difference, False)
-        if shadow >= 0 and places[1] > 0:
-            _despike(labels, seen, here, days, ground, clear, shadow, places, difference, True)
+            of_band = pixel.seen[:, band]
+            ground[band] = _of_rank(of_band, bare, 0.5, ordered) if is_seen else _of_rank(of_band, here, 0.25, ordered)
+        if covered.sum() >= rule.persistent * total:
+            _uncover(labels, pixel, covered, rule)
+        _despike(labels, pixel, here, rule, False)
+        if rule.shadow >= 0 and rule.infrared > 0:
+            _despike(labels, pixel, here, rule, True)
 
 
 @compiled
-def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> float:
+def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> Any:
     """Return the value at a quantile, the lower one of two."""
     number = 0
     for date in range(len(values)):
@@ -201,90 +200,62 @@ def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered:
             ordered[number] = values[date]
             number += 1
     ordered[:number].sort()
-    return ordered[int(share * (number - 1))]  # type: ignore[no-any-return]
+    return ordered[int(share * (number - 1))]
 
 
 @compiled
-def _alike(
-    seen: npt.NDArray[np.float32], here: Kept, ground: npt.NDArray[np.float32], difference: float
-) -> Kept:
-    """Return the dates that look like the ground in every band."""
-    like = here.copy()
-    for date in range(len(seen)):
-        for band in range(len(ground)):
-            like[date] &= abs(seen[date, band] - ground[band]) <= difference
-    return like
+def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: Rule) -> None:
+    """Clear the clouds that look like the ground in every band, where enough of them do."""
+    like = covered.copy()
+    for date in range(len(like)):
+        for band in range(len(pixel.ground)):
+            like[date] &= abs(pixel.seen[date, band] - pixel.ground[band]) <= rule.difference
+    if like.sum() >= max(FEW, rule.alike * covered.sum()):
+        for date in range(len(like)):
+            labels[date] = rule.clear if like[date] else labels[date]
 
 
 @compiled
-def _despike(
-    labels: npt.NDArray[np.uint8],
-    seen: npt.NDArray[np.float32],
-    here: Kept,
-    days: Floats,
-    ground: npt.NDArray[np.float32],
-    clear: int,
-    code: int,
-    places: tuple[int, int, int],
-    difference: float,
-    is_dark: bool,
-) -> None:
-    """Give a code to the clear dates that stand out from those next to them, one by one, the furthest first."""
-    at = np.flatnonzero(here & (labels == clear))
+def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rule, is_dark: bool) -> None:
+    """Call the clear dates that stand out from those next to them cloud or shadow, one by one, the furthest first."""
+    at = np.flatnonzero(here & (labels == rule.clear))
     while at.size > 1:
         worst, furthest = -1, 0.0
         for place in range(at.size):
-            if is_dark:
-                out = _darkness(seen, at, place, ground, places[1], difference)
-            else:
-                out = _brightness(seen, days, at, place, ground, places, difference)
+            out = _darkness(pixel, at, place, rule) if is_dark else _brightness(pixel, at, place, rule)
             if out > furthest:
                 worst, furthest = place, out
         if worst < 0:
             return
-        labels[at[worst]] = code
+        labels[at[worst]] = rule.shadow if is_dark else rule.cloud
         at = np.concatenate((at[:worst], at[worst + 1 :]))
 
 
 @compiled
-def _brightness(
-    seen: npt.NDArray[np.float32],
-    days: Floats,
-    at: npt.NDArray[np.int64],
-    place: int,
-    ground: npt.NDArray[np.float32],
-    places: tuple[int, int, int],
-    difference: float,
-) -> float:
+def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
     """Return by how much a date is too bright in the visible to be clear; 0 or less if it is not."""
-    red, _, swir = places
     date, last = at[place], at.size - 1
-    if swir > 0 and seen[date, swir] < ground[swir] - difference:
-        return 0.0  # snow: it is dark there
-    above = seen[date, 0] - ground[0] - difference
+    here, ground = pixel.seen[date], pixel.ground
+    above = here[0] - ground[0] - rule.difference
+    if above <= 0.0 or (rule.swir > 0 and here[rule.swir] < ground[rule.swir] - rule.difference):
+        return 0.0  # no brighter than the ground, or snow: it is dark in the shortwave infrared
     if 0 < place < last:
-        return min(above, seen[date, 0] - max(seen[at[place - 1], 0], seen[at[place + 1], 0]) - difference)
+        before, after = pixel.seen[at[place - 1], 0], pixel.seen[at[place + 1], 0]
+        return min(above, here[0] - max(before, after) - rule.difference)
     other = at[1] if place == 0 else at[last - 1]
-    rise = seen[date, 0] - seen[other, 0]
-    if red > 0 and seen[date, red] - seen[other, red] > 1.5 * rise:
-        return 0.0  # bare soil after a harvest
-    return min(above, rise - difference * (1.0 + abs(days[date] - days[other]) / 30.0))
+    rise = here[0] - pixel.seen[other, 0]
+    if rule.red > 0 and here[rule.red] - pixel.seen[other, rule.red] > 1.5 * rise:
+        return 0.0  # soil, bare after a harvest
+    return min(above, rise - rule.difference * (1.0 + abs(pixel.days[date] - pixel.days[other]) / 30.0))
 
 
 @compiled
-def _darkness(
-    seen: npt.NDArray[np.float32],
-    at: npt.NDArray[np.int64],
-    place: int,
-    ground: npt.NDArray[np.float32],
-    infrared: int,
-    difference: float,
-) -> float:
+def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
     """Return by how much a date between others is too dark in the infrared to be clear; 0 or less if it is not."""
     if not 0 < place < at.size - 1:
         return 0.0
+    before, here, after = pixel.seen[at[place - 1]], pixel.seen[at[place]], pixel.seen[at[place + 1]]
     out = np.inf
-    for band in range(infrared, len(ground)):
-        lit = min(seen[at[place - 1], band], seen[at[place + 1], band], ground[band])
-        out = min(out, lit - seen[at[place], band] - difference)
+    for band in range(rule.infrared, len(here)):
+        out = min(out, min(before[band], after[band], pixel.ground[band]) - here[band] - rule.difference)
     return out
