@@ -116,3 +116,7 @@ assert hot.count() < layers["hot"].count()
 assert set(wetness) == {"NDWI", "EVI"}
 """
     run_blocks("indices.md", tmp_path, check)
+
+
+def test_every_block_of_the_page_on_series(tmp_path):
+    run_blocks("series.md", tmp_path, 'assert (composite["clear_count"] > 0).mean() > 0.9')

@@ -195,7 +195,8 @@ def test_the_first_and_the_last_date_are_judged_by_one_neighbour():
     blue[-1] = 0.10  # less than 0.04 and a third of it for ten days
     assert refined(blue, [CLEAR] * 9)[-1] == CLEAR
     soil = [*[0.05] * 8, 0.14]
-    assert refined(soil, [CLEAR] * 9, red=[*[0.04] * 8, 0.22])[-1] == CLEAR  # redder: a harvest
+    assert refined(soil, [CLEAR] * 9, red=[*[0.04] * 8, 0.18])[-1] == CLEAR  # redder, by 1.56 times: a harvest
+    assert refined(soil, [CLEAR] * 9, red=[*[0.04] * 8, 0.17])[-1] == THICK  # 1.44 times
 
 
 def test_seasons_and_harvests_are_not_outliers():
