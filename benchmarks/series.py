@@ -20,7 +20,7 @@ from xr_cloudmask.simulate.fields import rough
 METHODS: dict[str, dict[str, Any]] = {
     "median": {}, "mean": {}, "percentile": {"percentile": 25}, "geomedian": {}, "medoid": {}, "best": {},
 }  # fmt: skip
-DATES, SIZE, SEEDS, GSD = 16, 600, (0, 1, 2), 10
+DATES, SIZE, SEEDS, GSD = 16, 600, range(9), 10
 EDGE = 30.0  # metres that clouds and shadows grow by
 NO_MASK, TRUE_MASK = "no mask", "true mask"
 
@@ -35,14 +35,22 @@ LANDSCAPE_SIZE, LANDSCAPE_GSD, LANDSCAPE_SEEDS = 192, 20, (21, 22)
 
 def composites() -> Iterator[tuple[str, str]]:
     """Yield the errors of composites: with masks of ours, without one, and with the true one."""
-    series = [scenes(DATES, SIZE, seed) for seed in SEEDS]
-    masks = [{**masks_of(cube.drop_vars("truth")), **bounds(cube["truth"])} for cube, _ in series]
-    for method, options in METHODS.items():
-        found = [errors(*pair, used, method, **options) for pair, used in zip(series, masks, strict=True)]
-        for name in found[0]:
-            figures = [(one[name], one[name] / one[TRUE_MASK]) for one in found]
-            words = ", ".join(f"{error:.4f} ({ratio:.2f} × the true mask's)" for error, ratio in figures)
-            yield f"{method} of {DATES} dates, {name}: RMSE for seeds {SEEDS}", words
+    found = [_errors_of(seed) for seed in SEEDS]
+    for method, name in found[0]:
+        error = np.array([one[method, name] for one in found])
+        ratio = error / [one[method, TRUE_MASK] for one in found]
+        words = f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}) × the true mask's"
+        yield f"{method} of {DATES} dates, {name}, {len(SEEDS)} series", f"RMSE {np.median(error):.4f}, {words}"
+
+
+def _errors_of(seed: int) -> dict[tuple[str, str], float]:
+    cube, cloudless = scenes(DATES, SIZE, seed)
+    masks = {**masks_of(cube.drop_vars("truth")), **bounds(cube["truth"])}
+    return {
+        (method, name): error
+        for method, options in METHODS.items()
+        for name, error in errors(cube, cloudless, masks, method, **options).items()
+    }
 
 
 def scenes(dates: int, size: int, seed: int) -> tuple[xr.Dataset, xr.Dataset]:

@@ -201,13 +201,16 @@ def _is_whole(values: npt.NDArray[np.float32]) -> bool:
 
 @compiled
 def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> Any:
-    """Return the value at a quantile, the lower one of two."""
+    """Return the value at a quantile, the lower one of two; few values are sorted the fastest by insertion."""
     number = 0
     for date in range(len(values)):
         if kept[date]:
-            ordered[number] = values[date]
+            place = number
+            while place > 0 and ordered[place - 1] > values[date]:
+                ordered[place] = ordered[place - 1]
+                place -= 1
+            ordered[place] = values[date]
             number += 1
-    ordered[:number].sort()
     return ordered[int(share * (number - 1))]
 
 
