@@ -174,7 +174,7 @@ def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: 
     for index in range(len(codes)):
         labels, pixel = codes[index], _Pixel(values[index], days, ground)
         for date in range(dates):
-            here[date] = labels[date] != rule.no_data and _is_whole(pixel.seen[date])
+            here[date] = labels[date] != rule.no_data and np.isfinite(pixel.seen[date].sum())
             bare[date] = here[date] and labels[date] == rule.clear
             covered[date] = here[date] and labels[date] in rule.cloudy
         total = here.sum()
@@ -189,14 +189,6 @@ def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: 
         _despike(labels, pixel, here, rule, False)
         if rule.shadow >= 0 and rule.infrared > 0:
             _despike(labels, pixel, here, rule, True)
-
-
-@compiled
-def _is_whole(values: npt.NDArray[np.float32]) -> bool:
-    for value in values:  # a loop, for an array of truths would be made and thrown away for every date
-        if not np.isfinite(value):
-            return False
-    return True
 
 
 @compiled
