@@ -81,6 +81,7 @@ def test_shadow_is_what_a_mask_has_of_it():
     [
         (mask_of(np.zeros((1, 2, 2))), -1, "from 0"),
         (mask_of(np.zeros((1, 2, 2))), np.nan, "from 0"),
+        (mask_of(np.zeros((1, 2, 2)), "4-4A"), 30, "a class that is clear"),
         (mask_of(np.zeros((1, 2, 2))).drop_vars(["y", "x"]), 30, "pixel size is unknown"),
     ],
 )

@@ -49,6 +49,12 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     """
     scheme = labels.scheme_of(mask)
     clear = labels.clear_codes(scheme)
+    if not clear:
+        raise CloudMaskError(
+            f"a mask in scheme {scheme.name!r}: {[entry.name for entry in scheme.classes]}",
+            "a class that is clear, and not no data as well",
+            "predict(scheme='cloudsen12')",
+        )
     view = layout.view(mask.rename(labels.MASK_NAME))
     growing = tuple(entry.code for entry in scheme.classes if entry.code not in clear)
     grow = partial(_grown, clear=clear, growing=growing, reach=_reach(view, metres))
