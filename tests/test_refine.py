@@ -70,18 +70,24 @@ def reference(cube, mask, bands, scheme, limits):
 def corrected(labels, seen, valid, days, first, scheme, limits):
     clear, clouds, cloud, shadow = WRITTEN[scheme]
     bare = valid & (labels == clear)
-    source, share = (bare, 0.5) if bare.sum() >= 3 else (valid, 0.25)
-    ground = {band: np.percentile(layer[source], 100 * share, method="lower") for band, layer in seen.items()}
+    ground = lower_quantile(seen, bare, 50) if bare.sum() >= 3 else lower_quantile(seen, valid, 25)
     covered = valid & np.isin(labels, clouds)
     if covered.sum() >= limits.persistent * valid.sum():
         like = covered & np.all([abs(seen[band] - ground[band]) <= limits.difference for band in seen], axis=0)
         if like.sum() >= max(3, limits.alike * covered.sum()):
             labels[like] = clear
+    now = valid & (labels == clear)
+    if bare.sum() < 3 and now.any():
+        ground = lower_quantile(seen, now, 50)
     infrared = [band for band in ("nir", "nir08", "swir16") if band in seen and band != first]
     despike(labels, valid, clear, cloud, lambda *at: bright(seen, days, ground, first, limits.difference, *at))
     if shadow is not None and infrared:
         despike(labels, valid, clear, shadow, lambda *at: dark(seen, ground, infrared, limits.difference, *at))
     return labels
+
+
+def lower_quantile(seen, dates, percent):
+    return {band: np.percentile(layer[dates], percent, method="lower") for band, layer in seen.items()}
 
 
 def despike(labels, valid, clear, code, excess):
@@ -197,6 +203,12 @@ def test_the_first_and_the_last_date_are_judged_by_one_neighbour():
     soil = [*[0.05] * 8, 0.14]
     assert refined(soil, [CLEAR] * 9, red=[*[0.04] * 8, 0.18])[-1] == CLEAR  # redder, by 1.56 times: a harvest
     assert refined(soil, [CLEAR] * 9, red=[*[0.04] * 8, 0.17])[-1] == THICK  # 1.44 times
+
+
+def test_one_of_two_clear_dates_is_a_cloud():
+    blue = [0.5, 0.05, 0.6, 0.45, 0.3, 0.7, 0.55]
+    codes = [THICK, CLEAR, THICK, THICK, CLEAR, THICK, THICK]
+    assert refined(blue, codes, nir=np.add(blue, 0.1)) == [THICK, CLEAR] + [THICK] * 5
 
 
 def test_seasons_and_harvests_are_not_outliers():

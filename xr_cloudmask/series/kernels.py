@@ -181,29 +181,33 @@ def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: 
         if total < rule.dates:
             continue
         is_seen = bare.sum() >= FEW
-        for band in range(bands):
-            of_band = pixel.seen[:, band]
-            ground[band] = _of_rank(of_band, bare, 0.5, ordered) if is_seen else _of_rank(of_band, here, 0.25, ordered)
+        _find_ground(pixel, bare if is_seen else here, 0.5 if is_seen else 0.25, ordered)
         if covered.sum() >= rule.persistent * total:
             _uncover(labels, pixel, covered, rule)
+        if not is_seen:
+            for date in range(dates):
+                bare[date] = here[date] and labels[date] == rule.clear
+            _find_ground(pixel, bare, 0.5, ordered)
         _despike(labels, pixel, here, rule, False)
         if rule.shadow >= 0 and rule.infrared > 0:
             _despike(labels, pixel, here, rule, True)
 
 
 @compiled
-def _of_rank(values: npt.NDArray[np.float32], kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> Any:
-    """Return the value at a quantile, the lower one of two; few values are sorted the fastest by insertion."""
-    number = 0
-    for date in range(len(values)):
-        if kept[date]:
-            place = number
-            while place > 0 and ordered[place - 1] > values[date]:
-                ordered[place] = ordered[place - 1]
-                place -= 1
-            ordered[place] = values[date]
-            number += 1
-    return ordered[int(share * (number - 1))]
+def _find_ground(pixel: _Pixel, kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> None:
+    """Take a quantile of some dates, the lower one of two, for the ground; few values are sorted best by insertion."""
+    for band in range(len(pixel.ground)):
+        number = 0
+        for date in range(len(kept)):
+            if kept[date]:
+                value, place = pixel.seen[date, band], number
+                while place > 0 and ordered[place - 1] > value:
+                    ordered[place] = ordered[place - 1]
+                    place -= 1
+                ordered[place] = value
+                number += 1
+        if number:
+            pixel.ground[band] = ordered[int(share * (number - 1))]
 
 
 @compiled

@@ -1,7 +1,7 @@
 """A mask corrected by its series: what is always called cloud and never changes is ground, what stands out is not.
 
-Every comparison is of reflectance, pixel by pixel, with the ground: the median of the pixel's clear dates, or, where
-there are fewer than three, the lower quartile of all its dates.
+Every comparison is of reflectance, pixel by pixel, with the ground: the median of the pixel's clear dates. Where there
+are fewer than three, the lower quartile of all its dates tells which clouds are freed.
 """
 
 from __future__ import annotations
