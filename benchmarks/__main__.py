@@ -253,6 +253,22 @@ def worlds() -> None:
         row(name, figure)
 
 
+def composites() -> None:
+    """Composites of a simulated series over a real surface: error with our masks, without one, with the true one."""
+    from benchmarks import series
+
+    for name, figure in series.composites():
+        row(name, figure)
+
+
+def refinement() -> None:
+    """Masks before and after the series has corrected them, over simulated landscapes."""
+    from benchmarks import series
+
+    for name, figure in series.refinement():
+        row(name, figure)
+
+
 SENSEI_BANDS, SENSEI_WINDOW = 13, 512
 
 
@@ -657,7 +673,7 @@ def _run_cluster(folder: str, workers: str) -> None:
 
 BENCHMARKS = (
     *(imports, graph, speed, tile, accuracy, sensei, universal, worlds),
-    *(scenes, surfaces, screening, catalog, cluster),
+    *(scenes, surfaces, screening, catalog, cluster, composites, refinement),
 )
 
 

@@ -1,6 +1,7 @@
 """Composites agree with plain NumPy for every method, dtype, form of cube and chunking."""
 
 import math
+from collections import Counter
 
 import dask
 import numpy as np
@@ -320,3 +321,26 @@ def test_the_geometric_median_may_be_a_date():
     out = np.empty((1, 2))
     kernels.geometric_median(dates, np.ones((1, 5), bool), 1e-9, 500, out)
     np.testing.assert_allclose(out, 0, atol=1e-9)
+
+
+def tasks_of(array):
+    """Return how many tasks of each kind are left to compute an array."""
+    graph = dask.optimize(array)[0].__dask_graph__()
+    return Counter(str(key[0]).rpartition("-")[0] for key in graph if isinstance(key, tuple))
+
+
+def test_chunks_that_are_only_read_are_read_by_the_task_that_needs_them(tmp_path):
+    cube = cube_of(4, 6)
+    mask = mask_of(cube, 4).chunk(time=1)
+    cube.chunk(time=1, y=2).drop_encoding().to_zarr(tmp_path / "cube.zarr", zarr_format=2)
+    stored = xr.open_zarr(tmp_path / "cube.zarr", chunks={})
+    kept = np.array([True, False, True, True, False, True])
+    expected = cube.isel(time=kept).cloudmask.composite(mask=mask)
+    for data in (stored.isel(time=kept), stored.isel(time=[0, 2, 3, 5]), stored.isel(time=kept).isel(time=slice(None))):
+        out = data.cloudmask.composite(mask=mask)
+        assert tasks_of(out["red"].data)["reduce_band"] == 2
+        assert not any("open_dataset" in name for name in tasks_of(out["red"].data))
+        xr.testing.assert_equal(out.compute(), expected)
+    computed = (stored * 2).isel(time=kept).cloudmask.composite(mask=mask)
+    assert tasks_of(computed["red"].data)["mul"] == 8  # a chunk that is computed is computed once
+    xr.testing.assert_allclose(computed["red"].compute(), 2 * expected["red"])

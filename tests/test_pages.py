@@ -113,6 +113,7 @@ def test_every_block_of_the_page_on_time_series(tmp_path):
 assert fewer.sizes["time"] <= kept.sizes["time"] < cube.sizes["time"]
 assert {"clear_count", "chosen_date"} <= set(june)
 assert monthly.sizes["time"] > 1
+assert (cleaner["clear_count"] > 0).mean() > 0.9
 """
     run_blocks("series.md", tmp_path, check)
     assert (tmp_path / "image.nc").exists()

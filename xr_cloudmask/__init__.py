@@ -34,6 +34,7 @@ from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series.best import BestPixel
+from xr_cloudmask.series.refine import Refinement
 
 xr.register_dataset_accessor("cloudmask")(CloudmaskAccessor)
 xr.register_dataarray_accessor("cloudmask")(CloudmaskAccessor)
@@ -53,6 +54,7 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelSpec",
+    "Refinement",
     "ReflectanceError",
     "StacError",
     "WeightsError",

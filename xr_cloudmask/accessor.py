@@ -12,11 +12,12 @@ from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.indices import OWN, indices
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, labels, morphology
 from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series import composite, select
 from xr_cloudmask.series.best import BestPixel
+from xr_cloudmask.series.refine import Refinement, refine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,6 +97,14 @@ class CloudmaskAccessor(Generic[CubeT]):
         """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""
         given: dict[str, Any] = {"percentile": percentile, "target": target, "scoring": scoring}
         return cast("CubeT", composite.composite(self._obj, method, mask, groupby=groupby, **given))
+
+    def refine(self, mask: xr.Dataset | xr.DataArray | None = None, limits: Refinement | None = None) -> xr.Dataset:
+        """Return the mask corrected by the series, to be passed on as ``mask=``; lazy. See `series.refine.refine`."""
+        return refine(mask, self._obj, limits=limits)
+
+    def dilate(self, metres: float) -> xr.Dataset:
+        """Return the mask with clouds and shadows that are larger by some metres. See `masks.morphology.dilate`."""
+        return morphology.dilate(self._mask, metres)
 
     def coverage(self) -> xr.Dataset:
         """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""

@@ -195,7 +195,7 @@ def _predict_scenes(
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
     water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
     layers = {labels.MASK_NAME: (result.layers["class"], attrs), labels.WATER_NAME: (result.layers["water"], water)}
-    out = _on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
+    out = on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
     return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
 
@@ -368,7 +368,7 @@ def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     mask, chances = arrays
-    out = _on_grid(view, {labels.MASK_NAME: (mask, attrs)})
+    out = on_grid(view, {labels.MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
@@ -377,7 +377,7 @@ def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str
     return coverage.with_coverage(out[labels.MASK_NAME], out)
 
 
-def _on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
+def on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
     """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
     encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
     variables = {

@@ -86,9 +86,26 @@ def _block(array: Any, reading: Mapping[Any, Any], index: tuple[int, ...]) -> An
 
 
 def _reading(array: Any) -> Mapping[Any, Any]:
-    """Return the tasks of an array that is only read, or made of nothing; none of one that has to be computed."""
+    """Return the tasks of an array of which each reads a block, or part of one; none of an array that is computed."""
+    return _reading_layer(array.dask.layers, array.dask.dependencies, array.name)
+
+
+def _reading_layer(layers: Mapping[str, Any], dependencies: Mapping[str, Any], name: str) -> Mapping[Any, Any]:
+    from dask._task_spec import Alias, DataNode, Task
     from dask.blockwise import Blockwise
 
-    layer = array.dask.layers.get(array.name)
-    behind = [array.dask.layers[name] for name in array.dask.dependencies.get(array.name, ())]
-    return layer if isinstance(layer, Blockwise) and all(len(one) == 1 for one in behind) else {}
+    layer, below = layers[name], tuple(dependencies[name])
+    if isinstance(layer, Blockwise):
+        reads = all(axes is None or source in layer.io_deps for source, axes in layer.indices)
+        return layer if reads else {}
+    sources = _reading_layer(layers, dependencies, below[0]) if len(below) == 1 else {}
+    out = {}
+    for key, task in layer.items() if sources else ():  # of slicing, as `filter` does
+        read = [sources[one] for one in getattr(task, "dependencies", ()) if one in sources]
+        if isinstance(task, Alias) and read:
+            out[key] = read[0]
+        elif isinstance(task, Task) and len(read) == 1:
+            out[key] = Task.fuse(read[0], task, key=key)
+        elif not isinstance(task, DataNode):
+            return {}
+    return out

@@ -7,12 +7,17 @@ goes its own way for each.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.compiled import compiled
+
+if TYPE_CHECKING:
+    from xr_cloudmask.series.refine import Rule
+
+FEW = 3  # dates: fewer are no evidence of the ground
 
 Floats = npt.NDArray[np.float64]
 Kept = npt.NDArray[np.bool_]
@@ -153,3 +158,114 @@ def medoid(values: Floats, kept: Kept, order: npt.NDArray[np.int64], out: npt.ND
         for date in dates:
             if out[pixel] < 0 or sums[date] <= sums[out[pixel]]:
                 out[pixel] = date
+
+
+class _Pixel(NamedTuple):
+    """Reflectance ``(date, band)``, the days of the dates, and reflectance of the ground ``(band,)``."""
+
+    seen: npt.NDArray[np.float32]
+    days: Floats
+    ground: npt.NDArray[np.float32]
+
+
+@compiled
+def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Floats, rule: Rule) -> None:
+    """Correct codes ``(pixel, date)``, dates in their order, by reflectance ``(pixel, date, band)``, NaN for none."""
+    dates, bands = values.shape[1:]
+    ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
+    here, bare, covered = np.empty(dates, np.bool_), np.empty(dates, np.bool_), np.empty(dates, np.bool_)
+    for index in range(len(codes)):
+        labels, pixel = codes[index], _Pixel(values[index], days, ground)
+        for date in range(dates):
+            here[date] = labels[date] != rule.no_data and np.isfinite(pixel.seen[date].sum())
+            bare[date] = here[date] and labels[date] == rule.clear
+            covered[date] = here[date] and labels[date] in rule.cloudy
+        total = here.sum()
+        if total < rule.dates:
+            continue
+        is_seen = bare.sum() >= FEW
+        _find_ground(pixel, bare if is_seen else here, 0.5 if is_seen else 0.25, ordered)
+        if covered.sum() >= rule.persistent * total:
+            _uncover(labels, pixel, covered, rule)
+        if not is_seen:
+            for date in range(dates):
+                bare[date] = here[date] and labels[date] == rule.clear
+            _find_ground(pixel, bare, 0.5, ordered)
+        _despike(labels, pixel, here, rule, False)
+        if rule.shadow >= 0 and rule.infrared > 0:
+            _despike(labels, pixel, here, rule, True)
+
+
+@compiled
+def _find_ground(pixel: _Pixel, kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> None:
+    """Take a quantile of some dates, the lower one of two, for the ground; few values are sorted best by insertion."""
+    for band in range(len(pixel.ground)):
+        number = 0
+        for date in range(len(kept)):
+            if kept[date]:
+                value, place = pixel.seen[date, band], number
+                while place > 0 and ordered[place - 1] > value:
+                    ordered[place] = ordered[place - 1]
+                    place -= 1
+                ordered[place] = value
+                number += 1
+        if number:
+            pixel.ground[band] = ordered[int(share * (number - 1))]
+
+
+@compiled
+def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: Rule) -> None:
+    """Clear the clouds that look like the ground in every band, where enough of them do."""
+    like = covered.copy()
+    for date in range(len(like)):
+        for band in range(len(pixel.ground)):
+            like[date] &= abs(pixel.seen[date, band] - pixel.ground[band]) <= rule.difference
+    if like.sum() >= max(FEW, rule.alike * covered.sum()):
+        for date in range(len(like)):
+            labels[date] = rule.clear if like[date] else labels[date]
+
+
+@compiled
+def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rule, is_dark: bool) -> None:
+    """Call the clear dates that stand out from those next to them cloud or shadow, one by one, the furthest first."""
+    at = np.flatnonzero(here & (labels == rule.clear))
+    while at.size > 1:
+        worst, furthest = -1, 0.0
+        for place in range(at.size):
+            out = _darkness(pixel, at, place, rule) if is_dark else _brightness(pixel, at, place, rule)
+            if out > furthest:
+                worst, furthest = place, out
+        if worst < 0:
+            return
+        labels[at[worst]] = rule.shadow if is_dark else rule.cloud
+        at = np.concatenate((at[:worst], at[worst + 1 :]))
+
+
+@compiled
+def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+    """Return by how much a date is too bright in the visible to be clear; 0 or less if it is not."""
+    date, last = at[place], at.size - 1
+    here, ground = pixel.seen[date], pixel.ground
+    above = here[0] - ground[0] - rule.difference
+    if above <= 0.0 or (rule.swir > 0 and here[rule.swir] < ground[rule.swir] - rule.difference):
+        return 0.0  # no brighter than the ground, or snow: it is dark in the shortwave infrared
+    if 0 < place < last:
+        before, after = pixel.seen[at[place - 1], 0], pixel.seen[at[place + 1], 0]
+        return min(above, here[0] - max(before, after) - rule.difference)
+    other = at[1] if place == 0 else at[last - 1]
+    rise = here[0] - pixel.seen[other, 0]
+    if rule.red > 0 and here[rule.red] - pixel.seen[other, rule.red] > 1.5 * rise:
+        return 0.0  # soil, bare after a harvest
+    return min(above, rise - rule.difference * (1.0 + abs(pixel.days[date] - pixel.days[other]) / 30.0))
+
+
+@compiled
+def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+    """Return by how much a date between others is too dark in the infrared to be clear; 0 or less if it is not."""
+    if not 0 < place < at.size - 1:
+        return 0.0
+    before, here, after = pixel.seen[at[place - 1]], pixel.seen[at[place]], pixel.seen[at[place + 1]]
+    out = np.inf
+    for band in range(rule.infrared, len(here)):
+        out = min(out, min(before[band], after[band], pixel.ground[band]) - here[band] - rule.difference)
+    return out

@@ -1,0 +1,90 @@
+"""Clouds and shadows grow by metres, for every chunking."""
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from xr_cloudmask import CloudMaskError
+from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+
+GSD = 10.0
+
+
+def mask_of(codes, scheme="cloudsen12"):
+    codes = np.asarray(codes, "uint8")
+    dims = ("time", "y", "x")[-codes.ndim :]
+    coords = {
+        "y": ("y", -np.arange(codes.shape[-2]) * GSD, {"units": "m"}),
+        "x": ("x", np.arange(codes.shape[-1]) * GSD, {"units": "m"}),
+    }
+    return xr.DataArray(codes, coords, dims, "cloudmask", flag_attrs(SCHEMES[scheme]) | {"model": "kept"})
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    dates=st.integers(0, 3),  # 0: no time
+    metres=st.sampled_from([0, 9, 10, 15, 30, 45, 500]),
+    chunks=st.none() | st.fixed_dictionaries({dim: st.integers(1, 9) for dim in ("time", "y", "x")}),
+)
+def test_every_class_grows_by_a_disc(seed, dates, metres, chunks):
+    rng = np.random.default_rng(seed)
+    shape = (dates, 9, 11) if dates else (9, 11)
+    codes = rng.choice([0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 255], shape).astype("uint8")
+    mask = mask_of(codes)
+    if chunks:
+        mask = mask.chunk({dim: size for dim, size in chunks.items() if dim in mask.dims})
+    out = mask.cloudmask.dilate(metres)["cloudmask"]
+    assert (out.chunks is not None) == bool(chunks)
+
+    steps = np.arange(-11, 12)
+    disc = np.hypot(*np.meshgrid(steps, steps)) * GSD <= metres
+    expected = codes.copy()
+    for before, after in zip(codes.reshape(-1, 9, 11), expected.reshape(-1, 9, 11), strict=True):
+        for code in (1, 2, 3):
+            after[ndimage.binary_dilation(before == code, disc) & (after == 0)] = code
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_dilated_mask_is_like_a_prediction():
+    codes = np.zeros((2, 6, 8), "uint8")
+    codes[0, 2, 2] = 1
+    mask = mask_of(codes)
+    mask = mask.assign_coords(mask.cloudmask.coverage().data_vars)
+
+    def refuse(*_, **__):
+        raise AssertionError("computed")
+
+    with dask.config.set(scheduler=refuse):
+        out = mask.chunk(time=1, x=4).cloudmask.dilate(10)
+    assert out["cloudmask"].attrs == mask.attrs
+    assert out["cloudmask"].dtype == out["cloudmask"].data._meta.dtype == np.uint8
+    np.testing.assert_allclose(out["cloud_fraction"], [5 / 48, 0])
+    xr.testing.assert_identical(out.compute(), mask.to_dataset().cloudmask.dilate(10))
+    alone = mask.isel(time=0, drop=True).cloudmask.dilate(10)["cloudmask"]
+    assert alone.attrs["cloud_fraction"] == 5 / 48
+
+
+def test_shadow_is_what_a_mask_has_of_it():
+    codes = np.uint8([[[0, 0, 1, 0]]])
+    assert mask_of(codes, "validity").cloudmask.dilate(10)["cloudmask"].values.tolist() == [[[0, 1, 1, 1]]]
+    sensei = np.uint8([[[0, 2, 1, 5]]])  # land, snow, water, shadow
+    assert mask_of(sensei, "sensei").cloudmask.dilate(20)["cloudmask"].values.tolist() == [[[0, 5, 5, 5]]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "metres", "message"),
+    [
+        (mask_of(np.zeros((1, 2, 2))), -1, "from 0"),
+        (mask_of(np.zeros((1, 2, 2))), np.nan, "from 0"),
+        (mask_of(np.zeros((1, 2, 2)), "4-4A"), 30, "none of whose classes is clear"),
+        (mask_of(np.zeros((1, 2, 2))).drop_vars(["y", "x"]), 30, "pixel size is unknown"),
+    ],
+)
+def test_what_is_refused(mask, metres, message):
+    with pytest.raises(CloudMaskError, match=message):
+        mask.cloudmask.dilate(metres)
