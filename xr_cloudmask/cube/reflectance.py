@@ -34,7 +34,9 @@ OBSOLETE_ATTRS = {
 }  # fmt: skip
 
 
-def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
+def apply(
+    dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...], out: np.ndarray | None = None
+) -> np.ndarray:
     """Compute ``dn * scale + offset`` as float32, NaN where there is no data.
 
     Parameters
@@ -45,6 +47,8 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]
         The linear rule.
     nodata : tuple of float
         No-data values in `dn`; non-finite values are no data in any case.
+    out : ndarray of float32, optional
+        Where to put the result: contiguous, of the same shape. A task that has many bands uses its memory again.
 
     Returns
     -------
@@ -62,23 +66,25 @@ def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]
     >>> apply(np.array([0, 3500], "uint16"), 1e-4, -0.1, (0,))
     array([ nan, 0.25], dtype=float32)
     """
-    result = _scaled(dn, scale, offset, nodata)
+    result = _scaled(dn, scale, offset, nodata, out)
     require_reflectance(dn, result, scale)
     return result
 
 
-def _scaled(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
+def _scaled(
+    dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...], out: np.ndarray | None
+) -> np.ndarray:
     from xr_cloudmask.cube import kernels
 
     numbers = countable(dn)
-    out = np.empty(dn.shape, "float32")
+    out = np.empty(dn.shape, "float32") if out is None else out
     # A no-data value is what it is in the precision of the numbers.
     missing = np.array(nodata, dn.dtype).astype(numbers.dtype) if dn.dtype.kind == "f" else np.array(nodata, "float64")
     kernels.scaled(numbers.reshape(-1), np.float32(scale), np.float32(offset), missing, out.reshape(-1))
     return out
 
 
-def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:
+def physical(dn: np.ndarray, calibration: Calibration, date: int, out: np.ndarray | None = None) -> np.ndarray:
     """Turn one date of a band into what its calibration says, such as reflectance or kelvin.
 
     Parameters
@@ -88,6 +94,8 @@ def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:
     calibration : Calibration
     date : int
         Position of the date in the cube.
+    out : ndarray of float32, optional
+        As in `apply`.
 
     Returns
     -------
@@ -108,8 +116,8 @@ def physical(dn: np.ndarray, calibration: Calibration, date: int) -> np.ndarray:
     """
     scale, offset = (rule[date % len(rule)] for rule in (calibration.scale, calibration.offset))
     if calibration.kind == "reflectance":
-        return apply(dn, scale, offset, calibration.nodata)
-    values = _scaled(dn, scale, offset, calibration.nodata)
+        return apply(dn, scale, offset, calibration.nodata, out)
+    values = _scaled(dn, scale, offset, calibration.nodata, out)
     if calibration.planck is not None:
         return kelvin(values, *calibration.planck[date % len(calibration.planck)])
     if calibration.kind == "brightness_temperature":

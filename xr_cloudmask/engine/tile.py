@@ -181,8 +181,9 @@ def model_pixels(
         blank &= is_close(band, _of_date(calibration.zero, date))
     valid = ~blank
     coarse = []
+    again = np.empty(blank.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
     for band, calibration in zip(bands, calibrations, strict=True):
-        coarse.append(block_mean(physical(band, calibration, date), blank, factor, valid))
+        coarse.append(block_mean(physical(band, calibration, date, again), blank, factor, valid))
     return coarse, valid
 
 

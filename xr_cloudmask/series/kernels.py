@@ -52,10 +52,35 @@ def blank(values: npt.NDArray[Any], kept: Kept, filler: float) -> None:
 
 
 @compiled
-def put(out: npt.NDArray[Any], here: Kept, values: npt.NDArray[Any]) -> None:
-    """Copy the values of the pixels that are here."""
+def among(labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8], out: Kept) -> None:
+    """Say of every pixel whether its label is one of some codes."""
+    out[:] = False
+    for code in codes:
+        for pixel in range(labels.size):
+            out[pixel] |= labels[pixel] == code
+
+
+@compiled
+def gather(values: npt.NDArray[Any], missing: npt.NDArray[Any], out: npt.NDArray[Any], kept: Kept) -> None:
+    """Copy the pixels of a date; what is no data is no longer kept."""
+    for pixel in range(values.size):
+        out[pixel] = values[pixel]
+        kept[pixel] &= abs(float(values[pixel])) < np.inf
+    for number in missing:
+        for pixel in range(values.size):
+            kept[pixel] &= values[pixel] != number
+
+
+@compiled
+def put(
+    values: npt.NDArray[Any], chosen: npt.NDArray[np.int16], date: int, missing: npt.NDArray[Any], out: npt.NDArray[Any]
+) -> None:
+    """Copy the pixels for which a date was chosen; no data is NaN."""
     for pixel in range(out.size):
-        out[pixel] = values[pixel] if here[pixel] else out[pixel]
+        out[pixel] = values[pixel] if chosen[pixel] == date else out[pixel]
+    for number in missing:
+        for pixel in range(out.size):
+            out[pixel] = np.nan if (chosen[pixel] == date) & (values[pixel] == number) else out[pixel]
 
 
 @compiled

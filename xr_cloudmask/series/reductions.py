@@ -22,6 +22,9 @@ Kept: TypeAlias = npt.NDArray[np.bool_]
 Statistic: TypeAlias = Callable[[npt.NDArray[Any], Kept], Floats]
 
 STRIP = 1 << 19  # bytes of all dates of a strip of pixels: they fit the cache of a core
+# At most: what is made of a strip stays below 128 KiB, where memory is had from the system and given back each time.
+# That takes longer than a median, and dask's workers do so for everything above.
+LONGEST = 12 << 10
 NONE = -1  # the index of a date where there is none
 TOLERANCE, MOST_STEPS = 1e-5, 200  # of the geometric median: a step, in terms of the mean distance; and how many
 
@@ -47,12 +50,9 @@ class Rule:
     dtype: str
     filler: float | None
 
-    def counts(self, values: npt.NDArray[Any]) -> Kept:
-        """Return which values are data."""
-        kept = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-        for number in self.nodata:
-            kept &= values != number
-        return kept
+    def missing(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Return the no-data values as compiled code compares them with numbers of a dtype."""
+        return np.array(self.nodata, dtype if dtype.kind == "f" else "float64")
 
     def finished(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a result, NaN where nothing counts, in the dtype it is to have."""
@@ -64,22 +64,53 @@ class Rule:
 
 def count_dates(codes: Blocks, *, clear: Sequence[int], no_data: int) -> npt.NDArray[np.uint16]:
     """Count the dates with a clear pixel, and those with data: ``(2, y, x)``."""
-    counts = np.zeros((2, *codes[0].shape[1:]), "uint16")
-    for date in _dates(codes):
-        counts[0] += _among(date, clear)
-        counts[1] += date != no_data
-    return counts
+    dates = _flat(codes)
+    counts = np.zeros((2, dates[0].size), "uint16")
+    for part in _parts(dates[0].size):
+        for date in dates:
+            counts[0, part] += _among(date[part], clear)
+            counts[1, part] += date[part] != no_data
+    return counts.reshape(2, *codes[0].shape[1:])
 
 
 def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: Rule) -> npt.NDArray[Any]:
     """Reduce a band by itself."""
-    dates, labels = _flat(values), _flat(codes)
+    dates, labels = [countable(date) for date in _flat(values)], _flat(codes)
     out = np.empty(dates[0].size, rule.dtype)
-    for part in _parts(dates[0].size, len(dates) * dates[0].itemsize):
-        stack = countable(np.stack([date[part] for date in dates]))
-        kept = rule.counts(stack) & _is_clear(labels, part, rule.clear)
-        out[part] = rule.finished(statistic(stack, kept))
+    whole = _Stack.of(dates, labels, rule)
+    for part in _parts(out.size, len(dates) * dates[0].itemsize):
+        out[part] = rule.finished(statistic(*whole.at(part)))
     return out.reshape(values[0].shape[1:])
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The dates of a band, a strip at a time, in memory that is used again."""
+
+    dates: Sequence[npt.NDArray[Any]]
+    labels: Sequence[npt.NDArray[Any]]
+    rule: Rule
+    values: npt.NDArray[Any]
+    kept: Kept
+
+    @classmethod
+    def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: Rule) -> _Stack:
+        shape = (len(dates), LONGEST)
+        return cls(dates, labels, rule, np.empty(shape, dates[0].dtype), np.empty(shape, bool))
+
+    def at(self, part: slice) -> tuple[npt.NDArray[Any], Kept]:
+        """Return the dates of a strip ``(date, pixel)``, and which of them count."""
+        from xr_cloudmask.series import kernels
+
+        length = part.stop - part.start
+        # Of a length of its own, so that the dates lie one after the other.
+        values = self.values.reshape(-1)[: len(self.dates) * length].reshape(-1, length)
+        kept = self.kept.reshape(-1)[: len(self.dates) * length].reshape(-1, length)
+        clear, missing = np.array(self.rule.clear, "uint8"), self.rule.missing(self.values.dtype)
+        for date, codes, row, counts in zip(self.dates, self.labels, values, kept, strict=True):
+            kernels.among(codes[part], clear, counts)
+            kernels.gather(date[part], missing, row, counts)
+        return values, kept
 
 
 def mean(values: npt.NDArray[Any], kept: Kept) -> Floats:
@@ -133,11 +164,14 @@ def medoid(*blocks: Blocks, rules: Sequence[Rule], order: Sequence[int]) -> npt.
 
 def latest(codes: Blocks, *, clear: Sequence[int], order: Sequence[int]) -> npt.NDArray[np.int16]:
     """Return the last clear date, by its index; `order` are the indices from first to last."""
-    dates = _dates(codes)
-    rank = np.zeros(dates[0].shape, "int16")
-    for place, date in enumerate(order, start=1):
-        np.maximum(rank, _among(dates[date], clear) * np.int16(place), out=rank)
-    return np.array([NONE, *order], "int16")[rank]
+    dates, by_rank = _flat(codes), np.array([NONE, *order], "int16")
+    chosen = np.empty(dates[0].size, "int16")
+    for part in _parts(chosen.size):
+        rank = np.zeros(part.stop - part.start, "int16")
+        for place, date in enumerate(order, start=1):
+            np.maximum(rank, _among(dates[date][part], clear) * np.int16(place), out=rank)
+        chosen[part] = by_rank[rank]
+    return chosen.reshape(codes[0].shape[1:])
 
 
 def best(
@@ -152,27 +186,32 @@ def best(
 
     The score is the sum of `dated`, a number for each date, and of the `terms`, each times its weight.
     """
-    labels, scores = _dates(codes), [_dates(term) for term in terms]
-    chosen = np.full(labels[0].shape, NONE, "int16")
-    highest = np.full(labels[0].shape, -np.inf, "float32")
-    for date in order:
-        score = np.full(labels[0].shape, dated[date], "float32")
-        for weight, term in zip(weights, scores, strict=True):
-            score += np.float32(weight) * term[date]
-        better = _among(labels[date], clear) & (score >= highest)
-        chosen[better], highest[better] = date, score[better]
-    return chosen
+    labels, scores = _flat(codes), [_flat(term) for term in terms]
+    chosen = np.full(labels[0].size, NONE, "int16")
+    for part in _parts(chosen.size):
+        highest = np.full(part.stop - part.start, -np.inf, "float32")
+        for date in order:
+            score = np.full(highest.size, dated[date], "float32")
+            for weight, term in zip(weights, scores, strict=True):
+                score += np.float32(weight) * term[date][part]
+            better = _among(labels[date][part], clear) & (score >= highest)
+            chosen[part][better], highest[better] = date, score[better]
+    return chosen.reshape(codes[0].shape[1:])
 
 
 def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: Rule) -> npt.NDArray[Any]:
     """Return the values of the chosen dates."""
     from xr_cloudmask.series import kernels
 
-    dates, indices = _flat(values), chosen.reshape(-1)
-    out = np.full(indices.size, np.nan, np.result_type(dates[0].dtype, "float32"))
-    for index, date in enumerate(dates):
-        kernels.put(out, (indices == index) & rule.counts(date), countable(date))
-    return rule.finished(out).reshape(chosen.shape)
+    dates, indices = [countable(date) for date in _flat(values)], chosen.reshape(-1)
+    out = np.empty(indices.size, rule.dtype)
+    missing = rule.missing(dates[0].dtype)
+    for part in _parts(out.size):
+        found = np.full(part.stop - part.start, np.nan, np.result_type(dates[0].dtype, "float32"))
+        for index, date in enumerate(dates):
+            kernels.put(date[part], indices[part], index, missing, found)
+        out[part] = rule.finished(found)
+    return out.reshape(chosen.shape)
 
 
 def when(chosen: npt.NDArray[np.int16], *, times: Sequence[np.datetime64]) -> npt.NDArray[np.datetime64]:
@@ -180,26 +219,19 @@ def when(chosen: npt.NDArray[np.int16], *, times: Sequence[np.datetime64]) -> np
     return np.array([*times, np.datetime64("NaT")], "datetime64[ns]")[chosen]  # NONE is the last
 
 
-def _dates(blocks: Blocks) -> list[npt.NDArray[Any]]:
-    return [date for block in blocks for date in block]
-
-
 def _flat(blocks: Blocks) -> list[npt.NDArray[Any]]:
-    return [date.reshape(-1) for date in _dates(blocks)]
+    """Return the pixels of every date."""
+    return [date.reshape(-1) for block in blocks for date in block]
 
 
-def _parts(pixels: int, bytes_of_a_pixel: int) -> Iterator[slice]:
-    step = max(512, STRIP // bytes_of_a_pixel)
+def _parts(pixels: int, bytes_of_a_pixel: int = 1) -> Iterator[slice]:
+    step = min(max(512, STRIP // bytes_of_a_pixel), LONGEST)
     return (slice(begin, min(begin + step, pixels)) for begin in range(0, pixels, step))
 
 
 def _count(kept: Kept) -> npt.NDArray[np.uint16]:
     count: npt.NDArray[np.uint16] = kept.sum(axis=0, dtype="uint16")
     return count
-
-
-def _is_clear(labels: Sequence[npt.NDArray[Any]], part: slice, clear: Sequence[int]) -> Kept:
-    return _among(np.stack([date[part] for date in labels]), clear)
 
 
 def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
@@ -211,13 +243,19 @@ def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
 
 
 def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[Rule]) -> Iterator[tuple[slice, Floats, Kept]]:
-    """Yield strips of pixels, ``(pixel, date, band)`` and where all bands count ``(pixel, date)``."""
-    dates, labels = [_flat(band) for band in bands], _flat(codes)
-    for part in _parts(labels[0].size, len(labels) * len(bands) * 8):
-        kept = _is_clear(labels, part, rules[0].clear)
-        values = np.empty((len(bands), *kept.shape))
-        for band, of_band, rule in zip(values, dates, rules, strict=True):
-            raw = np.stack([date[part] for date in of_band])
-            kept &= rule.counts(raw)
-            band[:] = raw
-        yield part, np.ascontiguousarray(values.transpose(2, 1, 0)), np.ascontiguousarray(kept.T)
+    """Yield strips of pixels, ``(pixel, date, band)`` and where all bands count ``(pixel, date)``; used again."""
+    from xr_cloudmask.series import kernels
+
+    dates, labels = [[countable(date) for date in _flat(band)] for band in bands], _flat(codes)
+    length = max(64, STRIP // (len(labels) * len(bands) * 8))
+    values, kept = np.empty((length, len(labels), len(bands))), np.empty((length, len(labels)), bool)
+    for begin in range(0, labels[0].size, length):
+        part = slice(begin, min(begin + length, labels[0].size))
+        size = part.stop - part.start
+        for date, codes_of_date in enumerate(labels):
+            kernels.among(codes_of_date[part], np.array(rules[0].clear, "uint8"), kept[:size, date])
+        for band, (of_band, rule) in enumerate(zip(dates, rules, strict=True)):
+            missing = rule.missing(of_band[0].dtype)
+            for date, pixels in enumerate(of_band):
+                kernels.gather(pixels[part], missing, values[:size, date, band], kept[:size, date])
+        yield part, values[:size], kept[:size]
