@@ -161,7 +161,7 @@ def test_a_cluster_gives_the_same_masks(tmp_path, items, direct):
     from distributed import Client
 
     catalog = Catalog(tmp_path / "scenes.db")
-    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client:
+    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as client:
         done = catalog.run(items, MODEL, client=client, progress=False)
     assert done.made == 4
     for item in items:
@@ -676,6 +676,8 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
     made = [scenes.make_wpm(tmp_path / "wpm", "", i, size=SIZE, cover=cover).item for i, cover in enumerate(COVERS)]
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
+    # Another process of tests may have a cluster, and so the port of its dashboard.
+    code = code.replace("Client(", "Client(dashboard_address='127.0.0.1:0', ")
     with stac_server.serve_files(tmp_path / "wpm") as files:
         found = json.loads(json.dumps(made).replace('"href": "/', f'"href": "{files.url}/'))
         with stac_server.serve_api(found, tmp_path / "api") as api:

@@ -460,7 +460,7 @@ def test_an_interrupt_of_a_cluster_leaves_it_usable(catalog, items, monkeypatch)
         signal.raise_signal(signal.SIGINT)
         original(*arguments)
 
-    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as client:
         monkeypatch.setattr(queues.Queue, "finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(catalog, items, client=client)

@@ -34,7 +34,10 @@ def client():
         name: {"cls": distributed.Nanny, "options": {**HOST, "nthreads": 1, "resources": resources, "env": ENVIRONMENT}}
         for name, resources in (("plain", {}), ("gpu", {"GPU": 1}))
     }
-    scheduler = {"cls": distributed.Scheduler, "options": {**HOST, "dashboard": False, "port": 0}}
+    scheduler = {
+        "cls": distributed.Scheduler,
+        "options": {**HOST, "dashboard": False, "dashboard_address": "127.0.0.1:0", "port": 0},
+    }
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 5}),
         distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster,
@@ -115,7 +118,7 @@ from xr_cloudmask.models import registry
 name, cache, log = sys.argv[1:]
 registry._SPECS[name] = (replace(registry._SPECS[name][0], citation=log),)
 if __name__ == "__main__":
-    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
+    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
         data = cube().chunk(time=1, y=50, x=64)
         predict(data, name, cache=cache, resolution="native")["cloudmask"].isel(time=DATES).compute()
 """

@@ -86,7 +86,7 @@ def test_labels_are_the_same_on_a_cluster_which_loads_one_model_per_worker():
 
     toys.LOADS.clear()
     registry._LOADED.clear()
-    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None):
+    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         out = toy(cube().chunk(time=1, y=50, x=64), resolution="native").compute()
     np.testing.assert_array_equal(out["cloudmask"], EXPECTED["native"]["cloudmask"])
     assert toys.LOADS == ["toy"]

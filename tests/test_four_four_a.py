@@ -139,7 +139,7 @@ def test_labels_are_the_same_for_every_scheduler(scheduler):
 def test_labels_are_the_same_on_a_cluster_also_of_what_it_holds():
     from distributed import Client
 
-    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None):
+    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         lazy = cube(SERIES).chunk(time=1, y=50, x=64)
         for data in (lazy, (lazy + 0).persist()):
             np.testing.assert_array_equal(predict(data, "4-4A")["cloudmask"], EXPECTED["cloudmask"])

@@ -239,7 +239,7 @@ def test_labels_are_the_same_on_a_cluster(small):
     from distributed import Client
 
     expected = predict(rgb(), "sensei", weights=small, window=64, halo=16, precision="fp32")
-    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None):
+    with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         lazy = predict(rgb().chunk(time=1, y=64), "sensei", weights=small, window=64, halo=16, precision="fp32")
         np.testing.assert_array_equal(lazy["cloudmask"].compute(), expected["cloudmask"])
 
