@@ -49,7 +49,7 @@ def run(folder: Path) -> None:
     print(f"{clear:.0%} of its pixels were clear at least once\n")
 
     plot.overview(masked, truth=truth, path=folder / "overview.png")
-    composite.drop_vars("clear_count").rio.to_raster(folder / "composite.tif", driver="COG")
+    composite.drop_vars(["clear_count", "valid_count"]).rio.to_raster(folder / "composite.tif", driver="COG")
     written = [*export.to_file(mask, folder / "masks.nc"), *export.to_file(mask, folder / "mask.tif")]
     print("Picture, composite, and masks as netCDF and as COGs that QGIS opens with their colours:")
     print("\n".join(f"  {path}" for path in (folder / "overview.png", folder / "composite.tif", *written)))
