@@ -69,7 +69,7 @@ def _blocks(
     for y, x in product(*map(range, arrays[0].numblocks[-2:])):
         stacks = [
             List(*(_block(array, source, (t, y, x)) for t in range(array.numblocks[0])))
-            for array, source in zip(arrays[:dated], sources, strict=False)
+            for array, source in zip(arrays[:dated], sources[:dated], strict=True)
         ]
         flat = [_block(*pair, (y, x)) for pair in zip(arrays[dated:], sources[dated:], strict=True)]
         key = (name, *before, y, x)
