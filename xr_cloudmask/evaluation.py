@@ -18,7 +18,8 @@ from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
-from xr_cloudmask.masks.labels import MASK_NAME, mask_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.predict import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
@@ -155,7 +156,7 @@ def evaluate(
     """
     cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
     mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
-    return Agreement.of(labelled.truth, most_probable(mask["probability"]))
+    return Agreement.of(labelled.truth, most_probable(mask[PROBABILITY_NAME]))
 
 
 def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:

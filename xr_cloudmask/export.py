@@ -22,13 +22,13 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.masks.coverage import FRACTIONS, coverage, with_coverage
-from xr_cloudmask.masks.labels import MASK_NAME, Scheme, flag_attrs, mask_of, scheme_of
+from xr_cloudmask.masks.coverage import coverage, with_coverage
+from xr_cloudmask.masks.labels import Scheme, flag_attrs, mask_of, scheme_of
+from xr_cloudmask.names import FRACTIONS, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
 Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
 
-PROBABILITY = "probability"
 BLOCK = 512  # pixels: side of a COG's tiles
 CHUNK = 2048  # pixels: largest side of a chunk in netCDF and Zarr
 STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
@@ -139,8 +139,8 @@ def open_mask(path: str | Path) -> xr.Dataset:
 def _as_dataset(mask: Masked) -> xr.Dataset:
     """Return mask, probability and coverage, and of the coordinates those that files can hold."""
     dataset = mask_of(mask).to_dataset(name=MASK_NAME)
-    if isinstance(mask, xr.Dataset) and PROBABILITY in mask:
-        dataset = dataset.assign({PROBABILITY: mask[PROBABILITY]})
+    if isinstance(mask, xr.Dataset) and PROBABILITY_NAME in mask:
+        dataset = dataset.assign({PROBABILITY_NAME: mask[PROBABILITY_NAME]})
     dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
     dataset = with_coverage(dataset[MASK_NAME], dataset)  # anew: the mask may have been cut since
     for variable in dataset.variables.values():
@@ -193,9 +193,9 @@ def _move(made: Path, target: Path, aside: Path) -> None:
 
 def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
     """Return a Dataset without time for every file."""
-    if PROBABILITY in dataset:
+    if PROBABILITY_NAME in dataset:
         raise FileError(
-            f"a mask with {PROBABILITY!r} and output {target.name!r}",
+            f"a mask with {PROBABILITY_NAME!r} and output {target.name!r}",
             "labels alone in a GeoTIFF",
             f"'{target.with_suffix('.zarr')}' or '{target.with_suffix('.nc')}'; or predict(probabilities=False)",
         )

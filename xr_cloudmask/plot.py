@@ -14,6 +14,7 @@ import xarray as xr
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.names import CLOUD_FRACTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,7 +200,7 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
 
 
 def _titles(mask: xr.DataArray, *, exact: bool) -> list[str]:
-    fraction = coverage.coverage(mask)["cloud_fraction"]
+    fraction = coverage.coverage(mask)[CLOUD_FRACTION]
     time = layout.view(mask).time or "time"
     days = np.atleast_1d(mask[time].values) if time in mask.coords else [None] * fraction.size
     about = "" if exact else "≈ "

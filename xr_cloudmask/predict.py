@@ -31,6 +31,7 @@ from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.weights import Given
+from xr_cloudmask.names import MASK_NAME, WATER_NAME
 
 OPTIONS = ("window", "halo", "batch_size")
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
@@ -194,7 +195,7 @@ def _predict_scenes(
     result = scenes.examine(job, arrays)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
     water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
-    layers = {labels.MASK_NAME: (result.layers["class"], attrs), labels.WATER_NAME: (result.layers["water"], water)}
+    layers = {MASK_NAME: (result.layers["class"], attrs), WATER_NAME: (result.layers["water"], water)}
     out = on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
     return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
@@ -368,13 +369,13 @@ def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     mask, chances = arrays
-    out = on_grid(view, {labels.MASK_NAME: (mask, attrs)})
+    out = on_grid(view, {MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
-        out["probability"] = xr.Variable(dims, undated(view, chances), described, out[labels.MASK_NAME].encoding)
+        out["probability"] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
         out = out.assign_coords({"class": xr.Variable("class", list(job.to_labels.names))})
-    return coverage.with_coverage(out[labels.MASK_NAME], out)
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:

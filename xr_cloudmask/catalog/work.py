@@ -20,9 +20,8 @@ from xr_cloudmask import export, stac
 from xr_cloudmask.catalog.store import SIDECAR
 from xr_cloudmask.cube import bands, layout
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
-from xr_cloudmask.masks.labels import MASK_NAME
 from xr_cloudmask.models import registry
+from xr_cloudmask.names import BAND_MISMATCH, FRACTIONS, MASK_NAME, STATISTIC_NAME, STATISTICS_NAME, WATER_FRACTION
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
@@ -190,7 +189,7 @@ def _measured(attrs: Mapping[str, Any], coords: Mapping[Any, xr.DataArray]) -> d
     said = {name: value for name, value in attrs.items() if name not in FLAGS}
     return {
         **fractions,
-        "band_mismatch": _number(coords, "band_mismatch"),
+        BAND_MISMATCH: _number(coords, BAND_MISMATCH),
         "statistics": _statistics(coords),
         **{column: attrs.get(name) for column, name in NAMED.items()},
         "provenance": json.dumps(said, default=str),
@@ -204,9 +203,9 @@ def _number(coords: Mapping[Any, xr.DataArray], name: str) -> float | None:
 
 
 def _statistics(coords: Mapping[Any, xr.DataArray]) -> str | None:
-    if "scene_statistics" not in coords:
+    if STATISTICS_NAME not in coords:
         return None
-    names, values = coords["statistic"].values.tolist(), coords["scene_statistics"].values.tolist()
+    names, values = coords[STATISTIC_NAME].values.tolist(), coords[STATISTICS_NAME].values.tolist()
     return json.dumps(dict(zip(names, values, strict=True)))
 
 

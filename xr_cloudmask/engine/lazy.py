@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
 from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
@@ -127,8 +128,8 @@ def _predict_later(
         layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
-    labels = output(0, "cloudmask", "uint8", (), job.to_labels.no_data)
-    return labels, output(1, "probability", "float32", ("class",), np.nan) if probabilities else None
+    labels = output(0, MASK_NAME, "uint8", (), job.to_labels.no_data)
+    return labels, output(1, PROBABILITY_NAME, "float32", (CLASS_NAME,), np.nan) if probabilities else None
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:

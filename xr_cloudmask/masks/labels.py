@@ -15,16 +15,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.names import MASK_NAME, MASK_VARIABLES
 
 SURFACES = ("clear", "land", "water", "snow")
 CLOUDS = ("thick_cloud", "thin_cloud")
 VOCABULARY = (*SURFACES, *CLOUDS, "cloud_shadow", "no_data")
 
-MASK_NAME = "cloudmask"
-WATER_NAME = "water"
 CLEAR_OR_NO_DATA = "clear_or_no_data"
-PROBABILITY_NAME = "probability"
-MASK_VARIABLES = (MASK_NAME, PROBABILITY_NAME, WATER_NAME)
 
 
 @dataclass(frozen=True)

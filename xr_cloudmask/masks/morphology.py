@@ -13,6 +13,7 @@ import xarray as xr
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.names import FRACTIONS, MASK_NAME, OF_THE_AREA
 
 NEARLY = 1e-6  # of a pixel: 30 m are three pixels of 10 m, whatever the coordinates were rounded to
 
@@ -49,13 +50,13 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     """
     scheme = labels.scheme_of(mask)
     clear = labels.clear_codes(scheme)
-    view = layout.view(mask.rename(labels.MASK_NAME))
+    view = layout.view(mask.rename(MASK_NAME))
     growing = tuple(entry.code for entry in scheme.classes if entry.code not in clear)
     grow = partial(_grown, clear=clear, growing=growing, reach=_reach(view, metres))
     codes = mask.transpose(*view.dims)
     grown = codes.copy(data=_on_dates(grow, codes, math.ceil(grow.keywords["reach"])))
-    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in coverage.FRACTIONS}
-    bare = grown.drop_vars(coverage.OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(labels.MASK_NAME)
+    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in FRACTIONS}
+    bare = grown.drop_vars(OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(MASK_NAME)
     return coverage.with_coverage(bare, bare.to_dataset())
 
 

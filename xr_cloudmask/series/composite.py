@@ -18,20 +18,11 @@ from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels
+from xr_cloudmask.names import CHOSEN_DATE, CLEAR_COUNT, PREDICTED_NAMES, VALID_COUNT
 from xr_cloudmask.series import reductions
 from xr_cloudmask.series.best import BestPixel, nearness
 from xr_cloudmask.series.reductions import Rule
-from xr_cloudmask.series.select import (
-    CHOSEN_DATE,
-    CLEAR_COUNT,
-    GRID_ENCODING,
-    VALID_COUNT,
-    filler_of,
-    float_for,
-    mask_for,
-    measured,
-    probability_for,
-)
+from xr_cloudmask.series.select import GRID_ENCODING, filler_of, float_for, mask_for, measured, probability_for
 
 ARRAY = "__cube__"  # what a DataArray is called while it is a Dataset
 COUNTS = {CLEAR_COUNT: "number of clear dates", VALID_COUNT: "number of dates with data"}
@@ -143,7 +134,7 @@ class Series:
             raise CloudMaskError(
                 f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
             )
-        bare = cube.drop_vars(layout.PREDICTED_NAMES, errors="ignore")
+        bare = cube.drop_vars(PREDICTED_NAMES, errors="ignore")
         as_dataset = bare if isinstance(bare, xr.Dataset) else bare.to_dataset(name=ARRAY)
         chances = probability_for(cube, mask)
         chances = None if chances is None else _chunked_as(view, chances)

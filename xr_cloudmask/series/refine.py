@@ -24,6 +24,7 @@ from xr_cloudmask.engine.stacks import Blocks, reduce_dates
 from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.masks.labels import Scheme
+from xr_cloudmask.names import FRACTIONS, MASK_NAME
 from xr_cloudmask.predict import dated, on_grid
 from xr_cloudmask.series.composite import Series
 
@@ -167,9 +168,9 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
     arrays = [series.codes, *(dated(view, band.name) for band in used)]
     refined = reduce_dates(correct, arrays, dtype="uint8", layers=view.dates)
     said = {"refined": f"{limits} by {' '.join(band.name for band in used)}"}
-    kept = {name: value for name, value in series.mask.attrs.items() if name not in coverage.FRACTIONS}
-    out = on_grid(view, {labels.MASK_NAME: (refined, kept | said)})
-    return coverage.with_coverage(out[labels.MASK_NAME], out)
+    kept = {name: value for name, value in series.mask.attrs.items() if name not in FRACTIONS}
+    out = on_grid(view, {MASK_NAME: (refined, kept | said)})
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def _bands(described: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:

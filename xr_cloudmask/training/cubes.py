@@ -14,9 +14,10 @@ from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
-from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
+from xr_cloudmask.masks.labels import SURFACES, mask_of, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.universal import CLASSES, SPEC
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.predict import dated, model_factor
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
