@@ -26,7 +26,8 @@ from xr_cloudmask.catalog.store import KINDS
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CatalogError, CloudMaskError, FileError, WeightsError
 from xr_cloudmask.masks.agreement import Agreement
-from xr_cloudmask.masks.labels import DECISIONS, SCHEME_NAMES
+from xr_cloudmask.masks.labels import DECISIONS
+from xr_cloudmask.masks.schemes import SCHEME_NAMES
 from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
 from xr_cloudmask.names import FRACTIONS

@@ -37,7 +37,7 @@ class PatchLayout:
     bands : tuple of str
         Of the image, in its order: roles (STAC common names), or names of a sensor's bands.
     codes : mapping of int to str
-        What the labels mean: ``'cloud'`` or words of `masks.labels.VOCABULARY`. Other codes are not judged.
+        What the labels mean: ``'cloud'`` or words of `masks.schemes.VOCABULARY`. Other codes are not judged.
     """
 
     image: str = "img"

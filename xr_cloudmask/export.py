@@ -23,7 +23,8 @@ import xarray as xr
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.masks.coverage import coverage, with_coverage
-from xr_cloudmask.masks.labels import Scheme, flag_attrs, mask_of, scheme_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.schemes import Scheme, flag_attrs, scheme_of
 from xr_cloudmask.names import FRACTIONS, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
@@ -66,7 +67,7 @@ def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES
+    >>> from xr_cloudmask.masks.schemes import SCHEMES
     >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
     >>> mask = xr.DataArray(np.zeros((4, 4), "uint8"), dims=("y", "x"), attrs=attrs)
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.catalog.store import SIDECAR, write_whole
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.labels import SURFACES, scheme_of
+from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.names import MASK_NAME
 
 if TYPE_CHECKING:

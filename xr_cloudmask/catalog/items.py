@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.labels import scheme_of
+from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, MASK_NAME
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, SURFACES, WATER, Scheme, scheme_of
+from xr_cloudmask.masks.schemes import CLOUDS, SURFACES, WATER, Scheme, scheme_of
 from xr_cloudmask.names import (
     CLEAR_FRACTION,
     CLOUD_FRACTION,
@@ -25,7 +25,7 @@ from xr_cloudmask.names import (
     WATER_FRACTION,
 )
 
-# What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
+# What each fraction counts, in the terms of schemes.VOCABULARY. All are fractions of the valid pixels.
 COUNTED: Mapping[str, tuple[str, ...]] = {
     CLOUD_FRACTION: CLOUDS,
     THIN_CLOUD_FRACTION: ("thin_cloud",),
@@ -58,7 +58,7 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> mask = xr.DataArray(np.uint8([[0, 1], [3, 255]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     >>> {name: round(float(value), 2) for name, value in coverage(mask).items()}
     {'cloud_fraction': 0.33, 'thin_cloud_fraction': 0.0, 'cloud_shadow_fraction': 0.33, 'clear_fraction': 0.33,
@@ -201,7 +201,7 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import scheme_for
+    >>> from xr_cloudmask.masks.schemes import scheme_for
     >>> counted = ["clear", "thick_cloud", "cloud_shadow", "no_data", "cloud", "water"]
     >>> found = shares(np.array([2, 1, 1, 4, 2, 1]), counted, scheme_for("native", counted[:3]))
     >>> {name: float(found[name][0]) for name in ("cloud_fraction", "cloud_percentage", "valid_fraction")}

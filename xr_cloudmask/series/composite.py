@@ -17,7 +17,7 @@ from xr_cloudmask.cube.declared import NODATA_KEYS, declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels
+from xr_cloudmask.masks import schemes
 from xr_cloudmask.names import CHOSEN_DATE, CLEAR_COUNT, PREDICTED_NAMES, VALID_COUNT
 from xr_cloudmask.series import reductions
 from xr_cloudmask.series.best import BestPixel, nearness
@@ -154,7 +154,7 @@ class Series:
     @property
     def clear(self) -> tuple[int, ...]:
         """The mask's codes of clear pixels."""
-        return labels.clear_codes(labels.scheme_of(self.mask))
+        return schemes.clear_codes(schemes.scheme_of(self.mask))
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:
@@ -199,7 +199,7 @@ class Series:
         for (name, _), array in zip(self.layers, made, strict=True):
             arrays.setdefault(name, []).append(array)
         variables = {name: self._variable(self.cube[name], bands) for name, bands in arrays.items()}
-        no_data = labels.scheme_of(self.mask).no_data
+        no_data = schemes.scheme_of(self.mask).no_data
         count = partial(reductions.count_dates, clear=self.clear, no_data=no_data)
         counts = reduce_dates(count, [self.codes], dtype="uint16", layers=len(COUNTS))
         for number, (name, words) in zip(counts, COUNTS.items(), strict=True):
@@ -356,7 +356,7 @@ def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
 
 def _obstacles(series: Series) -> tuple[int, ...]:
     """Return the codes of cloud and shadow."""
-    codes = {entry.code for entry in labels.scheme_of(series.mask).classes}
+    codes = {entry.code for entry in schemes.scheme_of(series.mask).classes}
     return tuple(sorted(codes - set(series.clear)))
 
 

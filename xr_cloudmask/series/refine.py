@@ -22,8 +22,8 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.reflectance import physical
 from xr_cloudmask.engine.stacks import Blocks, reduce_dates
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
-from xr_cloudmask.masks.labels import Scheme
+from xr_cloudmask.masks import coverage, schemes
+from xr_cloudmask.masks.schemes import Scheme
 from xr_cloudmask.names import FRACTIONS, MASK_NAME
 from xr_cloudmask.predict import dated, on_grid
 from xr_cloudmask.series.composite import Series
@@ -159,7 +159,7 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
             f"at least {limits.dates}",
             "a longer series, or refine(limits=Refinement(dates=3))",
         )
-    scheme = labels.scheme_of(series.mask)
+    scheme = schemes.scheme_of(series.mask)
     used = _bands(bands.describe(view))
     rule = _rule(scheme, series.clear, used, limits)
     rules = calibration.calibrate(view, used).calibrations
@@ -193,7 +193,7 @@ def _centre(band: BandDescriptor) -> float:
 
 
 def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> Rule:
-    clouds = _codes_of(scheme, labels.CLOUDS)
+    clouds = _codes_of(scheme, schemes.CLOUDS)
     shadows = [code for code in _codes_of(scheme, ("cloud_shadow",)) if code not in clear]
     if len(clear) != 1 or not clouds or not scheme.tells_no_data:
         raise CloudMaskError(

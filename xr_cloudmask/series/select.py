@@ -15,7 +15,7 @@ from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels
+from xr_cloudmask.masks import labels, schemes
 from xr_cloudmask.masks.coverage import coverage
 from xr_cloudmask.names import (
     CHOSEN_DATE,
@@ -121,8 +121,8 @@ def probability_for(cube: Cube, mask: Cube | None) -> xr.DataArray | None:
     source = cube if mask is None else mask
     if not isinstance(source, xr.Dataset) or PROBABILITY_NAME not in source:
         return None
-    chances, scheme = source[PROBABILITY_NAME], labels.scheme_of(labels.mask_of(source))
-    clear = labels.clear_codes(scheme)
+    chances, scheme = source[PROBABILITY_NAME], schemes.scheme_of(labels.mask_of(source))
+    clear = schemes.clear_codes(scheme)
     names = {entry.name for entry in scheme.classes if entry.code in clear}
     surfaces = [name for name in chances[CLASS_NAME].values.tolist() if name in names]
     return _on_pixels_of(cube, chances.sel({CLASS_NAME: surfaces}).sum(CLASS_NAME))
@@ -330,7 +330,7 @@ def _remember(mask: xr.DataArray, table: xr.Dataset) -> None:
 
 
 def _key(mask: xr.DataArray) -> tuple[Any, ...]:
-    return mask.data.name, mask.dims, labels.scheme_of(mask)
+    return mask.data.name, mask.dims, schemes.scheme_of(mask)
 
 
 def _check_limits(limits: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
 from xr_cloudmask.masks.coverage import coverage
-from xr_cloudmask.masks.labels import scheme_of
+from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.predict import predict
 from xr_cloudmask.stac.headers import Patch
