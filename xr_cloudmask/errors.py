@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator
+
 
 class CloudMaskError(ValueError):
     """Base of every error this package raises about its input.
@@ -66,3 +69,27 @@ class StacError(CloudMaskError):
 
 class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
+
+
+def close_to(name: object, known: Iterable[str], otherwise: str) -> str:
+    """Return the known name that somebody probably meant.
+
+    Examples
+    --------
+    >>> close_to("csmsk", ["csmask", "universal"], "auto")
+    'csmask'
+    """
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), otherwise)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the first of all last."""
+    yield error
+    if error.__cause__ is not None:
+        yield from causes(error.__cause__)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error that tells most: GDAL names the file only in the first of a chain."""
+    *_, first = causes(error)
+    return first

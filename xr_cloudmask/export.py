@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xr_cloudmask import atomic
 from xr_cloudmask.cube import layout
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.masks.coverage import coverage, with_coverage
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.masks.schemes import Scheme, flag_attrs, scheme_of
@@ -162,34 +163,20 @@ def _storable(coord: xr.DataArray) -> bool:
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """Give a name to write under, and move the result in place once it is whole."""
+    """Give a path to write to, in place of a file or Zarr store; see `atomic.replacing`."""
+    from xr_cloudmask.files import store
+
+    if target.is_dir() and not store.is_zarr(target):
+        raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            (Path(folder) / "new").mkdir()
-            yield Path(folder) / "new" / target.name
-            for made in sorted((Path(folder) / "new").iterdir(), reverse=True):  # sidecars before the file itself
-                _move(made, target.with_name(made.name), aside=Path(folder) / "replaced")
+        with atomic.replacing(target) as path:
+            yield path
     except (OSError, RuntimeError) as error:  # netCDF and Zarr report damaged input as RuntimeError
         raise FileError(
-            f"{_first_cause(error)} (while the mask was computed and written to {str(target)!r})",
+            f"{first_cause(error)} (while the mask was computed and written to {str(target)!r})",
             "inputs that can be read to their end, and room and permission to write",
             "check the file the message names: damaged inputs must be copied again; see df for room on the disk",
         ) from error
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return the error that tells most: GDAL names the file only in the first of a chain."""
-    return error if error.__cause__ is None else _first_cause(error.__cause__)
-
-
-def _move(made: Path, target: Path, aside: Path) -> None:
-    from xr_cloudmask.files import store
-
-    if target.is_dir():
-        if not store.is_zarr(target):
-            raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
-        target.rename(aside)
-    made.replace(target)
 
 
 def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:

@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import xarray as xr
 from xr_cloudmask import export, stac
 from xr_cloudmask.catalog.store import SIDECAR
 from xr_cloudmask.cube import bands, layout
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, causes
 from xr_cloudmask.models import registry
 from xr_cloudmask.names import BAND_MISMATCH, FRACTIONS, MASK_NAME, STATISTIC_NAME, STATISTICS_NAME, WATER_FRACTION
 from xr_cloudmask.predict import predict
@@ -68,14 +68,9 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Name an error by its type, and say what it says; GDAL names the file in one of the errors that led to it."""
-        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in _causes(error)))
+        told = [error] if isinstance(error, CloudMaskError) else causes(error)  # ours say all of it
+        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in told))
         return cls(type(error).__name__, said.encode(errors="backslashreplace").decode())
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    yield error
-    if error.__cause__ is not None and not isinstance(error, CloudMaskError):
-        yield from _causes(error.__cause__)
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the caller asked for it
