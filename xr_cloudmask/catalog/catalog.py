@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xr_cloudmask.catalog import schema, store
-from xr_cloudmask.catalog.formats import FORMATS, WGS84, Rows
+from xr_cloudmask.catalog.formats import FORMATS, Rows
 from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.catalog.runs import Run, asked_for, run
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
+from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -37,7 +39,6 @@ HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
 SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
-CHUNK = 2048  # pixels of a cube of masks, along y and x
 # What `filter` compares: a column, and on which side of the limit scenes are kept.
 LIMITS = {
     "max_cloud": (CLOUD_FRACTION, "<="),

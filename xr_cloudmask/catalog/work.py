@@ -17,7 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import export, stac
-from xr_cloudmask.catalog.store import SIDECAR
+from xr_cloudmask.cog import SIDECAR
 from xr_cloudmask.cube import bands, layout
 from xr_cloudmask.errors import CloudMaskError, causes
 from xr_cloudmask.files.raster import GDAL_CACHE
