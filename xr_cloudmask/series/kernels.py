@@ -15,7 +15,7 @@ import numpy.typing as npt
 from xr_cloudmask.compiled import compiled
 
 if TYPE_CHECKING:
-    from xr_cloudmask.series.refine import Rule
+    from xr_cloudmask.series.refine import CorrectionRule
 
 FEW = 3  # dates: fewer are no evidence of the ground
 
@@ -194,7 +194,7 @@ class _Pixel(NamedTuple):
 
 
 @compiled
-def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Floats, rule: Rule) -> None:
+def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Floats, rule: CorrectionRule) -> None:
     """Correct codes ``(pixel, date)``, dates in their order, by reflectance ``(pixel, date, band)``, NaN for none."""
     dates, bands = values.shape[1:]
     ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
@@ -239,7 +239,7 @@ def _find_ground(pixel: _Pixel, kept: Kept, share: float, ordered: npt.NDArray[n
 
 
 @compiled
-def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: Rule) -> None:
+def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: CorrectionRule) -> None:
     """Clear the clouds that look like the ground in every band, where enough of them do."""
     like = covered.copy()
     for date in range(len(like)):
@@ -251,7 +251,7 @@ def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: 
 
 
 @compiled
-def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rule, is_dark: bool) -> None:
+def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: CorrectionRule, is_dark: bool) -> None:
     """Call the clear dates that stand out from those next to them cloud or shadow, one by one, the furthest first."""
     at = np.flatnonzero(here & (labels == rule.clear))
     while at.size > 1:
@@ -267,7 +267,7 @@ def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rul
 
 
 @compiled
-def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: CorrectionRule) -> Any:
     """Return by how much a date is too bright in the visible to be clear; 0 or less if it is not."""
     date, last = at[place], at.size - 1
     here, ground = pixel.seen[date], pixel.ground
@@ -285,7 +285,7 @@ def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule)
 
 
 @compiled
-def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: CorrectionRule) -> Any:
     """Return by how much a date between others is too dark in the infrared to be clear; 0 or less if it is not."""
     if not 0 < place < at.size - 1:
         return 0.0

@@ -18,6 +18,7 @@ from xr_cloudmask.engine.stacks import Blocks
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Kept: TypeAlias = npt.NDArray[np.bool_]
+Strip: TypeAlias = tuple[slice, Floats, Kept]  # its pixels, ``(pixel, date, band)``, ``(pixel, date)``
 # (date, pixel) and which of them count -> (pixel,); NaN of nothing. The values may be overwritten.
 Statistic: TypeAlias = Callable[[npt.NDArray[Any], Kept], Floats]
 
@@ -30,7 +31,7 @@ TOLERANCE, MOST_STEPS = 1e-5, 200  # of the geometric median: a step, in terms o
 
 
 @dataclass(frozen=True)
-class Rule:
+class ReductionRule:
     """Which values of a band count, and what becomes of the result.
 
     Attributes
@@ -73,7 +74,7 @@ def count_dates(codes: Blocks, *, clear: Sequence[int], no_data: int) -> npt.NDA
     return counts.reshape(2, *codes[0].shape[1:])
 
 
-def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: Rule) -> npt.NDArray[Any]:
+def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: ReductionRule) -> npt.NDArray[Any]:
     """Reduce a band by itself."""
     dates, labels = [countable(date) for date in _flat(values)], _flat(codes)
     out = np.empty(dates[0].size, rule.dtype)
@@ -89,12 +90,12 @@ class _Stack:
 
     dates: Sequence[npt.NDArray[Any]]
     labels: Sequence[npt.NDArray[Any]]
-    rule: Rule
+    rule: ReductionRule
     values: npt.NDArray[Any]
     kept: Kept
 
     @classmethod
-    def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: Rule) -> _Stack:
+    def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: ReductionRule) -> _Stack:
         shape = (len(dates), LONGEST)
         return cls(dates, labels, rule, np.empty(shape, dates[0].dtype), np.empty(shape, bool))
 
@@ -135,7 +136,7 @@ def quantile(values: npt.NDArray[Any], kept: Kept, *, share: float) -> Floats:
     return out
 
 
-def geometric_median(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.float64]:
+def geometric_median(*blocks: Blocks, rules: Sequence[ReductionRule]) -> npt.NDArray[np.float64]:
     """Reduce bands together, blocks of each and then the mask's codes, to ``(band, y, x)``; NaN of nothing."""
     from xr_cloudmask.series import kernels
 
@@ -148,7 +149,7 @@ def geometric_median(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.f
     return out.reshape(len(bands), *bands[0][0].shape[1:])
 
 
-def medoid(*blocks: Blocks, rules: Sequence[Rule], order: Sequence[int]) -> npt.NDArray[np.int16]:
+def medoid(*blocks: Blocks, rules: Sequence[ReductionRule], order: Sequence[int]) -> npt.NDArray[np.int16]:
     """Return the date, by its index, that is nearest to the others in all bands; blocks as `geometric_median`.
 
     Of equals, as any two dates are, the last in `order` is chosen.
@@ -199,7 +200,7 @@ def best(
     return chosen.reshape(codes[0].shape[1:])
 
 
-def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: Rule) -> npt.NDArray[Any]:
+def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: ReductionRule) -> npt.NDArray[Any]:
     """Return the values of the chosen dates."""
     from xr_cloudmask.series import kernels
 
@@ -242,7 +243,7 @@ def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
     return found
 
 
-def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[Rule]) -> Iterator[tuple[slice, Floats, Kept]]:
+def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[ReductionRule]) -> Iterator[Strip]:
     """Yield strips of pixels, ``(pixel, date, band)`` and where all bands count ``(pixel, date)``; used again."""
     from xr_cloudmask.series import kernels
 
