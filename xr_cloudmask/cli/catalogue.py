@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from xr_cloudmask import stac
-from xr_cloudmask.catalog import LIMITS, Catalog
+from xr_cloudmask.catalog import FILTERS, Catalog
 from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
 from xr_cloudmask.catalog.store import KINDS
@@ -43,7 +43,7 @@ def add_readers(commands: Any, common: argparse.ArgumentParser) -> None:
     database = argparse.ArgumentParser(add_help=False, parents=[common])
     database.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
     chosen = argparse.ArgumentParser(add_help=False, parents=[database])
-    for name in LIMITS:
+    for name in FILTERS:
         what = name[len("max_") :]
         chosen.add_argument(_flag(name), type=float, metavar="P", help=f"{what} in percent, or as a fraction below 1")
     chosen.add_argument("--model", help="as it was asked for")
@@ -88,7 +88,7 @@ def _catalogue(arguments: argparse.Namespace) -> Catalog:
     """Open a catalogue that is there, and of it what is asked for."""
     if not arguments.db.exists():
         raise CatalogError(f"no file {str(arguments.db)!r}", "a catalogue", "--db scenes.db, or xr-cloudmask run first")
-    limits = {name: getattr(arguments, name, None) for name in LIMITS}
+    limits = {name: getattr(arguments, name, None) for name in FILTERS}
     return Catalog(arguments.db).filter(**limits, model=getattr(arguments, "model", None))
 
 

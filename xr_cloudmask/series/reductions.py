@@ -13,14 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.arrays import Doubles, Flags
 from xr_cloudmask.cube.plausible import countable
 from xr_cloudmask.engine.stacks import Blocks
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Kept: TypeAlias = npt.NDArray[np.bool_]
-Strip: TypeAlias = tuple[slice, Floats, Kept]  # its pixels, ``(pixel, date, band)``, ``(pixel, date)``
+Strip: TypeAlias = tuple[slice, Doubles, Flags]  # its pixels, ``(pixel, date, band)``, ``(pixel, date)``
 # (date, pixel) and which of them count -> (pixel,); NaN of nothing. The values may be overwritten.
-Statistic: TypeAlias = Callable[[npt.NDArray[Any], Kept], Floats]
+Statistic: TypeAlias = Callable[[npt.NDArray[Any], Flags], Doubles]
 
 STRIP = 1 << 19  # bytes of all dates of a strip of pixels: they fit the cache of a core
 # At most: what is made of a strip stays below 128 KiB, where memory is had from the system and given back each time.
@@ -92,14 +91,14 @@ class _Stack:
     labels: Sequence[npt.NDArray[Any]]
     rule: ReductionRule
     values: npt.NDArray[Any]
-    kept: Kept
+    kept: Flags
 
     @classmethod
     def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: ReductionRule) -> _Stack:
         shape = (len(dates), LONGEST)
         return cls(dates, labels, rule, np.empty(shape, dates[0].dtype), np.empty(shape, bool))
 
-    def at(self, part: slice) -> tuple[npt.NDArray[Any], Kept]:
+    def at(self, part: slice) -> tuple[npt.NDArray[Any], Flags]:
         """Return the dates of a strip ``(date, pixel)``, and which of them count."""
         from xr_cloudmask.series import kernels
 
@@ -114,17 +113,17 @@ class _Stack:
         return values, kept
 
 
-def mean(values: npt.NDArray[Any], kept: Kept) -> Floats:
+def mean(values: npt.NDArray[Any], kept: Flags) -> Doubles:
     """Return the mean over the dates."""
     from xr_cloudmask.series import kernels
 
     kernels.blank(values, kept, values.dtype.type(0))
     with np.errstate(invalid="ignore"):
-        out: Floats = values.sum(axis=0, dtype="float64") / _count(kept)
+        out: Doubles = values.sum(axis=0, dtype="float64") / _count(kept)
     return out
 
 
-def quantile(values: npt.NDArray[Any], kept: Kept, *, share: float) -> Floats:
+def quantile(values: npt.NDArray[Any], kept: Flags, *, share: float) -> Doubles:
     """Return a quantile over the dates, interpolated linearly between neighbours in rank."""
     from xr_cloudmask.series import kernels
 
@@ -230,12 +229,12 @@ def _parts(pixels: int, bytes_of_a_pixel: int = 1) -> Iterator[slice]:
     return (slice(begin, min(begin + step, pixels)) for begin in range(0, pixels, step))
 
 
-def _count(kept: Kept) -> npt.NDArray[np.uint16]:
+def _count(kept: Flags) -> npt.NDArray[np.uint16]:
     count: npt.NDArray[np.uint16] = kept.sum(axis=0, dtype="uint16")
     return count
 
 
-def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
+def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Flags:
     """Return which labels are one of a few codes; a third of the time of `numpy.isin`."""
     found = np.zeros(labels.shape, bool)
     for code in codes:
