@@ -16,6 +16,7 @@ import xarray as xr
 from xr_cloudmask import atomic, cog
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
 from xr_cloudmask.masks.labels import mask_of
@@ -114,10 +115,8 @@ def open_mask(path: str | Path) -> xr.Dataset:
     FileError
         The file is missing or cannot be read.
     """
-    from xr_cloudmask.files import store
-
     source = Path(path)
-    dataset = store.open_store(source, CHUNK) if store.is_store(source) else cog.read(source)
+    dataset = stores.open_store(source, CHUNK) if stores.is_store(source) else cog.read(source)
     attrs = dataset[MASK_NAME].attrs if MASK_NAME in dataset else {}
     if "flag_values" not in attrs:
         raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", "files.open_cube(path) for a cube")
@@ -151,9 +150,7 @@ def _storable(coord: xr.DataArray) -> bool:
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """Give a path to write to, in place of a file or Zarr store; see `atomic.replacing`."""
-    from xr_cloudmask.files import store
-
-    if target.is_dir() and not store.is_zarr(target):
+    if target.is_dir() and not stores.is_zarr(target):
         raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
     try:
         with atomic.replacing(target) as path:

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xr_cloudmask.catalog import schema, store
+from xr_cloudmask.catalog import archive, schema
+from xr_cloudmask.catalog.cube import cube_of
+from xr_cloudmask.catalog.filters import FILTERS, as_fraction
 from xr_cloudmask.catalog.formats import FORMATS, Rows
-from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
     CLOUD_SHADOW_FRACTION,
     FRACTIONS,
-    MASK_NAME,
     VALID_FRACTION,
     WATER_FRACTION,
 )
@@ -39,12 +38,6 @@ HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
 SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
-# What `filter` compares: a column, and on which side of the limit scenes are kept.
-FILTERS = {
-    "max_cloud": (CLOUD_FRACTION, "<="),
-    "max_shadow": (CLOUD_SHADOW_FRACTION, "<="),
-    "min_valid": (VALID_FRACTION, ">="),
-}
 
 
 class Catalog:
@@ -79,8 +72,8 @@ class Catalog:
     """
 
     def __init__(self, path: str | Path, masks: str = "files") -> None:
-        if masks not in store.KINDS:
-            raise CatalogError(f"masks={masks!r}", f"one of {list(store.KINDS)}", "masks='files'")
+        if masks not in archive.KINDS:
+            raise CatalogError(f"masks={masks!r}", f"one of {list(archive.KINDS)}", "masks='files'")
         self.path = Path(path)
         self._inside = masks == "database"
         self._conditions: tuple[str, ...] = ()
@@ -209,7 +202,7 @@ class Catalog:
             rows = self._rows(database)
         table = pd.DataFrame([tuple(row) for row in rows], columns=names)
         footprints = [json.loads(item)["geometry"] for item in table["item"]]
-        folder = store.folder_of(self.path)
+        folder = archive.folder_of(self.path)
         table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
         for name in JSON:
             table[name] = [None if text is None else json.loads(text) for text in table[name]]
@@ -242,7 +235,7 @@ class Catalog:
         """
         with schema.connect(self.path) as database:
             row = self._one(database, scene)
-            return open_mask(store.path_of(database, store.folder_of(self.path), row))
+            return open_mask(archive.path_of(database, archive.folder_of(self.path), row))
 
     def cube(
         self,
@@ -278,14 +271,7 @@ class Catalog:
         """
         with schema.connect(self.path) as database:
             rows = self._done(database, scenes)
-        schemes = sorted({row["scheme"] for row, _ in rows})
-        if len(schemes) != 1:
-            raise CatalogError(f"masks in schemes {schemes}", "masks of one scheme", "catalog.filter(model=...).cube()")
-        cube = _loaded(rows, chunks, {"geobox": geobox, "crs": crs, "resolution": resolution})
-        cube[MASK_NAME].attrs = _shared([open_mask(path)[MASK_NAME].attrs for _, path in rows])
-        columns = {name: ("time", [row[name] for row, _ in rows]) for name in ("id", "scene")}
-        columns |= {name: ("time", [_nan(row[name]) for row, _ in rows]) for name in (*FRACTIONS, WATER_FRACTION)}
-        return cube.assign_coords(columns)
+        return cube_of(rows, {"geobox": geobox, "crs": crs, "resolution": resolution}, chunks)
 
     def export(self, folder: str | Path, fmt: str = "tif") -> tuple[Path, ...]:
         """Write the masks that are done in a format of others.
@@ -373,64 +359,7 @@ class Catalog:
             rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
         if not rows:
             raise CatalogError("no scene that is done", "at least one", "catalog.run(items), or a filter that is wider")
-        return [(row, store.path_of(database, store.folder_of(self.path), row)) for row in rows]
-
-
-def as_fraction(name: str, limit: float) -> float:
-    """Return a limit as a fraction: below 1 it is one, above it is percent.
-
-    Raises
-    ------
-    CatalogError
-        1, which could be either, and what is neither.
-
-    Examples
-    --------
-    >>> as_fraction("max_cloud", 15), as_fraction("max_cloud", 0.15)
-    (0.15, 0.15)
-    """
-    if 0 <= limit < 1:
-        return float(limit)
-    if 1 < limit <= 100:
-        return limit / 100
-    everything = "leave it out for all scenes" if name.startswith("max") else "100 for scenes without a gap"
-    found = f"{name}={limit!r}" + ", which is 1 % or everything" * (limit == 1)
-    raise CatalogError(found, "a fraction below 1, or percent above 1", f"{name}=0.01 for one percent; {everything}")
-
-
-def _loaded(rows: Rows, chunks: Mapping[str, int] | None, grid: Mapping[str, Any]) -> xr.Dataset:
-    import odc.stac
-
-    given = {name: value for name, value in grid.items() if value is not None}
-    try:
-        cube: xr.Dataset = odc.stac.load(
-            [item_of(row, path) for row, path in rows],
-            bands=[MASK_NAME],
-            groupby="id",
-            dtype="uint8",
-            nodata=255,
-            resampling="nearest",
-            chunks={"y": CHUNK, "x": CHUNK, **(chunks or {})},
-            **given,
-        )
-    except ValueError as error:
-        raise CatalogError(
-            f"masks that make no grid with {given or 'their own projections'}: {error}",
-            "geobox=; or crs= and resolution=",
-            "catalog.cube(crs='EPSG:32723', resolution=10)",
-        ) from error
-    return cube
-
-
-def _shared(attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attributes that all masks have; flags, of one scheme, are among them."""
-    return {
-        name: value for name, value in attrs[0].items() if all(repr(other.get(name)) == repr(value) for other in attrs)
-    }
-
-
-def _nan(number: float | None) -> float:
-    return float("nan") if number is None else number
+        return [(row, archive.path_of(database, archive.folder_of(self.path), row)) for row in rows]
 
 
 def _escaped(text: str) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask import stac
+from xr_cloudmask.catalog.archive import file_name
 from xr_cloudmask.catalog.interrupt import held_back
 from xr_cloudmask.catalog.queue import Queue, Queued, open_queue
-from xr_cloudmask.catalog.store import file_name
 from xr_cloudmask.catalog.work import Failure, Made, Request, attempt
 from xr_cloudmask.errors import CatalogError, close_to
 from xr_cloudmask.models import registry

@@ -13,9 +13,9 @@ import pandas as pd
 
 from xr_cloudmask import stac
 from xr_cloudmask.catalog import FILTERS, Catalog
+from xr_cloudmask.catalog.archive import KINDS
 from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
-from xr_cloudmask.catalog.store import KINDS
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, predict_options
 from xr_cloudmask.errors import CatalogError
 

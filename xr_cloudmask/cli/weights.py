@@ -30,6 +30,8 @@ def add_weights(parser: argparse.ArgumentParser, common: argparse.ArgumentParser
     path = actions.add_parser("path", parents=[common], help="print the files that a prediction would use")
     path.add_argument("model", nargs="?", default=weights.SENSEI.model, metavar="MODEL", help="default: %(default)s")
     path.set_defaults(run=_path)
+    for action in (get, path):
+        action.set_defaults(weights=None)  # the option of predict that their messages suggest
 
 
 def _models(_: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import csmask, weights
+from xr_cloudmask.models import csmask, state_dicts, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[s
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in UniversalNetwork(architecture).state_dict().items()}
-    state = weights.read_state(place)
+    state = state_dicts.read_state(place)
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise _unfit(place, "its tensors are others")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
