@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class CloudMaskError(ValueError):
     """Base of every error this package raises about its input.
@@ -14,6 +17,8 @@ class CloudMaskError(ValueError):
         What would have been accepted, with the known names listed.
     remedy : str
         What to type next.
+    keywords : mapping of str to object, optional
+        Keywords that settle it, with values that work: what a program, or another shell, can type for the user.
 
     Examples
     --------
@@ -25,12 +30,13 @@ class CloudMaskError(ValueError):
     try: predict(model='csmask')
     """
 
-    def __init__(self, found: str, expected: str, remedy: str) -> None:
-        # All three go to args, so that the error survives pickling between dask workers.
-        super().__init__(found, expected, remedy)
+    def __init__(self, found: str, expected: str, remedy: str, keywords: Mapping[str, Any] | None = None) -> None:
+        # All go to args, so that the error survives pickling between dask workers.
+        super().__init__(found, expected, remedy, keywords)
         self.found = found
         self.expected = expected
         self.remedy = remedy
+        self.keywords = dict(keywords or {})
 
     def __str__(self) -> str:
         return f"found: {self.found}\nexpected: {self.expected}\ntry: {self.remedy}"
