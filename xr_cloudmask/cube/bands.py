@@ -76,7 +76,10 @@ class BandDescriptor:
 
 
 def describe(
-    view: CubeView, sensor: str | None = None, descriptors: Sequence[BandDescriptor] | None = None
+    view: CubeView,
+    sensor: str | None = None,
+    descriptors: Sequence[BandDescriptor] | None = None,
+    candidates: Sequence[Sensor] | None = None,
 ) -> tuple[BandDescriptor, ...]:
     """Describe the spectral bands of a cube; computes nothing.
 
@@ -120,13 +123,13 @@ def describe(
     if descriptors is not None:
         return _given(view, descriptors)
     measured = {name: _measured(view, name) for name in view.bands}
-    candidates = candidate_sensors(view, sensor)
+    candidates = candidate_sensors(view, sensor) if candidates is None else tuple(candidates)
     if any(measured.values()) and len(candidates) > 1:
         candidates = ()
     # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
     readings = {_read_bands(measured, table, sensor is not None) for table in candidates or (None,)}
     if len(readings) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     recognised = _unique_guesses(list(readings.pop()))
     if not recognised:
         table = candidates[0] if len(candidates) == 1 else None
@@ -164,7 +167,7 @@ def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
     """
     candidates = candidate_sensors(view, sensor)
     if len(candidates) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     return candidates[0] if candidates else None
 
 
@@ -332,10 +335,16 @@ def _unique_guesses(bands: list[BandDescriptor]) -> list[BandDescriptor]:
     return [replace(band, role=None) if band.role in crowded else band for band in bands]
 
 
-def _ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+def ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+    """Return the error for bands that several sensors have."""
     ids = sorted(sensor.id for sensor in candidates)
     choices = " or ".join(f"sensor={name!r}" for name in ids)
-    return BandError(f"bands {_listed(view.bands)}, which fit several sensors: {_ids(ids)}", "one sensor", choices)
+    return BandError(
+        f"bands {_listed(view.bands)}, which fit several sensors: {_ids(ids)}",
+        "one sensor",
+        choices,
+        {"sensor": ids[0]} if ids else None,
+    )
 
 
 def _unrecognised(view: CubeView, table: Sensor | None) -> BandError:
