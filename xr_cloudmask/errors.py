@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -72,3 +73,27 @@ class StacError(CloudMaskError):
 
 class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
+
+
+def close_to(name: object, known: Iterable[str], otherwise: str) -> str:
+    """Return the known name that somebody probably meant.
+
+    Examples
+    --------
+    >>> close_to("csmsk", ["csmask", "universal"], "auto")
+    'csmask'
+    """
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), otherwise)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the first of all last."""
+    yield error
+    if error.__cause__ is not None:
+        yield from causes(error.__cause__)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error that tells most: GDAL names the file only in the first of a chain."""
+    *_, first = causes(error)
+    return first

@@ -13,7 +13,8 @@ import xarray as xr
 
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, labels, schemes
+from xr_cloudmask.names import CLOUD_FRACTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,7 +161,7 @@ def _dated(values: xr.DataArray) -> xr.DataArray:
 
 
 def _class_pictures(mask: xr.DataArray) -> list[Colors]:
-    scheme = labels.scheme_of(mask)
+    scheme = schemes.scheme_of(mask)
     table = np.zeros((256, 3), "uint8")  # no data is black
     for entry in scheme.classes:
         table[entry.code] = list(bytes.fromhex(entry.color[1:]))
@@ -199,7 +200,7 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
 
 
 def _titles(mask: xr.DataArray, *, exact: bool) -> list[str]:
-    fraction = coverage.coverage(mask)["cloud_fraction"]
+    fraction = coverage.coverage(mask)[CLOUD_FRACTION]
     time = layout.view(mask).time or "time"
     days = np.atleast_1d(mask[time].values) if time in mask.coords else [None] * fraction.size
     about = "" if exact else "≈ "
@@ -213,10 +214,10 @@ def _title(day: Any, share: float, about: str) -> str:
 
 def _legend(masks: Iterable[xr.DataArray]) -> dict[str, str]:
     """Return names and colours of the classes, and of no data where it is drawn."""
-    schemes = [(mask, labels.scheme_of(mask)) for mask in masks]
-    entries = {entry.name: entry.color for _, scheme in schemes for entry in scheme.classes}
-    if any((mask == scheme.no_data).any() for mask, scheme in schemes):
-        entries["no_data"] = labels.BLACK
+    told = [(mask, schemes.scheme_of(mask)) for mask in masks]
+    entries = {entry.name: entry.color for _, scheme in told for entry in scheme.classes}
+    if any((mask == scheme.no_data).any() for mask, scheme in told):
+        entries["no_data"] = schemes.BLACK
     return {name.replace("_", " "): color for name, color in entries.items()}
 
 

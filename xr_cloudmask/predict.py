@@ -27,10 +27,11 @@ from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine import lattice, lazy, scenes
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, labels, schemes
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.weights import Given
+from xr_cloudmask.names import MASK_NAME, WATER_NAME
 
 OPTIONS = ("window", "halo", "batch_size")
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
@@ -152,12 +153,12 @@ def predict(
     radiometry = calibration.calibrate(
         view, used, sensor=sensor, scale=scale, offset=offset, level=level, nodata=nodata
     )
-    mask_scheme = labels.scheme_for(scheme, spec.classes)
+    mask_scheme = schemes.scheme_for(scheme, spec.classes)
     labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
     factor = model_factor(view, spec, resolution)
     job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities, cache)
-    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
+    attrs = schemes.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
 
 
@@ -187,14 +188,14 @@ def _predict_scenes(
     view: CubeView, spec: ModelSpec, used: tuple[BandDescriptor, ...], scheme: str, nodata: float | None
 ) -> xr.Dataset:
     """Label scenes by their own statistics, from the bands as they are."""
-    mask_scheme, native = (labels.scheme_for(name, spec.classes) for name in (scheme, "native"))
+    mask_scheme, native = (schemes.scheme_for(name, spec.classes) for name in (scheme, "native"))
     codes = labels.codes_of(mask_scheme, spec.classes)
     codes_of_classes = (*map(int, codes[: len(spec.classes)]), mask_scheme.no_data)
     job, arrays = scene_job(view, spec, used, nodata, codes_of_classes)
     result = scenes.examine(job, arrays)
-    attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
-    water = labels.flag_attrs(labels.WATER) | {"long_name": "water"}
-    layers = {labels.MASK_NAME: (result.layers["class"], attrs), labels.WATER_NAME: (result.layers["water"], water)}
+    attrs = schemes.flag_attrs(mask_scheme) | _provenance(view, spec, used) | {"thresholds": repr(spec.thresholds)}
+    water = schemes.flag_attrs(schemes.WATER) | {"long_name": "water"}
+    layers = {MASK_NAME: (result.layers["class"], attrs), WATER_NAME: (result.layers["water"], water)}
     out = on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
     return out if is_lazy(view, used) else coverage.stated(out.compute(scheduler="threads"))
 
@@ -216,7 +217,7 @@ def is_lazy(view: CubeView, used: Sequence[BandDescriptor]) -> bool:
     return any(view.bands[band.name].chunks is not None for band in used)
 
 
-def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, native: labels.Scheme) -> Any:
+def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, native: schemes.Scheme) -> Any:
     """Return what is known of each scene as coordinates; in the percentages a cloud in shadow counts as both."""
     pipeline, dated = job.pipeline(), view.dims[:-2]
     shares = coverage.shares(undated(view, result.counts), pipeline.counted, native)
@@ -368,13 +369,13 @@ def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
 def _labelled(view: CubeView, job: Job, arrays: tuple[Any, Any], attrs: dict[str, Any]) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     mask, chances = arrays
-    out = on_grid(view, {labels.MASK_NAME: (mask, attrs)})
+    out = on_grid(view, {MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], "class", *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
-        out["probability"] = xr.Variable(dims, undated(view, chances), described, out[labels.MASK_NAME].encoding)
+        out["probability"] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
         out = out.assign_coords({"class": xr.Variable("class", list(job.to_labels.names))})
-    return coverage.with_coverage(out[labels.MASK_NAME], out)
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def on_grid(view: CubeView, layers: dict[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:

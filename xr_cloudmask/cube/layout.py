@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xr_cloudmask.errors import CubeError
+from xr_cloudmask.names import PREDICTED_NAMES
 
 Cube: TypeAlias = xr.Dataset | xr.DataArray
 
@@ -26,14 +27,6 @@ TIME_NAMES = ("time", "t", "date", "datetime", "valid_time")
 BAND_NAMES = ("band", "bands", "channel", "channels", "spectral", "wavelength", "variable")
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
-
-# What a prediction adds to a cube; it says nothing about the next one.
-PREDICTED_NAMES = (
-    "cloudmask", "probability", "class",
-    "cloud_fraction", "thin_cloud_fraction", "cloud_shadow_fraction", "clear_fraction", "valid_fraction",
-    "water", "water_fraction", "cloud_percentage", "cloud_shadow_percentage", "water_percentage",
-    "scene_statistics", "statistic", "band_mismatch",
-)  # fmt: skip
 
 METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
 from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
@@ -130,12 +131,12 @@ def _predict_later(
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
     parts = _Parts(job, grid, chunks, tile_name)
-    labels = output("cloudmask", "uint8", ("time", "y", "x"), chunks, parts.cut(0, ()), job.to_labels.no_data)
+    labels = output(MASK_NAME, "uint8", ("time", "y", "x"), chunks, parts.cut(0, ()), job.to_labels.no_data)
     dropped = output("dropped", "int64", ("time",), chunks[:1], parts.sums(), 0)
     if not probabilities:
         return labels, None, dropped
     whole = (chunks[0], (len(job.to_labels.names),), *chunks[1:])
-    chances = output("probability", "float32", ("time", "class", "y", "x"), whole, parts.cut(1, (0,)), np.nan)
+    chances = output(PROBABILITY_NAME, "float32", ("time", CLASS_NAME, "y", "x"), whole, parts.cut(1, (0,)), np.nan)
     return labels, chances, dropped
 
 

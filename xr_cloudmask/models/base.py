@@ -35,7 +35,7 @@ class ModelSpec:
     level : str
         ``"TOA"``, ``"BOA"`` or ``"any"``.
     classes : tuple of str
-        Names of the output channels, words of `masks.labels.VOCABULARY`.
+        Names of the output channels, words of `masks.schemes.VOCABULARY`.
     window, halo, multiple : int
         Largest window in model pixels, the margin of it that is discarded, and what its size is a multiple of.
     gsd : float

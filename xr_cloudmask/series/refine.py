@@ -22,8 +22,9 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.reflectance import physical
 from xr_cloudmask.engine.stacks import Blocks, reduce_dates
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
-from xr_cloudmask.masks.labels import Scheme
+from xr_cloudmask.masks import coverage, schemes
+from xr_cloudmask.masks.schemes import Scheme
+from xr_cloudmask.names import FRACTIONS, MASK_NAME
 from xr_cloudmask.predict import dated, on_grid
 from xr_cloudmask.series.composite import Series
 
@@ -158,7 +159,7 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
             f"at least {limits.dates}",
             "a longer series, or refine(limits=Refinement(dates=3))",
         )
-    scheme = labels.scheme_of(series.mask)
+    scheme = schemes.scheme_of(series.mask)
     used = _bands(bands.describe(view))
     rule = _rule(scheme, series.clear, used, limits)
     rules = calibration.calibrate(view, used).calibrations
@@ -167,9 +168,9 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
     arrays = [series.codes, *(dated(view, band.name) for band in used)]
     refined = reduce_dates(correct, arrays, dtype="uint8", layers=view.dates)
     said = {"refined": f"{limits} by {' '.join(band.name for band in used)}"}
-    kept = {name: value for name, value in series.mask.attrs.items() if name not in coverage.FRACTIONS}
-    out = on_grid(view, {labels.MASK_NAME: (refined, kept | said)})
-    return coverage.with_coverage(out[labels.MASK_NAME], out)
+    kept = {name: value for name, value in series.mask.attrs.items() if name not in FRACTIONS}
+    out = on_grid(view, {MASK_NAME: (refined, kept | said)})
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def _bands(described: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
@@ -192,7 +193,7 @@ def _centre(band: BandDescriptor) -> float:
 
 
 def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> Rule:
-    clouds = _codes_of(scheme, labels.CLOUDS)
+    clouds = _codes_of(scheme, schemes.CLOUDS)
     shadows = [code for code in _codes_of(scheme, ("cloud_shadow",)) if code not in clear]
     if len(clear) != 1 or not clouds or not scheme.tells_no_data:
         raise CloudMaskError(

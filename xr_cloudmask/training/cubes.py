@@ -14,9 +14,11 @@ from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
-from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.universal import CLASSES, SPEC
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.predict import dated, model_factor
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
@@ -120,7 +122,7 @@ def bits(mask: xr.DataArray) -> npt.NDArray[np.uint8]:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> mask = xr.DataArray(np.zeros((1, 1), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     >>> [f"{int(allowed):06b}" for allowed in bits(mask)[[0, 1, 2, 3, 255]]]
     ['000111', '010000', '001000', '100000', '000000']
