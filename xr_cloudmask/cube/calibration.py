@@ -18,7 +18,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.declared import LEVELS, declared_scaling, named_levels
 from xr_cloudmask.cube.layout import CubeView, require_real_numbers
 from xr_cloudmask.cube.nodata import declared_nodata, moved_nodata, valid_range
-from xr_cloudmask.cube.plausible import HIGHEST, HOTTEST, LARGEST_SCALE_OF_NUMBERS, LOWEST, COLDEST
+from xr_cloudmask.cube.plausible import COLDEST, HIGHEST, HOTTEST, LARGEST_SCALE_OF_NUMBERS, LOWEST
 from xr_cloudmask.cube.properties import as_number, stac_band
 from xr_cloudmask.cube.rules import Linear, Numbers, Product
 from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
@@ -154,9 +154,7 @@ def _reflectance(product: Product, name: str, linear: Linear, nodata: Numbers) -
     missing = dict.fromkeys((*nodata, *_nodata(product, name, are_numbers)))
     zero = (0.0,) if are_numbers else linear.zero
     valid = valid_range(values, linear.scale[0], linear.offset[0])
-    return Calibration(
-        linear.scale, linear.offset, tuple(missing), zero, stretch=linear.stretch, valid=valid
-    )
+    return Calibration(linear.scale, linear.offset, tuple(missing), zero, stretch=linear.stretch, valid=valid)
 
 
 def _other_calibration(

@@ -27,7 +27,6 @@ from xr_cloudmask.cube.calibration import (
 )
 from xr_cloudmask.cube.declared import dates_of
 from xr_cloudmask.cube.layout import Cube, CubeView, view
-from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.cube.rules import Product
 from xr_cloudmask.cube.sensors import Sensor
 from xr_cloudmask.errors import CloudMaskError, ReflectanceError
@@ -165,8 +164,10 @@ class DescribedCube:
             return cls(seen, told, candidates, descriptors)
         if told.scale not in WAYS:
             raise ReflectanceError(
-                f"scale={told.scale!r}", f"a number, a mapping of band name to number, or one of {list(WAYS)}",
-                "scale='display' for an image that was stretched for the eye", {"scale": "display"},
+                f"scale={told.scale!r}",
+                f"a number, a mapping of band name to number, or one of {list(WAYS)}",
+                "scale='display' for an image that was stretched for the eye",
+                {"scale": "display"},
             )
         found = WAYS[told.scale](seen, [band for band in descriptors if band.kind == "reflectance"])
         numbers = replace(told, scale=found.scale, offset=0.0 if told.offset is None else told.offset)

@@ -15,13 +15,13 @@ NAN, INF = np.float32(np.nan), np.float32(np.inf)
 @compiled
 def scaled(
     dn: npt.NDArray[Any],
-    scale: np.float32,
-    offset: np.float32,
-    low: np.float32,
-    high: np.float32,
+    linear: tuple[np.float32, np.float32],
+    limits: tuple[np.float32, np.float32],
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Write ``dn * scale + offset`` of flat arrays: infinite where it is beyond the limits, NaN where it is no number."""
+    """Write ``dn * scale + offset`` of flat arrays: infinite beyond the limits, NaN where it is no number."""
+    scale, offset = linear
+    low, high = limits
     for i in range(dn.size):
         value = np.float32(dn[i]) * scale + offset
         beyond = INF if abs(value) < INF else NAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,10 @@ NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
 VALID_KEYS = ("valid_range", "valid_min", "valid_max")
 # What people divide by before they hand floats over, whose attributes still declare the number that it was.
 USUAL_RULES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.0), (2.75e-5, -0.2), (1e-4, -0.1))
+# Numbers that fill an integer: beside the range of any sensor, but for 255, which images have where they are white.
+FULL = (32767.0, 65535.0, 2147483647.0, 4294967295.0)
+# Between these are the numbers of all products: what lies beyond is fill, where no calibration tells more.
+NUMBERS = -9000.0, 1e30
 # A valid range that is one of reflectance begins and ends within these; any other has outlived its values.
 VALID_LOW, VALID_HIGH = (-0.6, 0.1), (0.5, 20.0)
 
@@ -94,18 +99,29 @@ def _within(end: float | None, within: tuple[float, float], scale: float, offset
     return end is None or within[0] <= end * scale + offset <= within[1]
 
 
-def fill_of_all(bands: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any] | None:
-    """Return where all bands have the same number, and it is 0 or less, or the largest of unsigned integers.
+def fill_of_all(bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float]) -> np.ndarray[Any, Any] | None:
+    """Return where all bands have the same number, and it is 0 or less, or one of those that fill an integer.
 
     No surface and no cloud looks so: it is fill that nobody declared, whatever a scale or an offset made of it.
-    None where no pixel is, or where there is one band.
+
+    Parameters
+    ----------
+    bands : sequence of ndarray
+        The values of each band of one date, as they are, all of one shape.
+    full : sequence of float
+        Numbers above 0 that are fill where all bands have them.
+
+    Returns
+    -------
+    ndarray of bool, or None
+        None where no pixel is, or where there is one band.
     """
-    first = bands[0]
+    first = bands[0] if bands else np.empty(0)
     if len(bands) < 2 or any(band.dtype != first.dtype for band in bands):
         return None
-    suspect = first <= 0 if first.dtype.kind != "u" else (first == np.iinfo(first.dtype).max) | (first == 0)
-    if not suspect.any():
-        return None
-    for band in bands[1:]:
-        suspect &= band == first
-    return np.asarray(suspect) if suspect.any() else None
+    same = first <= 0
+    for number in full:
+        same |= first == number
+    for band in bands[1:] if same.any() else ():
+        same &= band == first
+    return np.asarray(same) if same.any() else None

@@ -52,15 +52,14 @@ def to_units(dn: np.ndarray, calibration: Calibration, date: int, out: np.ndarra
     """
     from xr_cloudmask.cube import kernels
 
-    scale, offset = calibration.linear(date)
-    low, high = calibration.limits(date)
+    linear, limits = (tuple(map(np.float32, pair)) for pair in (calibration.linear(date), calibration.limits(date)))
     numbers = countable(dn)
     out = np.empty(dn.shape, "float32") if out is None else out
     flat, result = numbers.reshape(-1), out.reshape(-1)
-    kernels.scaled(flat, np.float32(scale), np.float32(offset), np.float32(low), np.float32(high), result)
-    largest = np.iinfo(dn.dtype).max if dn.dtype.kind == "u" else 0
-    if largest * scale + offset > high:
-        kernels.replaced(flat, numbers.dtype.type(largest), np.float32(high), result)
+    kernels.scaled(flat, linear, limits, result)
+    largest = _largest(dn, calibration, date)
+    if largest is not None:
+        kernels.replaced(flat, numbers.dtype.type(largest), limits[1], result)
     # A no-data value is what it is in the precision of the numbers.
     missing = np.array(calibration.nodata, dn.dtype if dn.dtype.kind == "f" else "float64")
     for number in missing.astype(numbers.dtype) if dn.dtype.kind == "f" else missing:
@@ -94,9 +93,17 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     zero = np.ones(bands[0].shape, dtype=bool)
     for band, calibration in zip(bands, calibrations, strict=True):
         zero &= is_close(band, calibration.zero[date % len(calibration.zero)])
-    pairs = zip(bands, calibrations, strict=True)
-    same = fill_of_all([band for band, calibration in pairs if calibration.kind == "reflectance"] or [zero])
+    solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
+    full = {_largest(*pair, date) for pair in solar}
+    same = fill_of_all([band for band, _ in solar], [number for number in full if number is not None])
     return zero, np.zeros_like(zero) if same is None else same & ~zero
+
+
+def _largest(dn: np.ndarray, calibration: Calibration, date: int) -> float | None:
+    """Return the largest number of unsigned integers where it is more than can be measured: saturated, or fill."""
+    scale, offset = calibration.linear(date)
+    largest = float(np.iinfo(dn.dtype).max) if dn.dtype.kind == "u" else 0.0
+    return largest if largest * scale + offset > calibration.limits(date)[1] else None
 
 
 def is_close(values: np.ndarray, number: float) -> np.ndarray:
@@ -106,12 +113,41 @@ def is_close(values: np.ndarray, number: float) -> np.ndarray:
     return np.asarray(np.abs(values - number) < 1e-6)
 
 
+def measured(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date: int) -> list[np.ndarray]:
+    """Return each band in its units, pixel by pixel: NaN where there is no data or no value can be a measurement.
+
+    Parameters
+    ----------
+    bands : sequence of ndarray
+        The values of each band of one date as they are, all of one shape.
+    calibrations : sequence of Calibration
+    date : int
+        Position of the date in the cube.
+
+    Raises
+    ------
+    ReflectanceError
+        Nothing is what its calibration says.
+    """
+    zero, same = blank(bands, calibrations, date)
+    without = zero | same
+    return [_measured(band, calibration, date, without) for band, calibration in zip(bands, calibrations, strict=True)]
+
+
+def _measured(dn: np.ndarray, calibration: Calibration, date: int, without: np.ndarray | bool) -> np.ndarray:
+    values = to_units(dn, calibration, date)
+    require_some(dn, values, calibration.linear(date)[0])
+    values[np.isinf(values) | without] = np.nan
+    return values
+
+
 def to_reflectance(
     cube: Cube,
     sensor: str | None = None,
     scale: Factor | None = None,
     offset: Factor | None = None,
     level: str | None = None,
+    *,
     nodata: Nodata | None = None,
 ) -> Cube:
     """Return the cube with its reflectance bands as reflectance; other variables stay as they are.
@@ -178,8 +214,9 @@ def _convert(
     dates = max(len(numbers) for rule in rules.values() for numbers in (rule.scale, rule.offset, rule.stretch))
     if dates > 1 and view.time not in array.dims:
         array = array.expand_dims({view.time: view.dates})
-    along = {dim: xr.DataArray(np.arange(array.sizes[dim]), dims=dim) for dim in (view.band, view.time)
-             if dim in array.dims}
+    along = {
+        dim: xr.DataArray(np.arange(array.sizes[dim]), dims=dim) for dim in (view.band, view.time) if dim in array.dims
+    }
     none = xr.DataArray(0)
     made: xr.DataArray = xr.apply_ufunc(
         _of_slices,
@@ -214,10 +251,5 @@ def _of_slices(
     for index in np.ndindex(bands.shape):
         part = tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, bands.shape, strict=True))
         rule, date = rules[int(bands[index])], int(dates[index])
-        if rule is None:
-            result[part] = dn[part]
-            continue
-        made = to_units(dn[part], rule, date)
-        require_some(dn[part], made, rule.linear(date)[0])
-        result[part] = np.where(np.isinf(made), np.float32(np.nan), made)
+        result[part] = dn[part] if rule is None else _measured(dn[part], rule, date, False)
     return result

@@ -161,7 +161,7 @@ def by_band_metadata(product: Product, name: str) -> Linear | None:
 
 
 def by_floats(product: Product, name: str) -> Linear | None:
-    """Take floats for reflectance, unless a loader made them of integers. Their values are judged when they are read."""
+    """Take floats for reflectance, unless a loader made them of integers; values are judged when they are read."""
     values = product.view.bands[name]
     came_as = np.dtype(values.encoding.get("dtype") or "f4")
     if values.dtype.kind != "f" or came_as.kind in "iu" or _are_numbers_of_stackstac(product):
@@ -299,6 +299,7 @@ def _are_numbers_of_stackstac(product: Product) -> bool:
         raise ReflectanceError(
             "floats from stackstac whose dates have different raster:bands, which it does not keep",
             "digital numbers, or one scale and offset for all dates",
-            f"stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0)), then {remedies.ATTACH}",
+            "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0)), "
+            f"then {remedies.ATTACH}",
         )
     return True

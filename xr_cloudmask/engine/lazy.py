@@ -98,9 +98,7 @@ def _predict_now(job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: boo
     return labels, chances, dropped
 
 
-def _predict_later(
-    job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None
-) -> Blocks:
+def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None) -> Blocks:
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
@@ -119,7 +117,7 @@ def _predict_later(
     layer = _tile_layer(job, bands, grid, name=tile_name, job_name=job_name, probabilities=probabilities)
     graph = HighLevelGraph.from_collections(tile_name, layer, dependencies=bands)
 
-    def output(name: str, dtype: str, dims: tuple[str, ...], whole: Any, tasks: Any, fill: float) -> Any:
+    def output(name: str, dims: tuple[str, ...], whole: Any, tasks: Any, *, dtype: str, fill: float) -> Any:
         key = f"{name}-{token}"
         outer: Any = {(key, *index): task for index, task in tasks.items()}
         if cache is not None:
@@ -130,14 +128,13 @@ def _predict_later(
         layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
-    parts = _Parts(job, grid, chunks, tile_name)
-    labels = output(MASK_NAME, "uint8", ("time", "y", "x"), chunks, parts.cut(0, ()), job.to_labels.no_data)
-    dropped = output("dropped", "int64", ("time",), chunks[:1], parts.sums(), 0)
+    parts, laid = _Parts(job, grid, chunks, tile_name), ("time", "y", "x")
+    labels = output(MASK_NAME, laid, chunks, parts.cut(0, ()), dtype="uint8", fill=job.to_labels.no_data)
+    dropped = output("dropped", laid[:1], chunks[:1], parts.sums(), dtype="int64", fill=0)
     if not probabilities:
         return labels, None, dropped
-    whole = (chunks[0], (len(job.to_labels.names),), *chunks[1:])
-    chances = output(PROBABILITY_NAME, "float32", ("time", CLASS_NAME, "y", "x"), whole, parts.cut(1, (0,)), np.nan)
-    return labels, chances, dropped
+    whole, dims = (chunks[0], (len(job.to_labels.names),), *chunks[1:]), ("time", CLASS_NAME, "y", "x")
+    return labels, output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan), dropped
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xr_cloudmask.cube import layout, sun
@@ -19,6 +20,9 @@ from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels, provenance, schemes
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.fit import Fit
+from xr_cloudmask.names import CLASS_NAME, DROPPED_FRACTION, MASK_NAME, PROBABILITY_NAME
+
+DROPPED = {"long_name": "fraction of all pixels whose values can be no measurement: no data", "units": "1"}
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,15 @@ def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, flags: dict[str, Any]) ->
     """Put the arrays back on the cube's grid, with flags, provenance and coverage."""
     view, (mask, chances, dropped) = fit.cube.view, blocks
     attrs = flags | provenance.of_windows(fit, job)
-    out = on_grid(view, {names.MASK: (mask, attrs)})
+    out = on_grid(view, {MASK_NAME: (mask, attrs)})
     if chances is not None:
-        dims = (*view.dims[:-2], "class", *view.dims[-2:])
+        dims = (*view.dims[:-2], CLASS_NAME, *view.dims[-2:])
         described = {"long_name": "class probability", "units": "1"}
-        out[names.PROBABILITY] = xr.Variable(dims, undated(view, chances), described, out[names.MASK].encoding)
-        out = out.assign_coords({"class": xr.Variable("class", list(job.to_labels.names))})
-    share = coverage.dropped(undated(view, dropped), job.shape)
-    return coverage.with_coverage(out[names.MASK], out.assign_coords({names.DROPPED_FRACTION: (view.dims[:-2], *share)}))
+        out[PROBABILITY_NAME] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
+        out = out.assign_coords({CLASS_NAME: xr.Variable(CLASS_NAME, list(job.to_labels.names))})
+    share = undated(view, dropped) / math.prod(job.shape)
+    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED)})
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def _suns(view: CubeView, spec: ModelSpec, factor: int, halos: tuple[float, float]) -> tuple[Sun, ...]:
@@ -118,5 +123,3 @@ def model_factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> in
             f"resolution={gsd * max(1, factor):.2f}",
         )
     return factor
-
-

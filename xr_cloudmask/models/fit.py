@@ -12,6 +12,7 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
+from xr_cloudmask.models.weights import Given
 
 MOST = 8  # things that can be missing at once
 
@@ -25,8 +26,16 @@ class Fit:
     used: tuple[BandDescriptor, ...]
 
 
-def fit(cube: Cube, model: str, told: Told) -> Fit:
-    """Describe a cube and choose the variant of a model for it; computes nothing.
+def fit(
+    cube: Cube,
+    model: str,
+    told: Told,
+    *,
+    weights: Given | None = None,
+    precision: str = "auto",
+    thresholds: Any = None,
+) -> Fit:
+    """Describe a cube, choose the variant of a model for it and configure that; computes nothing.
 
     Raises
     ------
@@ -35,9 +44,10 @@ def fit(cube: Cube, model: str, told: Told) -> Fit:
         one line to type; its `keywords` are that line.
     """
     try:
-        return _fit(cube, model, told)
+        found = _fit(cube, model, told)
     except CloudMaskError as error:
-        raise complete(error, cube, model, told) from error
+        raise complete(error, cube, model, told) from None
+    return replace(found, spec=registry.configured(found.spec, weights, precision, thresholds))
 
 
 def _fit(cube: Cube, model: str, told: Told) -> Fit:

@@ -157,6 +157,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
         found,
         f"{' or '.join(levels)} reflectance for model {fitting[0].name!r}",
         " or ".join(f"predict(level={entry!r})" for entry in levels),
+        {"level": levels[0]} if level is None else None,
     )
 
 

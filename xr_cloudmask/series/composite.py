@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
-from xr_cloudmask.cube.declared import NODATA_KEYS, declared_nodata
+from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.nodata import NODATA_KEYS, declared_nodata
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import schemes
@@ -90,7 +91,7 @@ def composite(
     """
     recipe = _recipe(method, {"percentile": percentile, "target": target, "scoring": scoring})
     series = Series.of(cube, mask)
-    _require_one_calibration(cube)
+    _require_one_calibration(cube, Told.of(series.mask.attrs))
     if groupby is None:
         return series.in_the_form_of(cube, recipe(series))
     label, groups = _groups(series.times, groupby)
@@ -401,12 +402,12 @@ def _groups(times: npt.NDArray[np.datetime64], groupby: str) -> tuple[str, dict[
     return "time", {np.datetime64(str(start), "ns"): group.tolist() for start, group in periods if len(group)}
 
 
-def _require_one_calibration(cube: Cube) -> None:
+def _require_one_calibration(cube: Cube, told: Told) -> None:
     """Refuse digital numbers that mean different reflectance on different dates: their median means nothing."""
-    view = layout.view(cube)
     try:
-        solar = [band for band in bands.describe(view) if band.kind == "reflectance"]
-        calibrations = calibration.calibrate(view, solar).calibrations
+        described = DescribedCube.of(cube, told)
+        solar = [band for band in described.descriptors if band.kind == "reflectance"]
+        calibrations = described.calibrated(solar).values()
     except CloudMaskError:
         return  # no calibration is known, so none is known to differ
     if any(len(set(rule)) > 1 for found in calibrations for rule in (found.scale, found.offset)):
