@@ -289,6 +289,7 @@ def _dates(job: SceneJob, blocks: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.
     """Return the bands of each date, with NaN where there are no data."""
     dated = [block.reshape(-1, *block.shape[-2:]) for block in map(np.asarray, blocks)]
     fill = fill_of_all(dated, FULL)
+    fill = None if fill is None else fill & (dated[0] != 0)  # of which the pipelines know themselves
     bands = [_with_nan(block, nodata, fill) for block, nodata in zip(dated, job.nodata, strict=True)]
     return list(zip(*bands, strict=True))
 
@@ -297,7 +298,7 @@ def _with_nan(
     values: npt.NDArray[Any], nodata: Sequence[float], fill: npt.NDArray[np.bool_] | None
 ) -> npt.NDArray[Any]:
     missing = np.zeros((), bool) if fill is None else fill
-    low, high = NUMBERS
+    low, high = map(np.float64, NUMBERS)
     if values.dtype.kind != "u" and not (values.min() > low and values.max() < high):  # NaN, too
         missing = missing | ~((values > low) & (values < high))
     for number in nodata:
