@@ -31,7 +31,7 @@ from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
 from xr_cloudmask.catalog import items as items_module
 from xr_cloudmask.catalog import runs, schema, store, work
 from xr_cloudmask.catalog.catalog import as_fraction
-from xr_cloudmask.models.index.four_four_a import Thresholds
+from xr_cloudmask.models.index.four_four_a import FourFourAThresholds
 
 COVERS = (0.05, 0.3, 0.6, 0.9)
 SIZE = (72, 96)
@@ -141,7 +141,7 @@ def test_what_is_done_is_skipped(tmp_path, items, monkeypatch):
 def test_another_request_is_another_row(tmp_path, items):
     catalog = Catalog(tmp_path / "scenes.db")
     shared = {"workers": 1, "progress": False}
-    wider = Thresholds(dark_nir=2.0)
+    wider = FourFourAThresholds(dark_nir=2.0)
     part = {"resolution": 16.0, "crs": "EPSG:32722"}
     for keywords in ({}, {"scheme": "binary"}, {"thresholds": wider}, {"load": part}):
         assert catalog.run(items[:1], "4-4A", **shared, **keywords).made == 1

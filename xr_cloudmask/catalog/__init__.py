@@ -4,7 +4,7 @@
 the bytes of a mask), `runs` (who does it), `store` (where masks are), `items` and `formats` (what others read).
 """
 
-from xr_cloudmask.catalog.catalog import LIMITS, Catalog
-from xr_cloudmask.catalog.runs import Run
+from xr_cloudmask.catalog.catalog import FILTERS, Catalog
+from xr_cloudmask.catalog.runs import RunResult
 
-__all__ = ["LIMITS", "Catalog", "Run"]
+__all__ = ["FILTERS", "Catalog", "RunResult"]

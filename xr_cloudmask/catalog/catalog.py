@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xr_cloudmask.catalog import schema, store
-from xr_cloudmask.catalog.formats import FORMATS, WGS84, Rows
+from xr_cloudmask.catalog.formats import FORMATS, Rows
 from xr_cloudmask.catalog.items import item_of
-from xr_cloudmask.catalog.runs import Run, asked_for, run
+from xr_cloudmask.catalog.runs import RunResult, asked_for, run
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
+from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -37,9 +39,8 @@ HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
 SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
-CHUNK = 2048  # pixels of a cube of masks, along y and x
 # What `filter` compares: a column, and on which side of the limit scenes are kept.
-LIMITS = {
+FILTERS = {
     "max_cloud": (CLOUD_FRACTION, "<="),
     "max_shadow": (CLOUD_SHADOW_FRACTION, "<="),
     "min_valid": (VALID_FRACTION, ">="),
@@ -97,7 +98,7 @@ class Catalog:
         client: Client | None = None,
         progress: bool = True,
         **options: Any,
-    ) -> Run:
+    ) -> RunResult:
         """Make the masks that are missing, and keep each as it is finished.
 
         A scene is done once per collection, model, version, checksum of the weights, and options. What is done is
@@ -125,7 +126,7 @@ class Catalog:
 
         Returns
         -------
-        Run
+        RunResult
             Ids that are done, failed, and in the hands of another run.
 
         Raises
@@ -176,7 +177,7 @@ class Catalog:
             A limit that is no fraction and no percentage.
         """
         limits = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
-        conditions = [f"{column} {side} ?" for name, (column, side) in LIMITS.items() if limits[name] is not None]
+        conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if limits[name] is not None]
         values: list[Any] = [as_fraction(name, value) for name, value in limits.items() if value is not None]
         for column, wanted in (("model", model), ("collection", collection)):
             if wanted is not None:

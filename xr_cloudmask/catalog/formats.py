@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from xr_cloudmask import atomic
 from xr_cloudmask.catalog import store
 from xr_cloudmask.catalog.items import item_of
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.names import MASK_NAME
@@ -23,7 +24,6 @@ Exporter: TypeAlias = Callable[[Rows, "GeoDataFrame", Path], list[Path]]
 
 GEOPACKAGE = "cloudmasks.gpkg"
 COLLECTION = "cloudmasks"
-WGS84 = "EPSG:4326"
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 LICENCE = "other"
 

@@ -39,7 +39,7 @@ Given: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
 
 @dataclass(frozen=True)
-class Source:
+class OfficialWeights:
     """Official weights on the Hugging Face hub.
 
     Attributes
@@ -70,7 +70,7 @@ class Source:
         return f"{HUB}/{self.repository}/tree/main/{self.folder}"
 
 
-SENSEI = Source(
+SENSEI = OfficialWeights(
     model="sensei",
     repository="aliFrancis/SEnSeIv2",
     folder="full-models",
@@ -79,7 +79,7 @@ SENSEI = Source(
     licence="GPL-3.0",
     licence_url="https://www.gnu.org/licenses/gpl-3.0.html",
 )
-SOURCES: Mapping[str, Source] = {source.model: source for source in (SENSEI,)}
+OFFICIAL: Mapping[str, OfficialWeights] = {source.model: source for source in (SENSEI,)}
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def _paths(spec_name: str, given: Given | None) -> tuple[Path, ...]:
     for origin, value in (("weights=", given), (f"{WEIGHTS_VARIABLE}=", os.environ.get(WEIGHTS_VARIABLE))):
         if value:
             return _named(spec_name, origin, value)
-    source = SOURCES.get(spec_name)
+    source = OFFICIAL.get(spec_name)
     folder = None if source is None else cache_folder() / source.default
     if folder is None or not (folder / MANIFEST).is_file():
         raise absent(spec_name, f"no weights for model {spec_name!r}: neither weights= nor {WEIGHTS_VARIABLE} is set")
@@ -390,7 +390,7 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
 
 def absent(spec_name: str, found: str) -> WeightsError:
     """Return the error that says every way to get weights, and their licence."""
-    source = SOURCES.get(spec_name)
+    source = OFFICIAL.get(spec_name)
     yours = (
         "predict(weights='weights.pt') or weights=('spectral_embedding.pt', 'cloudmask_weights.pt')",
         f"{WEIGHTS_VARIABLE}=/path/to/weights.pt, a pair joined by {os.pathsep!r}, or their folder",
