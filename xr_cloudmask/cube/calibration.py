@@ -41,7 +41,7 @@ from xr_cloudmask.cube.plausible import (
 from xr_cloudmask.cube.properties import as_number, spelt, stac_band
 from xr_cloudmask.cube.radiance import toa_scales
 from xr_cloudmask.cube.temperature import temperature_rule
-from xr_cloudmask.errors import ReflectanceError
+from xr_cloudmask.errors import ReflectanceError, listed
 
 if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
@@ -354,10 +354,11 @@ def _require_rule(context: _Context, name: str) -> RadiometryRule:
                 "scale=0.0001, offset=0 or sensor='sentinel-2'; scale=1 if the values are reflectance",
             )
     if context.rule is not None:
+        attach = f"{context.rule.attach}, or " if context.rule.attach else ""
         raise ReflectanceError(
             f"{_title(context)} digital numbers: {context.rule.unsupported}",
-            "surface reflectance products, or digital numbers with scale and offset",
-            "scale={'BAND1': ..., ...}, offset=0, level='TOA'",
+            "reflectance, or digital numbers with the scale and offset that make reflectance of them",
+            f"{attach}scale={{{name!r}: ..., ...}}, offset={{{name!r}: ..., ...}}, level={context.rule.level!r}",
         )
     levels = ", ".join(rule.level for rule in context.sensor.radiometry) if context.sensor else ""
     raise ReflectanceError(
@@ -409,7 +410,7 @@ def _are_reflectance(context: _Context, name: str) -> bool:
     values = context.view.bands[name]
     if np.issubdtype(np.dtype(values.encoding.get("dtype") or "f4"), np.integer):
         return False  # integers that the loader masked
-    if context.sensor is None:
+    if context.sensor is None or _is_stored_as_reflectance(context.rule):
         return True
     typical = typical_of(values.variable) if values.chunks is None else None
     if typical is not None and typical <= LARGEST_TYPICAL_REFLECTANCE:
@@ -426,6 +427,10 @@ def _are_reflectance(context: _Context, name: str) -> bool:
         "load integers, for example odc.stac.load(..., dtype='uint16', nodata=0); or scale=1 if the values are "
         "reflectance from 0 to 1, scale=0.0001 and offset=... if they are digital numbers",
     )
+
+
+def _is_stored_as_reflectance(rule: RadiometryRule | None) -> bool:
+    return rule is not None and rule.scale == 1 and rule.unsupported is None and not rule.radiance
 
 
 def _stackstac_left_numbers(context: _Context) -> bool:
@@ -477,7 +482,7 @@ def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
         if name not in factor:
             raise ReflectanceError(
                 f"no number for band {name!r}",
-                f"one per band; given: {', '.join(map(str, factor))}",
+                f"one per band; given: {listed(factor)}",
                 f"{{{name!r}: 0.0001, ...}}",
             )
         factor = factor[name]
