@@ -13,7 +13,7 @@ import xarray as xr
 from xr_cloudmask import simulate
 from xr_cloudmask.demo import real_surface
 from xr_cloudmask.masks.agreement import Agreement, compare
-from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.simulate.fields import rough
 
 # Composites over the real surface.

@@ -20,15 +20,17 @@ import pandas as pd
 
 from xr_cloudmask import export, files, stac
 from xr_cloudmask.catalog import LIMITS, Catalog
+from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
 from xr_cloudmask.catalog.store import KINDS
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CatalogError, CloudMaskError, FileError, WeightsError
 from xr_cloudmask.masks.agreement import Agreement
-from xr_cloudmask.masks.coverage import FRACTIONS
-from xr_cloudmask.masks.labels import DECISIONS, SCHEME_NAMES
+from xr_cloudmask.masks.labels import DECISIONS
+from xr_cloudmask.masks.schemes import SCHEME_NAMES
 from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
+from xr_cloudmask.names import FRACTIONS
 from xr_cloudmask.predict import predict
 
 CATALOGUE = Path("scenes.db")
@@ -56,7 +58,7 @@ FLAGS = {"True": "--{}", "False": "no --{}"}
 VALUE = r"'[^']*'|\[[^\[\]]*\]|-?\d+(?:\.\d+)?(?:e-?\d+)?|\.{3}|True|False"
 OPTION = rf"({'|'.join((*PREDICT, *LIMITS, 'bands', 'probabilities', 'workers'))})=({VALUE})?"
 SUGGESTION = re.compile(rf"(?P<called>[\w.]+)\((?P<arguments>[^()]*)\)|\b{OPTION}(?![\w{{(])")
-LISTED = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
+LISTED = SHOWN
 SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
 
 

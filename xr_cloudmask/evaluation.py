@@ -18,7 +18,8 @@ from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
-from xr_cloudmask.masks.labels import MASK_NAME, mask_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.predict import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
@@ -36,7 +37,7 @@ class PatchLayout:
     bands : tuple of str
         Of the image, in its order: roles (STAC common names), or names of a sensor's bands.
     codes : mapping of int to str
-        What the labels mean: ``'cloud'`` or words of `masks.labels.VOCABULARY`. Other codes are not judged.
+        What the labels mean: ``'cloud'`` or words of `masks.schemes.VOCABULARY`. Other codes are not judged.
     """
 
     image: str = "img"
@@ -155,7 +156,7 @@ def evaluate(
     """
     cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
     mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
-    return Agreement.of(labelled.truth, most_probable(mask["probability"]))
+    return Agreement.of(labelled.truth, most_probable(mask[PROBABILITY_NAME]))
 
 
 def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:

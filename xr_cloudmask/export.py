@@ -20,15 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xr_cloudmask import atomic
 from xr_cloudmask.cube import layout
-from xr_cloudmask.errors import FileError
-from xr_cloudmask.masks.coverage import FRACTIONS, coverage, with_coverage
-from xr_cloudmask.masks.labels import MASK_NAME, Scheme, flag_attrs, mask_of, scheme_of
+from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.masks.coverage import coverage, with_coverage
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.schemes import Scheme, flag_attrs, scheme_of
+from xr_cloudmask.names import FRACTIONS, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
 Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
 
-PROBABILITY = "probability"
 BLOCK = 512  # pixels: side of a COG's tiles
 CHUNK = 2048  # pixels: largest side of a chunk in netCDF and Zarr
 STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
@@ -66,7 +68,7 @@ def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES
+    >>> from xr_cloudmask.masks.schemes import SCHEMES
     >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
     >>> mask = xr.DataArray(np.zeros((4, 4), "uint8"), dims=("y", "x"), attrs=attrs)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -139,8 +141,8 @@ def open_mask(path: str | Path) -> xr.Dataset:
 def _as_dataset(mask: Masked) -> xr.Dataset:
     """Return mask, probability and coverage, and of the coordinates those that files can hold."""
     dataset = mask_of(mask).to_dataset(name=MASK_NAME)
-    if isinstance(mask, xr.Dataset) and PROBABILITY in mask:
-        dataset = dataset.assign({PROBABILITY: mask[PROBABILITY]})
+    if isinstance(mask, xr.Dataset) and PROBABILITY_NAME in mask:
+        dataset = dataset.assign({PROBABILITY_NAME: mask[PROBABILITY_NAME]})
     dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
     dataset = with_coverage(dataset[MASK_NAME], dataset)  # anew: the mask may have been cut since
     for variable in dataset.variables.values():
@@ -161,41 +163,27 @@ def _storable(coord: xr.DataArray) -> bool:
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """Give a name to write under, and move the result in place once it is whole."""
+    """Give a path to write to, in place of a file or Zarr store; see `atomic.replacing`."""
+    from xr_cloudmask.files import store
+
+    if target.is_dir() and not store.is_zarr(target):
+        raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            (Path(folder) / "new").mkdir()
-            yield Path(folder) / "new" / target.name
-            for made in sorted((Path(folder) / "new").iterdir(), reverse=True):  # sidecars before the file itself
-                _move(made, target.with_name(made.name), aside=Path(folder) / "replaced")
+        with atomic.replacing(target) as path:
+            yield path
     except (OSError, RuntimeError) as error:  # netCDF and Zarr report damaged input as RuntimeError
         raise FileError(
-            f"{_first_cause(error)} (while the mask was computed and written to {str(target)!r})",
+            f"{first_cause(error)} (while the mask was computed and written to {str(target)!r})",
             "inputs that can be read to their end, and room and permission to write",
             "check the file the message names: damaged inputs must be copied again; see df for room on the disk",
         ) from error
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """Return the error that tells most: GDAL names the file only in the first of a chain."""
-    return error if error.__cause__ is None else _first_cause(error.__cause__)
-
-
-def _move(made: Path, target: Path, aside: Path) -> None:
-    from xr_cloudmask.files import store
-
-    if target.is_dir():
-        if not store.is_zarr(target):
-            raise FileError(f"a folder {str(target)!r} that is no Zarr store", "a new name", "write to another name")
-        target.rename(aside)
-    made.replace(target)
-
-
 def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
     """Return a Dataset without time for every file."""
-    if PROBABILITY in dataset:
+    if PROBABILITY_NAME in dataset:
         raise FileError(
-            f"a mask with {PROBABILITY!r} and output {target.name!r}",
+            f"a mask with {PROBABILITY_NAME!r} and output {target.name!r}",
             "labels alone in a GeoTIFF",
             f"'{target.with_suffix('.zarr')}' or '{target.with_suffix('.nc')}'; or predict(probabilities=False)",
         )

@@ -16,8 +16,15 @@ from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.catalog.runs import Run, asked_for, run
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.coverage import FRACTIONS, VALID_FRACTION, WATER_FRACTION
-from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.names import (
+    BAND_MISMATCH,
+    CLOUD_FRACTION,
+    CLOUD_SHADOW_FRACTION,
+    FRACTIONS,
+    MASK_NAME,
+    VALID_FRACTION,
+    WATER_FRACTION,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,13 +35,13 @@ if TYPE_CHECKING:
 # Columns of the database that are for machines; the footprint and the mask's path are shown in their place.
 HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
-SHOWN = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
+SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
 CHUNK = 2048  # pixels of a cube of masks, along y and x
 # What `filter` compares: a column, and on which side of the limit scenes are kept.
 LIMITS = {
-    "max_cloud": ("cloud_fraction", "<="),
-    "max_shadow": ("cloud_shadow_fraction", "<="),
+    "max_cloud": (CLOUD_FRACTION, "<="),
+    "max_shadow": (CLOUD_SHADOW_FRACTION, "<="),
     "min_valid": (VALID_FRACTION, ">="),
 }
 
@@ -207,7 +214,7 @@ class Catalog:
             table[name] = [None if text is None else json.loads(text) for text in table[name]]
         for name in ("datetime", "queued", "started", "finished"):
             table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
-        table["band_mismatch"] = table["band_mismatch"].astype("boolean")
+        table[BAND_MISMATCH] = table[BAND_MISMATCH].astype("boolean")
         floats = [*FRACTIONS, WATER_FRACTION, "seconds"]
         table[floats] = table[floats].astype("float64")
         outlines = [None if footprint is None else shape(footprint) for footprint in footprints]

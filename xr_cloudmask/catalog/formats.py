@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from xr_cloudmask import atomic
+from xr_cloudmask.catalog import store
 from xr_cloudmask.catalog.items import item_of
-from xr_cloudmask.catalog.store import SIDECAR, write_whole
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, scheme_of
+from xr_cloudmask.masks.schemes import SURFACES, scheme_of
+from xr_cloudmask.names import MASK_NAME
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -33,8 +35,7 @@ def to_tif(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
 
 def _copied(row: sqlite3.Row, path: Path, folder: Path) -> Path:
     target = folder / f"{row['name']}.tif"
-    for suffix in (SIDECAR, ""):  # the file itself last
-        write_whole(target.with_name(target.name + suffix), path.with_name(path.name + suffix).read_bytes())
+    store.copy(path, target)
     return target
 
 
@@ -45,18 +46,13 @@ def to_gpkg(rows: Rows, table: GeoDataFrame, folder: Path) -> list[Path]:
     ``scene`` is that of the footprints.
     """
     target = folder / GEOPACKAGE
-    part = target.with_name(f".new-{target.name}")
-    part.unlink(missing_ok=True)
-    try:
+    with atomic.replacing(target) as part:
         flat = table.drop(columns=["statistics", "provenance"])
         flat.to_file(part, layer="scenes", driver="GPKG", engine="pyogrio", index=True)
         for row, path in rows:  # one after the other: outlines are large
             outlines = _outlines(row, path)
             if len(outlines):
                 outlines.to_file(part, layer="classes", driver="GPKG", engine="pyogrio", mode="a")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return [target]
 
 
@@ -133,7 +129,7 @@ def _collection(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    write_whole(path, json.dumps(content, indent=2, default=str).encode())
+    atomic.write_bytes(path, json.dumps(content, indent=2, default=str).encode())
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -21,7 +20,7 @@ from xr_cloudmask.catalog.interrupt import held_back
 from xr_cloudmask.catalog.queue import Queue, Queued, open_queue
 from xr_cloudmask.catalog.store import file_name
 from xr_cloudmask.catalog.work import Failure, Made, Request, attempt
-from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.errors import CatalogError, close_to
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.predict import OPTIONS, predict
@@ -210,8 +209,8 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
 def _require_known(given: Mapping[str, Any], known: set[str], remedy: str) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1) or sorted(known)[:1]
-        raise CatalogError(f"unknown keyword {unknown[0]!r}", f"one of {sorted(known)}", remedy.format(close[0]))
+        close = close_to(unknown[0], known, min(known))
+        raise CatalogError(f"unknown keyword {unknown[0]!r}", f"one of {sorted(known)}", remedy.format(close))
 
 
 def _specs(request: Request) -> list[ModelSpec]:

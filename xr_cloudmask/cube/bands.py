@@ -11,9 +11,9 @@ import xarray as xr
 
 from xr_cloudmask.cube.descriptor import KINDS, BandDescriptor
 from xr_cloudmask.cube.layout import CubeView
-from xr_cloudmask.cube.names import image_id, is_number, key, keys, looks_spectral
 from xr_cloudmask.cube.properties import band_metadata, texts
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_name, common_names, named, sensors
+from xr_cloudmask.cube.spelling import image_id, is_number, key, keys, looks_spectral
 from xr_cloudmask.cube.wavelengths import bad_bands, limits_in, measured_limits
 from xr_cloudmask.errors import BandError, listed
 
@@ -86,14 +86,14 @@ def describe(
     """
     if descriptors is not None:
         return _given(view, descriptors)
-    candidates = candidate_sensors(view, sensor) if candidates is None else candidates
+    candidates = candidate_sensors(view, sensor) if candidates is None else tuple(candidates)
     bands = _bands(view)
     if len(candidates) > 1 and any(band.measured for band in bands):
         candidates = ()
     # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
     readings = {_read_bands(bands, table, sensor is not None) for table in candidates or (None,)}
     if len(readings) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     recognised = _unique_guesses(list(readings.pop()))
     table = candidates[0] if len(candidates) == 1 else None
     if not recognised:
@@ -151,7 +151,7 @@ def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
     """
     candidates = candidate_sensors(view, sensor)
     if len(candidates) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     return candidates[0] if candidates else None
 
 
@@ -338,10 +338,16 @@ def _require_one_image(view: CubeView, found: Sequence[BandDescriptor]) -> None:
             )
 
 
-def _ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+def ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+    """Return the error for bands that several sensors have."""
     ids = sorted(sensor.id for sensor in candidates)
     choices = " or ".join(f"sensor={name!r}" for name in ids)
-    return BandError(f"bands {listed(view.bands)}, which fit several sensors: {_ids(ids)}", "one sensor", choices)
+    return BandError(
+        f"bands {listed(view.bands)}, which fit several sensors: {_ids(ids)}",
+        "one sensor",
+        choices,
+        {"sensor": ids[0]} if ids else None,
+    )
 
 
 def _unrecognised(view: CubeView, table: Sensor | None) -> BandError:

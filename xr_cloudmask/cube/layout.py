@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.names import looks_spectral
+from xr_cloudmask.cube.spelling import looks_spectral
 from xr_cloudmask.errors import CubeError, listed
+from xr_cloudmask.names import PREDICTED_NAMES
 
 Cube: TypeAlias = xr.Dataset | xr.DataArray
 
@@ -37,14 +38,6 @@ BAND_NAMES = (
 )  # fmt: skip
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
-
-# What a prediction adds to a cube; it says nothing about the next one.
-PREDICTED_NAMES = (
-    "cloudmask", "probability", "class",
-    "cloud_fraction", "thin_cloud_fraction", "cloud_shadow_fraction", "clear_fraction", "valid_fraction",
-    "water", "water_fraction", "cloud_percentage", "cloud_shadow_percentage", "water_percentage",
-    "scene_statistics", "statistic", "band_mismatch",
-)  # fmt: skip
 
 METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)
 

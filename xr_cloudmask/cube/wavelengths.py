@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.layout import read
-from xr_cloudmask.cube.names import key
 from xr_cloudmask.cube.properties import as_number, band_metadata
+from xr_cloudmask.cube.spelling import key
 from xr_cloudmask.errors import BandError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WITH_UNIT = re.compile(
     rf"(?:({NUMBER.pattern})\s*(?:-|–|to)\s*)?({NUMBER.pattern})\s*(nm|nano\w+|[uµμ]m|micro\w+)\b", re.IGNORECASE
 )
 
-# Keys of metadata, as `names.key` writes them.
+# Keys of metadata, as `spelling.key` writes them.
 CENTRES = (
     "centerwavelength", "radiationwavelength", "wavelength", "wavelengths", "centralwavelength", "centrewavelength",
     "centerwavelengths", "centralwavelengths",

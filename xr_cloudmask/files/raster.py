@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, first_cause
 
 CHUNK = 2048  # pixels: a multiple of the tile sizes in use, and 8 MiB of uint16
 GRID_TOLERANCE = 1e-3  # pixels
@@ -82,7 +82,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileError(
-            f"{str(path)!r}, which GDAL cannot read: {error.__cause__ or error}",
+            f"{str(path)!r}, which GDAL cannot read: {first_cause(error)}",
             "an intact raster in a format that GDAL reads (GeoTIFF, COG, JPEG 2000, VRT …)",
             f"gdalinfo {path}; download or copy the file again if it is damaged",
         ) from error

@@ -12,7 +12,8 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, schemes
+from xr_cloudmask.names import FRACTIONS, MASK_NAME, OF_THE_AREA
 
 NEARLY = 1e-6  # of a pixel: 30 m are three pixels of 10 m, whatever the coordinates were rounded to
 
@@ -40,22 +41,22 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> x = ("x", [0.0, 10.0, 20.0, 30.0, 40.0], {"units": "m"})
     >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
     >>> mask = xr.DataArray(np.uint8([[1, 0, 0, 0, 255]]), {"x": x}, ("y", "x"), attrs=attrs)
     >>> dilate(mask, 20)["cloudmask"].values
     array([[  1,   1,   1,   0, 255]], dtype=uint8)
     """
-    scheme = labels.scheme_of(mask)
-    clear = labels.clear_codes(scheme)
-    view = layout.view(mask.rename(labels.MASK_NAME))
+    scheme = schemes.scheme_of(mask)
+    clear = schemes.clear_codes(scheme)
+    view = layout.view(mask.rename(MASK_NAME))
     growing = tuple(entry.code for entry in scheme.classes if entry.code not in clear)
     grow = partial(_grown, clear=clear, growing=growing, reach=_reach(view, metres))
     codes = mask.transpose(*view.dims)
     grown = codes.copy(data=_on_dates(grow, codes, math.ceil(grow.keywords["reach"])))
-    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in coverage.FRACTIONS}
-    bare = grown.drop_vars(coverage.OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(labels.MASK_NAME)
+    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in FRACTIONS}
+    bare = grown.drop_vars(OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(MASK_NAME)
     return coverage.with_coverage(bare, bare.to_dataset())
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from xr_cloudmask import atomic
 from xr_cloudmask.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -166,9 +167,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest so that a reader sees all of it or none."""
-        partial = folder / f".{MANIFEST}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        partial.replace(folder / MANIFEST)
+        atomic.write_bytes(folder / MANIFEST, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
 
 def resolve(spec_name: str, given: Given | None = None) -> tuple[WeightsFile, ...]:

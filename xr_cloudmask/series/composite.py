@@ -12,26 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
-from xr_cloudmask.cube.declared import NODATA_KEYS, declared_nodata
+from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.nodata import NODATA_KEYS, declared_nodata
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels
+from xr_cloudmask.masks import schemes
+from xr_cloudmask.names import CHOSEN_DATE, CLEAR_COUNT, PREDICTED_NAMES, VALID_COUNT
 from xr_cloudmask.series import reductions
 from xr_cloudmask.series.best import BestPixel, nearness
 from xr_cloudmask.series.reductions import Rule
-from xr_cloudmask.series.select import (
-    CHOSEN_DATE,
-    CLEAR_COUNT,
-    GRID_ENCODING,
-    VALID_COUNT,
-    filler_of,
-    float_for,
-    mask_for,
-    measured,
-    probability_for,
-)
+from xr_cloudmask.series.select import GRID_ENCODING, filler_of, float_for, mask_for, measured, probability_for
 
 ARRAY = "__cube__"  # what a DataArray is called while it is a Dataset
 COUNTS = {CLEAR_COUNT: "number of clear dates", VALID_COUNT: "number of dates with data"}
@@ -99,7 +91,7 @@ def composite(
     """
     recipe = _recipe(method, {"percentile": percentile, "target": target, "scoring": scoring})
     series = Series.of(cube, mask)
-    _require_one_calibration(cube)
+    _require_one_calibration(cube, Told.of(series.mask.attrs))
     if groupby is None:
         return series.in_the_form_of(cube, recipe(series))
     label, groups = _groups(series.times, groupby)
@@ -143,7 +135,7 @@ class Series:
             raise CloudMaskError(
                 f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
             )
-        bare = cube.drop_vars(layout.PREDICTED_NAMES, errors="ignore")
+        bare = cube.drop_vars(PREDICTED_NAMES, errors="ignore")
         as_dataset = bare if isinstance(bare, xr.Dataset) else bare.to_dataset(name=ARRAY)
         chances = probability_for(cube, mask)
         chances = None if chances is None else _chunked_as(view, chances)
@@ -163,7 +155,7 @@ class Series:
     @property
     def clear(self) -> tuple[int, ...]:
         """The mask's codes of clear pixels."""
-        return labels.clear_codes(labels.scheme_of(self.mask))
+        return schemes.clear_codes(schemes.scheme_of(self.mask))
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:
@@ -208,7 +200,7 @@ class Series:
         for (name, _), array in zip(self.layers, made, strict=True):
             arrays.setdefault(name, []).append(array)
         variables = {name: self._variable(self.cube[name], bands) for name, bands in arrays.items()}
-        no_data = labels.scheme_of(self.mask).no_data
+        no_data = schemes.scheme_of(self.mask).no_data
         count = partial(reductions.count_dates, clear=self.clear, no_data=no_data)
         counts = reduce_dates(count, [self.codes], dtype="uint16", layers=len(COUNTS))
         for number, (name, words) in zip(counts, COUNTS.items(), strict=True):
@@ -365,7 +357,7 @@ def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
 
 def _obstacles(series: Series) -> tuple[int, ...]:
     """Return the codes of cloud and shadow."""
-    codes = {entry.code for entry in labels.scheme_of(series.mask).classes}
+    codes = {entry.code for entry in schemes.scheme_of(series.mask).classes}
     return tuple(sorted(codes - set(series.clear)))
 
 
@@ -410,12 +402,12 @@ def _groups(times: npt.NDArray[np.datetime64], groupby: str) -> tuple[str, dict[
     return "time", {np.datetime64(str(start), "ns"): group.tolist() for start, group in periods if len(group)}
 
 
-def _require_one_calibration(cube: Cube) -> None:
+def _require_one_calibration(cube: Cube, told: Told) -> None:
     """Refuse digital numbers that mean different reflectance on different dates: their median means nothing."""
-    view = layout.view(cube)
     try:
-        solar = [band for band in bands.describe(view) if band.kind == "reflectance"]
-        calibrations = calibration.calibrate(view, solar).calibrations
+        described = DescribedCube.of(cube, told)
+        solar = [band for band in described.descriptors if band.kind == "reflectance"]
+        calibrations = described.calibrated(solar).values()
     except CloudMaskError:
         return  # no calibration is known, so none is known to differ
     if any(len(set(rule)) > 1 for found in calibrations for rule in (found.scale, found.offset)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.stac.assets import Source
 from xr_cloudmask.stac.http import gdal_environment, patiently
 
@@ -80,7 +80,7 @@ def read(href: str) -> Header:
             return patiently(href, lambda: _header(href))
     except RasterioError as error:
         raise FileError(
-            f"{href}, which GDAL cannot read: {error.__cause__ or error}",
+            f"{href}, which GDAL cannot read: {first_cause(error)}",
             "a raster in a format that GDAL reads",
             f"gdalinfo {href}; signed addresses expire: patch_url= signs them when they are opened",
         ) from error

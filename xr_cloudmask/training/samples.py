@@ -6,7 +6,6 @@ and snow, and a pixel without any bit is left out.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from xr_cloudmask import atomic
 from xr_cloudmask.models.base import is_visible
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training.recipe import Recipe
@@ -124,9 +124,10 @@ def prepared(recipe: Recipe, folder: Path, *, held_out: bool = False) -> str:
     surfaces, skies = HELD_OUT if held_out else (recipe.surfaces, recipe.skies)
     path = folder / f"worlds-{recipe.seed + held_out}-{surfaces}-{skies}-{recipe.world}"
     if not path.exists():
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        worlds.Pool.prepare(recipe.seed + held_out, surfaces, skies, recipe.world, held_out).save(partial)
-        partial.replace(path)
+        pool = worlds.Pool.prepare(recipe.seed + held_out, surfaces, skies, recipe.world, held_out)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(path) as made:
+            pool.save(made)
     return str(path)
 
 

@@ -5,7 +5,6 @@ One TOML file per sensor; the file name is the sensor's id. A new sensor is a ne
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from xr_cloudmask.cube.names import key, keys
-from xr_cloudmask.errors import BandError, listed
+from xr_cloudmask.cube.spelling import key, keys
+from xr_cloudmask.errors import BandError, close_to, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -298,11 +297,11 @@ def named(text: str) -> tuple[Sensor, ...]:
         found = tuple(sensor for sensor in known.values() if test(sensor, text))
         if found:
             return found
-    close = difflib.get_close_matches(normalised(str(text)), known, n=2) or ["sentinel-2"]
+    close = close_to(normalised(str(text)), known, "sentinel-2")
     raise BandError(
         f"sensor {text!r}",
         f"one of {listed(known)}: xr_cloudmask.cube.sensors.sensors() has all",
-        " or ".join(f"sensor={name!r}" for name in close),
+        f"sensor={close!r}",
     )
 
 
