@@ -6,6 +6,23 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+MOST_LISTED = 10  # names in a message: a hyperspectral cube has hundreds
+
+
+def listed(names: Iterable[Any], most: int = MOST_LISTED) -> str:
+    """Write names in one line; of many, the first ones and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["blue", "green"])
+    'blue, green'
+    >>> listed(range(1, 286))
+    '1, 2, 3, 4, 5, 6, 7, 8, 9, 10 … and 275 more'
+    """
+    texts = [str(name) for name in names]
+    left = len(texts) - most
+    return ", ".join(texts[:most]) + f" … and {left} more" if left > 0 else ", ".join(texts)
+
 
 class CloudMaskError(ValueError):
     """Base of every error this package raises about its input.

@@ -23,7 +23,7 @@ from xr_cloudmask.cube.properties import as_number, stac_band
 from xr_cloudmask.cube.rules import Linear, Numbers, Product
 from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 from xr_cloudmask.cube.temperature import temperature_rule
-from xr_cloudmask.errors import ReflectanceError
+from xr_cloudmask.errors import ReflectanceError, listed
 
 Factor: TypeAlias = float | str | Mapping[str, float]
 Nodata: TypeAlias = float | Sequence[float]
@@ -227,7 +227,7 @@ def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
         if name not in factor:
             raise ReflectanceError(
                 f"no number for band {name!r}",
-                f"one per band; given: {', '.join(map(str, factor))}",
+                f"one per band; given: {listed(factor)}",
                 f"{{{name!r}: 0.0001, ...}}",
             )
         factor = factor[name]

@@ -42,6 +42,8 @@ DATE_KEYS = ("datetime", "start_datetime")
 RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
 BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
+FIRST_BASELINE, NO_BASELINE = 0.01, 10.0  # 99.99 is what is written where nobody knows
+ENVI_FACTOR_KEYS = ("reflectance_scale_factor", "reflectance scale factor")  # reflectance is numbers over it
 
 # CF standard names and processing levels that say the level whatever the sensor.
 LEVEL_PATTERNS = {
@@ -74,9 +76,12 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     values, stac = view.bands[name], stac_band(view, name)
     is_float = values.dtype.kind == "f"
     stac_offset = stac.get("offset", stac.get("scale_add"))
-    # stackstac rescales by raster:bands whenever it delivers floats (its default), and keeps raster:bands.
+    # stackstac rescales by raster:bands, and by nothing else, whenever it delivers floats (its default); it keeps them.
+    rescaled = is_float and is_from_stackstac(view) and "raster:bands" in view.coords_of_bands[name]
+    envi = next(filter(None, (as_number(values.attrs.get(key)) for key in ENVI_FACTOR_KEYS)), 1.0)
     candidates = [
-        _linear(stac.get("scale"), stac_offset, "STAC", is_float and is_from_stackstac(view)),
+        _linear(stac.get("scale"), stac_offset, "STAC", rescaled),
+        _linear(1 / envi, 0.0, "ENVI reflectance scale factor", applied=False),
         _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
     ]
     if is_float:  # what xarray decoded moves to the encoding
@@ -181,12 +186,17 @@ def _baselines(view: CubeView) -> tuple[float, ...] | None:
     """Return the processing baselines, one or one per date; None where a date lacks it."""
     stated = item_property(view, *BASELINE_KEYS) or ()
     spelt = (f"{value:.2f}" if isinstance(value, float | int) else str(value) for value in stated)
-    matches = [BASELINE.search(text) for text in spelt]
-    if not matches or None in matches:
+    found = [_baseline(BASELINE.search(text)) for text in spelt]
+    if not found or None in found:
         rows = texts(view, *PRODUCT_KEYS)
-        matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
-    found = tuple(float(f"{match[1]}.{match[2]}") for match in matches if match is not None)
-    return found if len(found) == len(matches) else None
+        found = [next((b for b in map(_baseline, map(BASELINE_IN_ID.search, sorted(row))) if b), None) for row in rows]
+    known = tuple(baseline for baseline in found if baseline is not None)
+    return known if len(known) == len(found) else None
+
+
+def _baseline(match: re.Match[str] | None) -> float | None:
+    number = float(f"{match[1]}.{match[2]}") if match is not None else 0.0
+    return number if FIRST_BASELINE <= number < NO_BASELINE else None
 
 
 def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -260,10 +260,11 @@ def _required(product: Product, name: str) -> RadiometryRule:
     if product.sensor is None:
         raise _without_scale(name, dtype)
     if rule is not None:
+        attach = f"{rule.attach}, or " if rule.attach else ""
         raise ReflectanceError(
             f"{product.title} digital numbers: {rule.unsupported}",
-            "surface reflectance products, or digital numbers with scale and offset",
-            f"scale={{{name!r}: ..., ...}}, offset=0, level={rule.level!r} with the scale of every band",
+            "reflectance, or digital numbers with the scale and offset that make reflectance of them",
+            f"{attach}scale={{{name!r}: ..., ...}}, offset={{{name!r}: ..., ...}}, level={rule.level!r}",
         )
     levels = ", ".join(rule.level for rule in product.sensor.radiometry)
     raise ReflectanceError(
