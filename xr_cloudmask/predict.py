@@ -11,6 +11,7 @@ import difflib
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -22,9 +23,10 @@ from xr_cloudmask.cube import bands, calibration, layout, sun
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Radiometry
 from xr_cloudmask.cube.declared import declared_nodata
+from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine import lattice, lazy, scenes
+from xr_cloudmask.engine.resolution import resolution_for, suns_for
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels
@@ -82,7 +84,9 @@ def predict(
         Whether to return the probability of every class too.
     resolution : 'auto', 'native' or float
         Pixel size the model works at: the ground sample distance it was trained at where the cube is finer
-        (``'auto'``), the cube's own (``'native'``), or metres. The mask always has the cube's pixels.
+        (``'auto'``, with at least 32 of the model's pixels along a side), the cube's own (``'native'``), or true
+        metres. The mask always has the cube's pixels. A warning, and the attribute ``resolution_note``, say where
+        ``'auto'`` leaves the model other pixels than it was trained on.
     scale, offset : float or mapping of band name to float, optional
         ``reflectance = digital number * scale + offset``, where the cube's metadata does not tell.
     nodata : float, optional
@@ -154,10 +158,13 @@ def predict(
     )
     mask_scheme = labels.scheme_for(scheme, spec.classes)
     labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
-    factor = model_factor(view, spec, resolution)
-    job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
+    sees = resolution_for(ground_of(view), _shape(view), spec, resolution)
+    if sees.note is not None:
+        warnings.warn(sees.note, UserWarning, stacklevel=2)
+    job = _job(view, spec, used, radiometry, factor=sees.factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities, cache)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
+    attrs |= {} if sees.note is None else {"resolution_note": sees.note}
     return _labelled(view, job, arrays, attrs)
 
 
@@ -256,47 +263,9 @@ def _job(
     rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
     batch_size = options.get("batch_size")
     along_rows, along_columns = (math.inf if len(axis) == 1 else halo for axis in (rows, columns))
-    suns = _suns(view, spec, factor, (along_rows, along_columns)) if spec.casts_shadows else ()
+    halos, positions = (along_rows, along_columns), sun.sun_positions(view)
+    suns = suns_for(ground_of(view), positions, spec, factor, halos) if spec.casts_shadows else ()
     return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, suns)
-
-
-def _suns(view: CubeView, spec: ModelSpec, factor: int, halos: tuple[float, float]) -> tuple[Sun, ...]:
-    """Return where shadows fall, in model pixels; where nobody knows their size, they are what the model is used to."""
-    gsd = layout.ground_sample_distance(view)
-    if gsd is None:
-        return tuple(Sun(None, spec.gsd, halos) for _ in sun.shadow_shifts(view))
-    pixel = gsd * factor
-    return tuple(
-        Sun(None if shift is None else (shift[0] / pixel, shift[1] / pixel), pixel, halos)
-        for shift in sun.shadow_shifts(view)
-    )
-
-
-def model_factor(view: CubeView, spec: ModelSpec, resolution: str | float) -> int:
-    """Return how many cube pixels, along an axis, make a pixel of the model."""
-    if resolution == "native":
-        return 1
-    gsd = layout.ground_sample_distance(view)
-    if resolution == "auto":
-        # The coarsest whole factor that is not coarser than what the model was trained at.
-        return 1 if gsd is None else max(1, int(spec.gsd / gsd + 0.01))
-    if not isinstance(resolution, int | float | np.number) or not resolution > 0:
-        raise CloudMaskError(f"resolution={resolution!r}", "'auto', 'native' or metres", "resolution='auto'")
-    if gsd is None:
-        raise CloudMaskError(
-            f"resolution={resolution!r} for a cube whose pixel size is unknown",
-            "a CRS, or coordinates with units",
-            "cube.rio.write_crs('EPSG:32723') with y and x coordinates, or resolution='native'",
-        )
-    factor = round(resolution / gsd)
-    if factor < 1 or abs(factor * gsd - resolution) > 0.05 * resolution:
-        sizes = [round(gsd * k, 2) for k in (1, 2, 3, 4)]
-        raise CloudMaskError(
-            f"resolution={resolution!r} for pixels of {gsd:.2f} m",
-            f"a whole multiple of the pixel size: {sizes} …",
-            f"resolution={gsd * max(1, factor):.2f}",
-        )
-    return factor
 
 
 def dated(view: CubeView, band: str) -> Any:
@@ -319,7 +288,7 @@ def undated(view: CubeView, array: Any) -> Any:
 
 def _provenance(view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor]) -> dict[str, Any]:
     """Say how the mask was made, in attributes that every file format can hold."""
-    gsd = layout.ground_sample_distance(view)
+    ground = ground_of(view)
     return {
         "model": spec.name,
         "model_variant": spec.variant,
@@ -328,20 +297,20 @@ def _provenance(view: CubeView, spec: ModelSpec, used: Sequence[BandDescriptor])
         "model_licence": spec.licence,
         "model_citation": spec.citation,
         "bands": " ".join(band.name for band in used),
-        "resolution": "native" if gsd is None else f"{gsd:.6g} m",
+        "resolution": "native" if ground.pixel is None else ground.spelt(),
         "software": f"xr-cloudmask {version('xr-cloudmask')}",
     }
 
 
 def _of_windows(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, Any]:
     """Say what else holds for masks that are made window by window, from reflectance."""
-    gsd = layout.ground_sample_distance(view)
+    ground = ground_of(view)
     return {
         "weights_sha256": job.spec.sha256,
         "precision": job.spec.precision,
         "level": radiometry.level or "unknown",
         "reflectance_provenance": radiometry.provenance,
-        "resolution": "native" if gsd is None else f"{gsd * job.factor:.6g} m",
+        "resolution": "native" if ground.pixel is None else ground.spelt(job.factor),
         "window": f"{job.rows.window} x {job.columns.window}",
     } | _assumed(view, job)
 
@@ -359,7 +328,7 @@ def _assumed(view: CubeView, job: Job) -> dict[str, Any]:
     if blind:
         furthest = min(one.furthest(limits.reach) for one in blind)
         why = f"{len(blind)} of {len(job.suns)} sun directions are unknown"
-        if layout.ground_sample_distance(view) is None:
+        if ground_of(view).pixel is None:
             why = f"the pixel size is unknown, and taken for {job.spec.gsd:g} m"
         where.append(f"on all sides of clouds, up to {furthest:.0f} m from them: {why}")
     return {"thresholds": repr(limits), "shadows_looked_for": "; ".join(where)}

@@ -11,13 +11,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.engine import tile
+from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
 from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.universal import CLASSES, SPEC
-from xr_cloudmask.predict import dated, model_factor
+from xr_cloudmask.predict import dated
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
 
@@ -90,7 +92,7 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     view = layout.view(cube.drop_vars(MASK_NAME))
     used = _used(SPEC, bands.describe(view, sensor))
     rules = calibration.calibrate(view, used, sensor=sensor, level=level).calibrations
-    factor = model_factor(view, SPEC, "auto")
+    factor = resolution_for(ground_of(view), (view.sizes[view.y], view.sizes[view.x]), SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
     wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
