@@ -142,7 +142,8 @@ def _known(cube: DescribedCube) -> list[tuple[str, str]]:
         ("sensor", " or ".join(sensor.title for sensor in cube.candidates) or "unknown"),
         ("level", _or_unknown(lambda: cube.level)),
         ("calibration", _calibration(cube)),
-        ("pixels", " × ".join(f"{view.sizes[dim]}" for dim in (view.y, view.x))),
+        ("pixels", f"{' × '.join(f'{view.sizes[dim]}' for dim in (view.y, view.x))}, of {_ground(cube)}"),
+        ("sun", _sun(cube)),
         ("dates", _dates(cube)),
     ]
 
@@ -180,6 +181,19 @@ def _calibration(cube: DescribedCube) -> str:
     if len(lines) == 1:
         return next(iter(lines))
     return "\n".join(f"{', '.join(names[:MOST_BANDS])}: {line}" for line, names in lines.items())
+
+
+def _ground(cube: DescribedCube) -> str:
+    ground = cube.ground
+    return f"unknown size ({ground.source})" if ground.pixel is None else f"{ground} ({ground.source})"
+
+
+def _sun(cube: DescribedCube) -> str:
+    known = [position for position in cube.suns if position is not None]
+    if not known:
+        return "unknown: shadows are looked for on all sides of clouds by models that are rules"
+    low, high = (f"{value:.0f}°" for value in (min(p.elevation for p in known), max(p.elevation for p in known)))
+    return f"{low if low == high else f'{low} to {high}'} above the horizon, {len(known)} of {len(cube.suns)} known"
 
 
 def _dates(cube: DescribedCube) -> str:

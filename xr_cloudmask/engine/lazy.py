@@ -148,7 +148,7 @@ def _labels(coded: npt.NDArray[np.uint8], no_data: int) -> npt.NDArray[np.uint8]
 
 
 def _dropped(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    return np.sum(coded == DROPPED, axis=(1, 2), keepdims=True, dtype="int64")
+    return np.asarray(np.sum(coded == DROPPED, axis=(1, 2), keepdims=True), "int64")
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.ground import ground_of
+from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import schemes
@@ -151,7 +151,8 @@ def _by_score(series: Series, target: Any, scoring: BestPixel | None) -> xr.Data
     if scoring.probability and series.probability is not None:
         terms["probability"] = array_of(series.probability.transpose(*series.view.dims))
     if scoring.distance:
-        terms["distance"] = nearness(series.codes, _obstacles(series), _pixel(series.view), scoring.reach)
+        pixel = ground_of(series.view).known("cube", "scoring=BestPixel(distance=0)")
+        terms["distance"] = nearness(series.codes, _obstacles(series), pixel, scoring.reach)
     choose = partial(
         reductions.best,
         clear=series.clear,
@@ -201,17 +202,6 @@ def _obstacles(series: Series) -> tuple[int, ...]:
     """Return the codes of cloud and shadow."""
     codes = {entry.code for entry in schemes.scheme_of(series.mask).classes}
     return tuple(sorted(codes - set(series.clear)))
-
-
-def _pixel(view: CubeView) -> float:
-    pixel = layout.ground_sample_distance(view)
-    if pixel is None:
-        raise CloudMaskError(
-            "a cube whose pixel size is unknown",
-            "a CRS, or coordinates with units, for the distance to clouds",
-            "cube.rio.write_crs('EPSG:32723') with y and x coordinates, or scoring=BestPixel(distance=0)",
-        )
-    return pixel
 
 
 def _date(target: Any) -> np.datetime64 | None:
