@@ -18,6 +18,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.crs import coordinate_reference_system
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import coverage
@@ -116,7 +117,7 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
 
 def _crs(view: layout.CubeView) -> Any:
     """Return the CRS, or None; latitude and longitude without one are of WGS 84, as nearly all that are."""
-    declared = layout.coordinate_reference_system(view)
+    declared = coordinate_reference_system(view)
     coords = [view.source.coords[dim] for dim in (view.y, view.x) if dim in view.source.coords]
     return WGS84 if declared is None and coords and all(map(_in_degrees, coords)) else declared
 

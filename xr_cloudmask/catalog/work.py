@@ -18,7 +18,7 @@ import xarray as xr
 
 from xr_cloudmask import export, stac
 from xr_cloudmask.cog import SIDECAR
-from xr_cloudmask.cube import bands, layout
+from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.errors import CloudMaskError, causes
 from xr_cloudmask.files.raster import GDAL_CACHE
 from xr_cloudmask.models import registry
@@ -130,7 +130,8 @@ def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[s
     spec = registry.variants(request.model)[0]
     if spec.context != "scene":
         return cube
-    used = [band.name for band in spec.inputs(bands.describe(layout.view(cube), request.options.get("sensor")))]
+    told = Told(sensor=request.options.get("sensor"), descriptors=request.options.get("descriptors"))
+    used = [band.name for band in spec.inputs(DescribedCube.of(cube, told).descriptors)]
     sources = [cube[name].data for name in used]
     small = sum(band.nbytes for band in sources) <= IN_MEMORY
     copies: list[Any] = [

@@ -114,7 +114,7 @@ class ModelSpec:
         """Return the cube's bands in the model's order; empty where one is missing."""
         taken = [d for d in descriptors if d.kind in self.kinds]
         if not self.bands:
-            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(_shows_visible, taken)))
+            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(shows_visible, taken)))
             return tuple(taken) if enough else ()
         by_role = {d.role: d for d in reversed(taken)}
         found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
@@ -127,7 +127,8 @@ class ModelSpec:
         return missing if self.bands or self.inputs(descriptors) else [self.needs]
 
 
-def _shows_visible(band: BandDescriptor) -> bool:
+def shows_visible(band: BandDescriptor) -> bool:
+    """Return whether a band is visible light."""
     return is_visible(band.min_wavelength, band.max_wavelength)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError, close_to
+from xr_cloudmask.errors import ModelError, close_to, listed
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.index import four_four_a, physical
@@ -157,6 +157,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
         found,
         f"{' or '.join(levels)} reflectance for model {fitting[0].name!r}",
         " or ".join(f"predict(level={entry!r})" for entry in levels),
+        {"level": levels[0]} if level is None else None,
     )
 
 
@@ -187,13 +188,17 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
     fitting = next(filter(None, by_name), [])
     if not fitting:
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
-        present = ", ".join(f"{band.name} ({band.role})" for band in descriptors)
+        present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
         raise ModelError(
             f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
             f"for model {nearest.name!r} at least {nearest.needs}",
             "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
         )
     return fitting
+
+
+def _without_role(band: BandDescriptor) -> bool:
+    return band.role is None
 
 
 def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thresholds: Any = None) -> ModelSpec:

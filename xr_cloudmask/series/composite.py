@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
-from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.ground import ground_of
+from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import schemes
@@ -86,7 +87,7 @@ def composite(
     """
     recipe = _recipe(method, {"percentile": percentile, "target": target, "scoring": scoring})
     series = Series.of(cube, mask)
-    _require_one_calibration(cube)
+    _require_one_calibration(cube, Told.of(series.mask.attrs))
     if groupby is None:
         return series.in_the_form_of(cube, recipe(series))
     label, groups = _groups(series.times, groupby)
@@ -150,7 +151,8 @@ def _by_score(series: Series, target: Any, scoring: BestPixel | None) -> xr.Data
     if scoring.probability and series.probability is not None:
         terms["probability"] = array_of(series.probability.transpose(*series.view.dims))
     if scoring.distance:
-        terms["distance"] = nearness(series.codes, _obstacles(series), _pixel(series.view), scoring.reach)
+        pixel = ground_of(series.view).known("cube", "scoring=BestPixel(distance=0)")
+        terms["distance"] = nearness(series.codes, _obstacles(series), pixel, scoring.reach)
     choose = partial(
         reductions.best,
         clear=series.clear,
@@ -202,17 +204,6 @@ def _obstacles(series: Series) -> tuple[int, ...]:
     return tuple(sorted(codes - set(series.clear)))
 
 
-def _pixel(view: CubeView) -> float:
-    pixel = layout.ground_sample_distance(view)
-    if pixel is None:
-        raise CloudMaskError(
-            "a cube whose pixel size is unknown",
-            "a CRS, or coordinates with units, for the distance to clouds",
-            "cube.rio.write_crs('EPSG:32723') with y and x coordinates, or scoring=BestPixel(distance=0)",
-        )
-    return pixel
-
-
 def _date(target: Any) -> np.datetime64 | None:
     if target is None:
         return None
@@ -243,12 +234,12 @@ def _groups(times: npt.NDArray[np.datetime64], groupby: str) -> tuple[str, dict[
     return "time", {np.datetime64(str(start), "ns"): group.tolist() for start, group in periods if len(group)}
 
 
-def _require_one_calibration(cube: Cube) -> None:
+def _require_one_calibration(cube: Cube, told: Told) -> None:
     """Refuse digital numbers that mean different reflectance on different dates: their median means nothing."""
-    view = layout.view(cube)
     try:
-        solar = [band for band in bands.describe(view) if band.kind == "reflectance"]
-        calibrations = calibration.calibrate(view, solar).calibrations
+        described = DescribedCube.of(cube, told)
+        solar = [band for band in described.descriptors if band.kind == "reflectance"]
+        calibrations = described.calibrated(solar).values()
     except CloudMaskError:
         return  # no calibration is known, so none is known to differ
     if any(len(set(rule)) > 1 for found in calibrations for rule in (found.scale, found.offset)):

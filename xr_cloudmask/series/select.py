@@ -11,8 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import labels, schemes

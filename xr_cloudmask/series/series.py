@@ -12,8 +12,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.cube.declared import NODATA_KEYS, declared_nodata
 from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.nodata import NODATA_KEYS, declared_nodata
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import schemes

@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.grid import dated, shape_of
 from xr_cloudmask.engine import tile
+from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
 from xr_cloudmask.masks.labels import mask_of
@@ -19,7 +22,6 @@ from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.universal import CLASSES, SPEC
 from xr_cloudmask.names import MASK_NAME
-from xr_cloudmask.predict import dated, model_factor
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
 
@@ -89,20 +91,20 @@ def _span(rng: np.random.Generator, length: int, size: int) -> slice:
 def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = None) -> Iterator[Patch]:
     """Yield the dates of a cube."""
     mask = mask_of(cube)
-    view = layout.view(cube.drop_vars(MASK_NAME))
-    used = _used(SPEC, bands.describe(view, sensor))
-    rules = calibration.calibrate(view, used, sensor=sensor, level=level).calibrations
-    factor = model_factor(view, SPEC, "auto")
+    described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
+    view, used = described.view, _used(SPEC, described.descriptors)
+    rules = tuple(described.calibrated(used).values())
+    factor = resolution_for(described.ground, shape_of(view), SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
     wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
     allowed = bits(mask)
     for date, labels in enumerate(codes):
-        values, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date)
+        values, _, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date)
         yield Patch(np.stack(values), wavelengths, allowed[_centres(labels, factor)])
 
 
-def _used(spec: ModelSpec, described: Sequence[bands.BandDescriptor]) -> tuple[bands.BandDescriptor, ...]:
+def _used(spec: ModelSpec, described: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
     used = spec.inputs(described)
     if not used:
         found = ", ".join(band.name for band in described)

@@ -31,7 +31,7 @@ GSD = 30.0  # the tests were published for Landsat
 WINDOW, HALO = 1024, 142
 CERTAIN_WIDTH, WIDTH = 5, 3  # pixels; what is narrower is a roof, or a speck
 RIM = 10  # pixels at most: the halo leaves room for no wider one, see `cube.sun.MARGIN`
-UNKNOWN = Sun(None, GSD)
+UNKNOWN = Sun(None, (GSD, GSD))
 # Of thresholds that make no sense everywhere.
 RANGES = {
     "background": (0.0, 1.0),
@@ -151,7 +151,7 @@ class Physical:
 def classes(bands: Mapping[str, FloatArray], limits: PhysicalThresholds, sun: Sun) -> npt.NDArray[np.intp]:
     """Decide the pixels ``(y, x)`` of a window."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        cloud = clouds(bands, limits, sun.pixel)
+        cloud = clouds(bands, limits, max(sun.pixel))
         thin = without_specks(bands["cirrus"] > limits.cirrus) if "cirrus" in bands else np.zeros_like(cloud)
         shadow = shadows(bands, cloud | thin, limits) & cast(cloud | thin, limits, sun)
     return np.select([cloud, thin, without_specks(shadow)], [CLOUD, THIN, SHADOW], CLEAR)
@@ -251,7 +251,7 @@ def cast(cloud: Mask, limits: PhysicalThresholds, sun: Sun) -> Mask:
     if not cloud.any():
         return cloud
     if sun.shift is None:
-        return np.asarray(ndimage.distance_transform_edt(~cloud) <= sun.furthest(limits.reach) / sun.pixel)
+        return np.asarray(ndimage.distance_transform_edt(~cloud, sampling=sun.pixel) <= sun.furthest(limits.reach))
     out = np.zeros_like(cloud)
     for rows, columns in _steps(sun.shift, (limits.height[0], sun.highest(limits.height[1]))):
         out |= shifted(cloud, rows, columns)
