@@ -163,7 +163,7 @@ def test_stackstac_with_raster_bands_that_differ(tmp_path):
     cube = loaders.stackstac_earth_search(tmp_path).drop_vars("raster:bands")
     with pytest.raises(ReflectanceError, match="different raster:bands") as error:
         to_reflectance(cube)
-    assert error.value.remedy == "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)"
+    assert error.value.remedy == "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0))"
 
 
 def test_brazil_data_cube(tmp_path):

@@ -18,6 +18,7 @@ from xr_cloudmask.cube.bands import BandDescriptor, candidate_sensors, identify_
 from xr_cloudmask.cube.declared import (
     BASELINE_KEYS,
     LEVELS,
+    NUMBERS_UNITS,
     Declared,
     declared_nodata,
     declared_scaling,
@@ -254,8 +255,8 @@ def _calibration(
     scales, offsets, source = _linear(context, name, scale, offset)
     are_numbers = context.view.bands[name].dtype.kind != "f" or max(scales) <= LARGEST_SCALE_OF_NUMBERS
     missing = dict.fromkeys((*nodata, *_nodata(context, name, are_numbers)))
-    zero = 0.0 if are_numbers else _zero(context, name)
-    return Calibration(scales, offsets, tuple(missing), (zero,)), source
+    zero = (0.0,) if are_numbers else _zero(context, name)
+    return Calibration(scales, offsets, tuple(missing), zero), source
 
 
 def _linear(
@@ -275,7 +276,8 @@ def _linear(
     if declared is None and values.dtype.kind == "f" and _are_reflectance(context, name):
         return (1.0,), (0.0,), "floating-point values taken as reflectance"
     if declared is not None:
-        require_plausible_rule(name, values.dtype, declared.scale, declared.offset)
+        for stated in set(zip(*_broadcast(declared.scale, declared.offset), strict=True)):
+            require_plausible_rule(name, values.dtype, *stated)
     return _settled(context, name, declared)
 
 
@@ -296,7 +298,7 @@ def _other_calibration(
     declared = declared_scaling(context.view, name)
     if declared is None or declared.applied:
         return Calibration((1.0,), (0.0,), nodata, kind=kind), "values as they are"
-    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind=kind), declared.source
+    return Calibration(declared.scale, declared.offsets, nodata, kind=kind), declared.source
 
 
 def _completed(
@@ -329,14 +331,14 @@ def _settled(
             factors, source = toa_scales(context.view, context.sensor, name, rule.attach)
             return factors, (offset or 0.0,), source
         constant = rule.offset if rule.baseline is None else None
-        declared = Declared(rule.scale, constant, False, f"{_title(context)} table")
+        declared = Declared((rule.scale,), (constant,), False, f"{_title(context)} table")
     totals, why = _offsets(context, rule, declared) if offset is None else ((offset,), "given by the caller")
-    scales: tuple[float, ...] = (1.0,) if declared.applied else (declared.scale,)
-    offsets = _differences(totals, declared.offset or 0.0) if declared.applied else totals
+    scales = (1.0,) if declared.applied else declared.scale
+    offsets = _differences(totals, declared.offsets) if declared.applied else totals
     if rule is not None and rule.sun_elevation:
         scales, offsets = _over_sine_of_sun_elevation(context.view, scales, offsets)
         why += ", over the sine of the sun elevation"
-    done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
+    done = "applied by the loader" if declared.applied else f"DN * {spelt(declared.scale)}"
     undone = f", {spelt(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
     return scales, offsets, f"{declared.source}: {done}, offset {spelt(totals)} ({why}){undone}"
 
@@ -369,21 +371,23 @@ def _require_rule(context: _Context, name: str) -> RadiometryRule:
 
 def _offsets(context: _Context, rule: RadiometryRule | None, declared: Declared) -> tuple[tuple[float, ...], str]:
     """Return the offset of the digital numbers, one or one per date, and why."""
-    if rule is None and context.sensor is None and declared.offset is None:
+    if rule is None and context.sensor is None and None in declared.offset:
         identify_sensor(context.view, context.sensor_name)  # several sensors fit: one of them may have an offset
     if rule is None or rule.baseline is None or rule.baseline_offset is None:
-        return (declared.offset or 0.0,), "constant"
+        return declared.offsets, "constant"
     dates = offsets_by_baseline(context.view, rule.baseline, rule.baseline_offset)
     if dates is not None and dates.final:
         return dates.offsets, dates.source
-    if declared.offset is not None:
-        if dates is not None and any(o == 0 != declared.offset for o in dates.offsets):
+    if None not in declared.offset:
+        stated = declared.offsets
+        if dates is not None and any(o == 0 != s for o, s in zip(*_broadcast(dates.offsets, stated), strict=True)):
+            by_baseline = ", or cube.drop_vars('raster:bands') to go by the baselines"
             raise ReflectanceError(
-                f"{declared.source} with offset {declared.offset:g}, but {dates.source}, which has none",
+                f"{declared.source} with offset {spelt(stated)}, but {dates.source}, which has none",
                 "metadata that agree",
-                f"offset={declared.offset:g}, offset=0, or cube.drop_vars('raster:bands') to go by the baselines",
+                f"offset={min(stated):g}, offset=0" + by_baseline * (declared.source == "STAC"),
             )
-        return (declared.offset,), "declared"
+        return stated, "declared"
     if dates is None:
         raise ReflectanceError(
             f"{_title(context)} digital numbers of an unknown processing baseline",
@@ -407,6 +411,8 @@ def _over_sine_of_sun_elevation(
 def _are_reflectance(context: _Context, name: str) -> bool:
     """Whether floating-point values without scale and offset are reflectance; raises where nothing tells."""
     values = context.view.bands[name]
+    if values.attrs.get("units") == NUMBERS_UNITS:
+        return False
     if np.issubdtype(np.dtype(values.encoding.get("dtype") or "f4"), np.integer):
         return False  # integers that the loader masked
     if context.sensor is None:
@@ -434,7 +440,7 @@ def _stackstac_left_numbers(context: _Context) -> bool:
         raise ReflectanceError(
             "floats from stackstac whose dates have different raster:bands, which it does not keep",
             "digital numbers, or one scale and offset for all dates",
-            "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)",
+            "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0))",
         )
     return False
 
@@ -453,12 +459,12 @@ def _nodata(context: _Context, name: str, are_numbers: bool) -> tuple[float, ...
     return (rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata,)
 
 
-def _zero(context: _Context, name: str) -> float:
+def _zero(context: _Context, name: str) -> tuple[float, ...]:
     """Return what digital number 0 has become: the offset, where one has been applied already."""
     if is_marked(context.view, name):
-        return zero_of_mark(context.view, name)
+        return (zero_of_mark(context.view, name),)
     declared = declared_scaling(context.view, name)
-    return declared.offset or 0.0 if declared is not None and declared.applied else 0.0
+    return declared.offsets if declared is not None and declared.applied else (0.0,)
 
 
 def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
@@ -503,6 +509,13 @@ def _title(context: _Context) -> str:
     return context.sensor.id if context.sensor is not None else "cube"
 
 
-def _differences(totals: tuple[float, ...], applied: float) -> tuple[float, ...]:
+def _differences(totals: tuple[float, ...], applied: tuple[float, ...]) -> tuple[float, ...]:
     """Return what is left to add once a loader has added `applied`."""
-    return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)
+    pairs = zip(*_broadcast(totals, applied), strict=True)
+    return tuple(0.0 if math.isclose(total, done) else total - done for total, done in pairs)
+
+
+def _broadcast(*columns: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Repeat what holds for all dates, where another column has one per date."""
+    length = max(map(len, columns))
+    return tuple(column * length if len(column) == 1 else column for column in columns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import xarray as xr
 from xr_cloudmask.cube.bands import describe
 from xr_cloudmask.cube.calibration import Calibration, Factor, calibrate
 from xr_cloudmask.cube.declared import (
+    FACTORS,
     NODATA_KEYS,
     PROVENANCE,
     ZERO,
@@ -29,7 +30,7 @@ from xr_cloudmask.cube.plausible import countable, require_reflectance
 from xr_cloudmask.cube.temperature import check_kelvin, kelvin
 
 OBSOLETE_ATTRS = {
-    ZERO, "scale_factor", "add_offset", *NODATA_KEYS, "valid_range", "valid_min", "valid_max", "units",
+    ZERO, *FACTORS, *NODATA_KEYS, "valid_range", "valid_min", "valid_max", "units",
     "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
 
@@ -175,9 +176,19 @@ def to_reflectance(
     elif any(zeros):
         mark[ZERO] = zeros.pop()
     if isinstance(cube, xr.DataArray) or view.band is not None:
-        return _convert_array(cube, view, by_name, mark)
+        return _without_factors(_convert_array(cube, view, by_name, mark), view, by_name)
     converted = {name: _convert(cube[name], view, {name: c}, mark) for name, c in by_name.items()}
-    return cube.assign(converted).assign_attrs(mark)
+    return _without_factors(cube.assign(converted).assign_attrs(mark), view, by_name)
+
+
+def _without_factors(cube: Cube, view: CubeView, converted: Collection[str]) -> Cube:
+    """Drop the coordinates that told how to convert bands, or they would be heeded again once the mark is lost."""
+    cube = cube.drop_vars([f"{key}:{name}" for key in FACTORS for name in converted], errors="ignore")
+    along = {key: cube[key] for key in FACTORS if key in cube.coords}
+    if view.band is None:
+        return cube.drop_vars(list(along))
+    others = xr.DataArray([name not in converted for name in view.bands], dims=view.band)
+    return cube.assign_coords({key: coord.where(others) for key, coord in along.items()})
 
 
 def _convert_array(cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]) -> Cube:
