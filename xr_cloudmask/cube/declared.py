@@ -43,7 +43,7 @@ PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 DATE_KEYS = ("datetime", "start_datetime")
 NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
-# What `stac.attach` and `stac.load` write down of a band: what items state, and what a loader has applied of it already.
+# What `stac.attach` and `stac.load` write down of a band: what items state, and what a loader has applied already.
 SCALE, OFFSET = "scale_factor", "add_offset"
 APPLIED_SCALE, APPLIED_OFFSET = "applied_scale", "applied_offset"
 FACTORS = (SCALE, OFFSET, APPLIED_SCALE, APPLIED_OFFSET)
