@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -171,13 +170,12 @@ def to_reflectance(
     if radiometry.level:
         mark["level"] = radiometry.level
     zeros = {zero for calibration in radiometry.calibrations for zero in _zeros(calibration)}
-    if len(zeros) > 1:  # no one attribute can say what fill became: it becomes NaN
-        by_name = {name: replace(c, nodata=(*c.nodata, *c.zero)) for name, c in by_name.items()}
-    elif any(zeros):
+    differ = len(zeros) > 1  # no one attribute can say what fill became: it becomes NaN
+    if any(zeros) and not differ:
         mark[ZERO] = zeros.pop()
     if isinstance(cube, xr.DataArray) or view.band is not None:
-        return _without_factors(_convert_array(cube, view, by_name, mark), view, by_name)
-    converted = {name: _convert(cube[name], view, {name: c}, mark) for name, c in by_name.items()}
+        return _without_factors(_convert_array(cube, view, by_name, mark, differ), view, by_name)
+    converted = {name: _convert(cube[name], view, {name: c}, mark, differ) for name, c in by_name.items()}
     return _without_factors(cube.assign(converted).assign_attrs(mark), view, by_name)
 
 
@@ -191,22 +189,26 @@ def _without_factors(cube: Cube, view: CubeView, converted: Collection[str]) -> 
     return cube.assign_coords({key: coord.where(others) for key, coord in along.items()})
 
 
-def _convert_array(cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]) -> Cube:
+def _convert_array(
+    cube: Cube, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any], drop_zero: bool
+) -> Cube:
     if isinstance(cube, xr.DataArray):
-        return _convert(cube, view, by_name, mark)
+        return _convert(cube, view, by_name, mark, drop_zero)
     name = next(name for name, values in cube.data_vars.items() if view.band in values.dims)
-    return cube.assign({name: _convert(cube[name], view, by_name, mark)}).assign_attrs(mark)
+    return cube.assign({name: _convert(cube[name], view, by_name, mark, drop_zero)}).assign_attrs(mark)
 
 
 def _convert(
-    array: xr.DataArray, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any]
+    array: xr.DataArray, view: CubeView, by_name: Mapping[str, Calibration], mark: Mapping[str, Any], drop_zero: bool
 ) -> xr.DataArray:
-    """Convert an array of one band, or of several along the band dimension."""
+    """Convert an array of one band, or of several along the band dimension; with `drop_zero`, number 0 to NaN."""
     names = list(view.bands) if view.band in array.dims else list(by_name)
     rules = [by_name.get(name, Calibration((math.nan,), (math.nan,))) for name in names]
     fills = itertools.zip_longest(*(rule.nodata for rule in rules), fillvalue=math.nan)
     rows = [[rule.scale for rule in rules], [rule.offset for rule in rules]]
     rows += ([(number,) for number in fill] for fill in fills)
+    if drop_zero:
+        rows.append([rule.zero for rule in rules])
     factors = [_factors(view, array, row) for row in rows]
     if any(view.time in factor.dims for factor in factors) and view.time not in array.dims:
         array = array.expand_dims({view.time: view.dates})

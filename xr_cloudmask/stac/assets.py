@@ -47,7 +47,7 @@ class Source:
 
 
 class Stated(NamedTuple):
-    """What an item says of a band: the asset, the attributes as in `Source` with ``nodata``, and whether it is light."""
+    """What an item says of a band: its asset, attributes as in `Source` with ``nodata``, and whether it is a colour."""
 
     asset: Asset
     attrs: Mapping[str, Any]
