@@ -173,7 +173,7 @@ def _other_calibration(
     declared = declared_scaling(product.view, name)
     if declared is None or declared.applied:
         return Calibration((1.0,), (0.0,), nodata, kind=kind), "values as they are"
-    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind=kind), declared.source
+    return Calibration(declared.scale, declared.offsets, nodata, kind=kind), declared.source
 
 
 def _nodata(product: Product, name: str, are_numbers: bool) -> Numbers:
