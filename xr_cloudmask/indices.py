@@ -136,7 +136,10 @@ def _reflectance(
 def _calibrated(*blocks: Any, rules: Sequence[Calibration], block_info: Any = None) -> Any:
     """Return the reflectance ``(band, date, y, x)`` of digital numbers ``(date, y, x)``."""
     first = block_info[0]["array-location"][0][0] if block_info else 0
-    dates = [tile.model_pixels([block[i] for block in blocks], rules, 1, first + i)[0] for i in range(len(blocks[0]))]
+    alone = [(i,) for i in range(len(blocks))]
+    dates = [
+        tile.model_pixels([block[i] for block in blocks], rules, 1, first + i, alone)[0] for i in range(len(blocks[0]))
+    ]
     return np.stack([np.stack(of_date) for of_date in dates], axis=1)
 
 

@@ -30,6 +30,7 @@ from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, labels
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.merging import Merged, summary
 from xr_cloudmask.models.weights import Given
 
 OPTIONS = ("window", "halo", "batch_size")
@@ -155,7 +156,8 @@ def predict(
     mask_scheme = labels.scheme_for(scheme, spec.classes)
     labeller = labels.Labeller.of(mask_scheme, spec.classes, decision)
     factor = model_factor(view, spec, resolution)
-    job = _job(view, spec, used, radiometry, factor=factor, labeller=labeller, device=device, options=options)
+    merged = spec.merged(described)
+    job = _job(view, spec, used, merged, radiometry, factor=factor, labeller=labeller, device=device, options=options)
     arrays = lazy.predict_blocks(job, [dated(view, band.name) for band in used], probabilities, cache)
     attrs = labels.flag_attrs(mask_scheme) | _provenance(view, spec, used) | _of_windows(view, job, radiometry)
     return _labelled(view, job, arrays, attrs)
@@ -244,6 +246,7 @@ def _job(
     view: CubeView,
     spec: ModelSpec,
     used: tuple[BandDescriptor, ...],
+    merged: tuple[Merged, ...],
     radiometry: Radiometry,
     *,
     factor: int,
@@ -257,7 +260,20 @@ def _job(
     batch_size = options.get("batch_size")
     along_rows, along_columns = (math.inf if len(axis) == 1 else halo for axis in (rows, columns))
     suns = _suns(view, spec, factor, (along_rows, along_columns)) if spec.casts_shadows else ()
-    return Job(spec, used, radiometry.calibrations, rows, columns, shape, factor, labeller, device, batch_size, suns)
+    return Job(
+        spec,
+        used,
+        merged,
+        radiometry.calibrations,
+        rows,
+        columns,
+        shape,
+        factor,
+        labeller,
+        device,
+        batch_size,
+        suns,
+    )
 
 
 def _suns(view: CubeView, spec: ModelSpec, factor: int, halos: tuple[float, float]) -> tuple[Sun, ...]:
@@ -337,6 +353,7 @@ def _of_windows(view: CubeView, job: Job, radiometry: Radiometry) -> dict[str, A
     """Say what else holds for masks that are made window by window, from reflectance."""
     gsd = layout.ground_sample_distance(view)
     return {
+        "bands": summary(job.descriptors, job.merged),
         "weights_sha256": job.spec.sha256,
         "precision": job.spec.precision,
         "level": radiometry.level or "unknown",

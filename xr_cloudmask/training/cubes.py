@@ -16,6 +16,7 @@ from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
 from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
 from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.universal import CLASSES, SPEC
 from xr_cloudmask.predict import dated, model_factor
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
@@ -88,24 +89,32 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     """Yield the dates of a cube."""
     mask = mask_of(cube)
     view = layout.view(cube.drop_vars(MASK_NAME))
-    used = _used(SPEC, bands.describe(view, sensor))
+    used, merged = _used(SPEC, bands.describe(view, sensor))
     rules = calibration.calibrate(view, used, sensor=sensor, level=level).calibrations
     factor = model_factor(view, SPEC, "auto")
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
-    wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
+    wavelengths = np.array([_limits(one) for one in merged], "float32")
+    together = [one.positions for one in merged]
     allowed = bits(mask)
     for date, labels in enumerate(codes):
-        values, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date)
+        values, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date, together)
         yield Patch(np.stack(values), wavelengths, allowed[_centres(labels, factor)])
 
 
-def _used(spec: ModelSpec, described: Sequence[bands.BandDescriptor]) -> tuple[bands.BandDescriptor, ...]:
+def _used(
+    spec: ModelSpec, described: Sequence[bands.BandDescriptor]
+) -> tuple[tuple[bands.BandDescriptor, ...], list[Merged]]:
+    """Return the bands to read, and what they are merged into, by wavelength."""
     used = spec.inputs(described)
     if not used:
         found = ", ".join(band.name for band in described)
         raise ModelError(f"a labelled cube of the bands {found}", spec.needs, "leave that cube out")
-    return tuple(sorted(used, key=lambda band: (band.min_wavelength, band.max_wavelength)))
+    return used, sorted(spec.merged(described), key=_limits)
+
+
+def _limits(one: Merged) -> tuple[float, float]:
+    return one.descriptor.min_wavelength, one.descriptor.max_wavelength
 
 
 def _centres(labels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
