@@ -114,9 +114,9 @@ def describe(
     'csmask 4b_l2a'
     """
     if items is not None:
-        from xr_cloudmask.stac.attach import attach
+        from xr_cloudmask.stac import attach
 
-        cube = attach(cube, items)
+        cube = attach(cube, items)  # type: ignore[type-var]
     told = Told(sensor, level, scale, offset, nodata, descriptors)
     try:
         found = fit(cube, model, told)

@@ -226,9 +226,7 @@ def _convert(
 ) -> xr.DataArray:
     """Convert an array of one band, or of several along the band dimension; with `drop_zero`, number 0 to NaN."""
     names = list(view.bands) if view.band in array.dims else list(rules)
-    dates = max(
-        len(numbers) for rule in rules.values() for numbers in (rule.scale, rule.offset, rule.stretch, rule.zero)
-    )
+    dates = max((rule.dates for rule in rules.values()), default=1)
     if dates > 1 and view.time not in array.dims:
         array = array.expand_dims({view.time: view.dates})
     along = {
