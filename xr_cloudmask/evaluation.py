@@ -17,13 +17,13 @@ import xarray as xr
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
+from xr_cloudmask.files.raster import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.predict import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
-SIX = ("blue", "green", "red", "nir", "swir16", "swir22")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",
             f"(y, x, band) with the bands {list(layout.bands)}",
-            "PatchLayout(bands=...), or --layout",
+            f"PatchLayout(bands={SIX[: image.shape[-1]]}), or --layout {','.join(SIX[: image.shape[-1]])}",
         )
     size = image.shape[:2]
     if codes.shape not in (size, (*size, 1)) or codes.dtype.kind not in "biuf":
@@ -162,7 +162,9 @@ def evaluate(
 def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
     absent = [band for band in bands if band not in labelled.cube]
     if absent:
-        raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {list(labelled.cube)}", "bands=[...]")
+        known = list(map(str, labelled.cube))
+        present = [band for band in bands if band in known] or known
+        raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {known}", f"bands={present}")
     return list(bands)
 
 

@@ -74,7 +74,9 @@ def predict(
         Whether to return the probability of every class too.
     resolution : 'auto', 'native' or float
         Pixel size the model works at: the ground sample distance it was trained at where the cube is finer
-        (``'auto'``), the cube's own (``'native'``), or metres. The mask always has the cube's pixels.
+        (``'auto'``, with at least 32 of the model's pixels along a side), the cube's own (``'native'``), or true
+        metres. The mask always has the cube's pixels. A warning, and the attribute ``resolution_note``, say where
+        ``'auto'`` leaves the model other pixels than it was trained on.
     scale, offset : float or mapping of band name to float, optional
         ``reflectance = digital number * scale + offset``, where the cube's metadata does not tell.
         ``scale='display'``: an image that was stretched for the eye; ``'estimate'``: a scale that nobody knows.

@@ -17,16 +17,16 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import export, stac
-from xr_cloudmask.catalog.store import SIDECAR
+from xr_cloudmask.cog import SIDECAR
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.errors import CloudMaskError, causes
+from xr_cloudmask.files.raster import GDAL_CACHE
 from xr_cloudmask.models import registry
 from xr_cloudmask.names import BAND_MISMATCH, FRACTIONS, MASK_NAME, STATISTIC_NAME, STATISTICS_NAME, WATER_FRACTION
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
 IN_MEMORY = 256 << 20  # bytes of a scene's bands up to which they stay in memory, as many as a few chunks have
-GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 # Columns of the table by the attributes that fill them.
 NAMED = {"variant": "model_variant", "version": "model_version", "weights_sha256": "weights_sha256", "scheme": "scheme"}
 

@@ -349,7 +349,7 @@ def ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
         f"bands {listed(view.bands)}, which fit several sensors: {_ids(ids)}",
         "one sensor",
         choices,
-        {"sensor": ids[0]} if ids else None,
+        {"sensor": min(ids, key=lambda name: name.startswith("hls"))},  # made of others, and rarer
     )
 
 

@@ -26,9 +26,11 @@ from xr_cloudmask.cube.calibration import (
     summary,
 )
 from xr_cloudmask.cube.declared import dates_of
+from xr_cloudmask.cube.ground import Ground, ground_of
 from xr_cloudmask.cube.layout import Cube, CubeView, view
 from xr_cloudmask.cube.rules import Product
 from xr_cloudmask.cube.sensors import Sensor
+from xr_cloudmask.cube.sun import SunPosition, sun_positions
 from xr_cloudmask.errors import CloudMaskError, ReflectanceError
 
 WAYS = {"display": estimate.display, "estimate": estimate.estimated}
@@ -198,6 +200,16 @@ class DescribedCube:
     def dates(self) -> np.ndarray | None:
         """When it was acquired, ``datetime64[ns]``; None where it does not say."""
         return dates_of(self.view)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """The size of its pixels in true metres, and where north is; unknown where it does not say."""
+        return ground_of(self.view)
+
+    @cached_property
+    def suns(self) -> tuple[SunPosition | None, ...]:
+        """Where the sun stands: one for the cube or one per date, None where it does not say."""
+        return sun_positions(self.view)
 
     @cached_property
     def _settled(self) -> dict[str, tuple[Calibration, str] | CloudMaskError]:

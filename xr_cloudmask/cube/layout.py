@@ -6,7 +6,6 @@ one `CubeView`: named bands, each ``(time, y, x)`` or ``(y, x)``, still lazy, va
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,8 +37,6 @@ BAND_NAMES = (
 )  # fmt: skip
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
-
-METRES_PER_DEGREE = 111_320.0  # along a meridian, and along the equator (WGS 84)
 
 
 @dataclass(frozen=True)
@@ -322,66 +319,6 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
             "integer digital numbers or floating-point reflectance",
             f"cube[{name!r}].astype('float32') once the values are real numbers",
         )
-
-
-def ground_sample_distance(cube: CubeView) -> float | None:
-    """Return the pixel size in metres, or None where the cube does not say what its coordinates mean.
-
-    The mean of the steps along y and x. The unit comes from the CRS (rioxarray, odc-geo, stackstac's ``epsg``), from
-    the coordinates' ``units``, or from the names latitude and longitude. A degree of longitude shrinks with the
-    cosine of the cube's mean latitude.
-    """
-    steps = [_step(cube.source, dim) for dim in (cube.y, cube.x)]
-    metres = _metres_per_unit(cube) if any(steps) else None
-    if metres is None:
-        return None
-    return float(np.mean([step * unit for step, unit in zip(steps, metres, strict=True) if step is not None]))
-
-
-def _step(cube: Cube, dim: str) -> float | None:
-    if dim not in cube.coords or cube.sizes[dim] < 2:
-        return None
-    values = np.asarray(cube.coords[dim].values[[0, -1]], dtype="float64")
-    return float(abs(values[1] - values[0])) / (cube.sizes[dim] - 1)
-
-
-def _metres_per_unit(cube: CubeView) -> tuple[float, float] | None:
-    """Return metres per unit along y and x."""
-    crs = coordinate_reference_system(cube)
-    if crs is not None:
-        axis = crs.axis_info[0]
-        return _metres_per_degree(cube) if crs.is_geographic else (float(axis.unit_conversion_factor),) * 2
-    units = str(cube.source.coords[cube.x].attrs.get("units", "")) if cube.x in cube.source.coords else ""
-    if units in ("m", "metre", "meter", "metres", "meters"):
-        return 1.0, 1.0
-    if units.startswith("degree") or cube.x in ("longitude", "lon"):
-        return _metres_per_degree(cube)
-    return None
-
-
-def _metres_per_degree(cube: CubeView) -> tuple[float, float] | None:
-    if cube.y not in cube.source.coords:
-        return None
-    latitude = float(np.mean(cube.source.coords[cube.y].values[[0, -1]]))
-    return METRES_PER_DEGREE, METRES_PER_DEGREE * math.cos(math.radians(latitude))
-
-
-def coordinate_reference_system(cube: CubeView) -> Any | None:
-    """Return the cube's CRS as a `pyproj.CRS`, or None; reads CF grid mappings and stackstac's ``epsg``."""
-    from pyproj import CRS
-
-    name = cube.grid_mapping
-    if name in cube.coords:
-        attrs = cube.coords[name].attrs
-        wkt = attrs.get("crs_wkt", attrs.get("spatial_ref"))
-        if wkt is not None:
-            return CRS.from_wkt(wkt)
-        if "grid_mapping_name" in attrs:
-            return CRS.from_cf(attrs)
-    epsg = cube.source.coords.get("epsg", cube.source.attrs.get("epsg"))
-    if epsg is not None and np.ndim(epsg) == 0:
-        return CRS.from_epsg(int(epsg))
-    return None
 
 
 def _listed(names: Iterable[Any]) -> str:

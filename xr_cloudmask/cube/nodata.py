@@ -21,7 +21,7 @@ FULL = (32767.0, 65535.0, 2147483647.0, 4294967295.0)
 # Between these are the numbers of all products: what lies beyond is fill, where no calibration tells more.
 NUMBERS = -9000.0, 1e30
 # A valid range that is one of reflectance begins and ends within these; any other has outlived its values.
-VALID_LOW, VALID_HIGH = (-0.6, 0.1), (0.5, 20.0)
+VALID_LOW, VALID_HIGH = (-0.4, 0.1), (0.5, 20.0)
 
 
 def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
@@ -46,7 +46,7 @@ def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
 def moved_nodata(values: xr.DataArray) -> tuple[float, ...]:
     """Return what usual scales make of the no-data values that floats still declare.
 
-    Positive ones are left out: they would be ordinary reflectance, or are no reflectance at all.
+    Only what could be taken for dark reflectance: positive ones are ordinary, others no reflectance at all.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def moved_nodata(values: xr.DataArray) -> tuple[float, ...]:
     if values.dtype.kind != "f":
         return ()
     moved = (number * scale + offset for number in declared_nodata(values) for scale, offset in USUAL_RULES)
-    return tuple(dict.fromkeys(round(number, 12) for number in moved if number < 0))
+    return tuple(dict.fromkeys(round(number, 12) for number in moved if VALID_LOW[0] < number < 0))
 
 
 def valid_range(values: xr.DataArray, scale: float, offset: float) -> tuple[float, float] | None:
@@ -99,8 +99,10 @@ def _within(end: float | None, within: tuple[float, float], scale: float, offset
     return end is None or within[0] <= end * scale + offset <= within[1]
 
 
-def fill_of_all(bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float]) -> np.ndarray[Any, Any] | None:
-    """Return where all bands have the same number, and it is 0 or less, or one of those that fill an integer.
+def fill_of_all(
+    bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float], black: float = 0.0
+) -> np.ndarray[Any, Any] | None:
+    """Return where all bands have the same number, and it is no light, or one of those that fill an integer.
 
     No surface and no cloud looks so: it is fill that nobody declared, whatever a scale or an offset made of it.
 
@@ -109,7 +111,9 @@ def fill_of_all(bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float]) ->
     bands : sequence of ndarray
         The values of each band of one date, as they are, all of one shape.
     full : sequence of float
-        Numbers above 0 that are fill where all bands have them.
+        Bright numbers that are fill where all bands have them.
+    black : float
+        The number of reflectance 0: up to it there is no light.
 
     Returns
     -------
@@ -119,9 +123,11 @@ def fill_of_all(bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float]) ->
     first = bands[0] if bands else np.empty(0)
     if len(bands) < 2 or any(band.dtype != first.dtype for band in bands):
         return None
-    same = first <= 0
+    same = first <= black
+    largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else np.finfo(first.dtype).max
     for number in full:
-        same |= first == number
+        if number <= float(largest):
+            same |= first == first.dtype.type(number)
     for band in bands[1:] if same.any() else ():
         same &= band == first
     return np.asarray(same) if same.any() else None

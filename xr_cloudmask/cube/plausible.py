@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xr_cloudmask.cube.remedies import ATTACH
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def not_reflectance(dtype: np.dtype[Any], scale: float = 1.0) -> ReflectanceErro
         f"{kind} values that are above {LARGEST_TYPICAL:g} in most pixels where reflectance was expected{with_scale}",
         "reflectance from 0 to 1",
         "scale=0.0001 (or the product's own) if these are digital numbers, scale=0.01 if percent, scale='display' if "
-        "they are the 0 to 255 of an image",
+        f"they are the 0 to 255 of an image; {ATTACH} where the cube was loaded from STAC items",
     )
 
 

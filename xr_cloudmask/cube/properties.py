@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -93,6 +93,8 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _is_something(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.size > 0
     return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
@@ -103,6 +105,17 @@ def _flat_texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset | np.ndarray):
         for entry in value:
             yield from _flat_texts(entry)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a real number, infinite or NaN too, and not text that spells one.
+
+    Examples
+    --------
+    >>> [is_number(value) for value in (2, np.float32(0.5), "2", True)]
+    [True, True, False, False]
+    """
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def as_number(value: Any) -> float | None:

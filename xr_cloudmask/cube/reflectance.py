@@ -21,6 +21,7 @@ from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.temperature import kelvin
 
+BLACK = 1e-6  # of a number, within which it is that of reflectance 0
 OBSOLETE_ATTRS = {
     ZERO, "scale_factor", "add_offset", *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
@@ -95,7 +96,12 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
         zero &= is_close(band, calibration.zero[date % len(calibration.zero)])
     solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
     full = {_largest(*pair, date) for pair in solar}
-    same = fill_of_all([band for band, _ in solar], [number for number in full if number is not None])
+    black = {-offset / scale for scale, offset in (calibration.linear(date) for _, calibration in solar)}
+    same = fill_of_all(
+        [band for band, _ in solar],
+        [number for number in full if number is not None],
+        min(black, default=0.0) + BLACK,
+    )
     return zero, np.zeros_like(zero) if same is None else same & ~zero
 
 

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import accumulate, pairwise, product
-from operator import getitem
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
-from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.engine.tile import DROPPED, Job, Tile, predict_tile, reads, writes
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
@@ -83,7 +82,6 @@ def predict_blocks(
 
 def _predict_now(job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: bool) -> Blocks:
     dates, *shape = bands[0].shape
-    dropped = np.zeros(dates, "int64")
     labels = np.empty((dates, *shape), "uint8")
     chances = np.empty((dates, len(job.to_labels.names), *shape), "float32") if probabilities else None
     rows, columns = (pairwise(tiles(axis, job.factor, (), MOST_WINDOWS)) for axis in (job.rows, job.columns))
@@ -91,11 +89,10 @@ def _predict_now(job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: boo
         tile = Tile(date, row, column)
         part = [band[date : date + 1, *reads(job, tile)] for band in bands]
         target = (slice(date, date + 1), *writes(job, tile))
-        labels[target], some, beyond = predict_tile(job, tile, part, probabilities)
-        dropped[date] += beyond[0]
+        labels[target], some = predict_tile(job, tile, part, probabilities)
         if chances is not None:
             chances[target[0], :, *target[1:]] = some
-    return labels, chances, dropped
+    return _labels(labels, job.to_labels.no_data), chances, _dropped(labels)[:, 0, 0]
 
 
 def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None) -> Blocks:
@@ -129,12 +126,29 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: s
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
     parts, laid = _Parts(job, grid, chunks, tile_name), ("time", "y", "x")
-    labels = output(MASK_NAME, laid, chunks, parts.cut(0, ()), dtype="uint8", fill=job.to_labels.no_data)
-    dropped = output("dropped", laid[:1], chunks[:1], parts.sums(), dtype="int64", fill=0)
+    coded = output(MASK_NAME, laid, chunks, parts.cut(0, ()), dtype="uint8", fill=job.to_labels.no_data)
+    labels, dropped = _told_apart(job, coded)
     if not probabilities:
         return labels, None, dropped
     whole, dims = (chunks[0], (len(job.to_labels.names),), *chunks[1:]), ("time", CLASS_NAME, "y", "x")
     return labels, output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan), dropped
+
+
+def _told_apart(job: Job, coded: Any) -> tuple[Any, Any]:
+    """Return the labels, and how many pixels of each date are `DROPPED`; both of the same chunks."""
+    labels = coded.map_blocks(_labels, job.to_labels.no_data, dtype="uint8", meta=np.empty((0, 0, 0), "uint8"))
+    ones = (coded.chunks[0], *((1,) * count for count in coded.numblocks[1:]))
+    counts = coded.map_blocks(_dropped, dtype="int64", chunks=ones, meta=np.empty((0, 0, 0), "int64"))
+    return labels, counts.sum(axis=(1, 2), split_every=8)
+
+
+def _labels(coded: npt.NDArray[np.uint8], no_data: int) -> npt.NDArray[np.uint8]:
+    beyond = coded == DROPPED
+    return np.where(beyond, np.uint8(no_data), coded) if beyond.any() else coded
+
+
+def _dropped(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    return np.asarray(np.sum(coded == DROPPED, axis=(1, 2), keepdims=True), "int64")
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
@@ -176,7 +190,6 @@ def _tile_layer(
             ]
             work = _Work(Tile(date, row, column), cuts, probabilities)
             layer[name, t, i, j] = (_run_tile, job_name, work, blocks)
-            layer[f"{name}-counts", t, i, j] = (getitem, (name, t, i, j), -1)  # what is added later holds no tile
     return layer
 
 
@@ -235,17 +248,6 @@ class _Parts:
                 parts = [[(self.tile_name, t, i, j) for j in tile_columns] for i in tile_rows]
                 tasks[t, *middle, y, x] = (_assemble, parts, index, cut)
         return tasks
-
-    def sums(self) -> dict[Any, Any]:
-        """Add up what the tiles count of each date."""
-        tiles = list(product(*(range(len(ranges)) for ranges in self.grid)))
-        return {
-            (t,): (_added, [(f"{self.tile_name}-counts", t, *at) for at in tiles]) for t in range(len(self.chunks[0]))
-        }
-
-
-def _added(parts: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    return np.sum(parts, axis=0, dtype="int64")
 
 
 def _assemble(parts: list[list[Any]], index: int, cut: _Cut) -> npt.NDArray[Any]:

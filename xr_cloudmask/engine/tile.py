@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import compress, product
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from xr_cloudmask.models.base import FloatArray, Model, ModelSpec, shows_visible
 # A model uses every thread of its process, unless it says otherwise (`threaded = False`), so one window batch at a time
 # is as fast as the process can be. Other threads meanwhile read, calibrate and write.
 _INFERENCE = threading.Lock()
+
+# Label of a pixel whose values can be no measurement, until it is counted and becomes no data; a code of no scheme.
+DROPPED = 254
 
 
 class ToLabels(Protocol):
@@ -123,10 +126,9 @@ def _cube_slice(job: Job, pixels: tuple[int, int], axis: int) -> slice:
     return slice(pixels[0] * job.factor, min(pixels[1] * job.factor, job.shape[axis]))
 
 
-Predicted: TypeAlias = tuple[npt.NDArray[np.uint8], FloatArray | None, npt.NDArray[np.int64]]
-
-
-def predict_tile(job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probabilities: bool) -> Predicted:
+def predict_tile(
+    job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probabilities: bool
+) -> tuple[npt.NDArray[np.uint8], FloatArray | None]:
     """Predict a tile.
 
     Parameters
@@ -140,11 +142,9 @@ def predict_tile(job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probab
     Returns
     -------
     labels : ndarray
-        uint8 ``(date, y, x)`` over `writes`.
+        uint8 ``(date, y, x)`` over `writes`; `DROPPED` where values can be no measurement.
     probabilities : ndarray or None
         float32 ``(date, class, y, x)`` over `writes`, NaN where no data.
-    dropped : ndarray
-        int64 ``(date,)``: pixels of `writes` whose values can be no measurement, and became no data.
 
     Raises
     ------
@@ -154,7 +154,6 @@ def predict_tile(job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probab
     read, write = reads(job, tile), writes(job, tile)
     shape = tuple(part.stop - part.start for part in write)
     dates = len(bands[0])
-    dropped = np.zeros(dates, "int64")
     labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
     chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
     for date in range(dates):
@@ -162,15 +161,16 @@ def predict_tile(job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probab
         _judge(job, tile, values, tile.date + date)
         reflectance, valid, beyond = model_pixels(values, job.calibrations, job.factor, tile.date + date)
         core = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(write, read, strict=True))
-        dropped[date] = np.count_nonzero(beyond[core])
         if not valid[core].any():
+            labels[date][beyond[core]] = DROPPED
             continue
         out = None if chances is None else chances[date]
         _predict_windows(job, replace(tile, date=tile.date + date), reflectance, labels[date], out)
         labels[date][~valid[core]] = job.to_labels.no_data
+        labels[date][beyond[core]] = DROPPED
         if out is not None:
             out[:, ~valid[core]] = np.nan
-    return labels, chances, dropped
+    return labels, chances
 
 
 def _judge(job: Job, tile: Tile, values: Sequence[npt.NDArray[Any]], date: int) -> None:

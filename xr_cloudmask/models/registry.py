@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AUTO = ("csmask", "universal")
 
 ENTRY_POINTS = "xr_cloudmask.models"
-GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
+GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
 
 _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "csmask": csmask.SPECS,

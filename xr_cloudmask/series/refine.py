@@ -26,7 +26,7 @@ from xr_cloudmask.errors import BandError, CloudMaskError
 from xr_cloudmask.masks import coverage, schemes
 from xr_cloudmask.masks.schemes import Scheme
 from xr_cloudmask.names import FRACTIONS, MASK_NAME
-from xr_cloudmask.series.composite import Series
+from xr_cloudmask.series.series import Series
 
 VISIBLE_END = 700.0  # nm, of the centre of a band
 FURTHER = (("red",), ("nir", "nir08"), ("swir16",))  # roles of bands besides the visible one, in their order
@@ -68,7 +68,7 @@ class Refinement:
             )
 
 
-class Rule(NamedTuple):
+class CorrectionRule(NamedTuple):
     """What compiled code corrects the dates of a pixel by.
 
     Attributes
@@ -207,7 +207,7 @@ def _centre(band: BandDescriptor) -> float:
     return (band.min_wavelength + band.max_wavelength) / 2
 
 
-def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> Rule:
+def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> CorrectionRule:
     clouds = _codes_of(scheme, schemes.CLOUDS)
     shadows = [code for code in _codes_of(scheme, ("cloud_shadow",)) if code not in clear]
     if len(clear) != 1 or not clouds or not scheme.tells_no_data:
@@ -217,7 +217,7 @@ def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], 
             "mask.cloudmask.to_scheme('cloudsen12') first, or predict(scheme='cloudsen12')",
         )
     places = {band.role: place for place, band in enumerate(used) if place}
-    return Rule(
+    return CorrectionRule(
         clear=clear[0],
         cloud=clouds[0],
         shadow=next(iter(shadows), NONE),
@@ -240,7 +240,7 @@ def _corrected(
     order: Sequence[int],
     days: Sequence[float],
     calibrations: Sequence[Calibration],
-    rule: Rule,
+    rule: CorrectionRule,
 ) -> npt.NDArray[np.uint8]:
     """Return the codes of all dates of a chunk of pixels, ``(date, y, x)``."""
     from xr_cloudmask.series import kernels

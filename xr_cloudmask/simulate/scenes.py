@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.sensors import Sensor, SensorBand
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import schemes
@@ -124,7 +125,7 @@ def series(
     if surface is None:
         surface = ground.clear_surface(sensor, bands=bands, size=size or ground.DEFAULT_SIZE, seed=seed)
     view = layout.view(surface)
-    pixel = gsd or layout.ground_sample_distance(view) or table.gsd
+    pixel = gsd or ground_of(view).gsd or table.gsd
     found, clear = ground.fitted(view, table, bands, size, seed)
     normalised = not any(rule.sun_elevation for rule in table.radiometry if rule.level == "TOA")
     recipes = [Date(seed, i, share, pixel, normalised) for i, share in enumerate(_covers(cover, dates, seed))]

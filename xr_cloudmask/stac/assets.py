@@ -22,7 +22,7 @@ PANCHROMATIC = "pan"  # finer than the others: left out unless it is asked for
 
 
 @dataclass(frozen=True)
-class Source:
+class AssetBand:
     """A band of an item: where its pixels are, and what is said of them.
 
     Attributes
@@ -64,7 +64,7 @@ def default_bands(items: Sequence[Item]) -> list[str]:
     return shared
 
 
-def source(item: Item, band: str) -> Source:
+def source(item: Item, band: str) -> AssetBand:
     """Return where a band of an item is.
 
     Parameters
@@ -95,7 +95,7 @@ def source(item: Item, band: str) -> Source:
             "item.make_asset_hrefs_absolute() after item.set_self_href(...)",
         )
     said = fields[0]
-    return Source(
+    return AssetBand(
         key,
         href,
         _grid(item, item.assets[key]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
 from xr_cloudmask.masks.coverage import coverage
@@ -194,8 +195,8 @@ def _geometry(area: Any) -> Geometry:
     try:
         if isinstance(area, Sequence) and not isinstance(area, str):
             west, south, east, north = area
-            return geom.box(west, south, east, north, "EPSG:4326")
-        return geom.Geometry(getattr(area, "__geo_interface__", area), "EPSG:4326")
+            return geom.box(west, south, east, north, WGS84)
+        return geom.Geometry(getattr(area, "__geo_interface__", area), WGS84)
     except (KeyError, TypeError, ValueError) as error:
         raise StacError(
             f"area={area!r}: {error}",

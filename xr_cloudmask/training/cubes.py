@@ -12,11 +12,11 @@ import xarray as xr
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.grid import dated
+from xr_cloudmask.cube.grid import dated, shape_of
 from xr_cloudmask.engine import tile
+from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
-from xr_cloudmask.masks.by_windows import model_factor
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
@@ -94,7 +94,7 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
     view, used = described.view, _used(SPEC, described.descriptors)
     rules = tuple(described.calibrated(used).values())
-    factor = model_factor(view, SPEC, "auto")
+    factor = resolution_for(described.ground, shape_of(view), SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
     wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")

@@ -25,7 +25,7 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "universal.safetensors"
 CHANGEABLE = frozenset({"patches", "size", "weights", "balance", "validate_every", "validation", "save_minutes"})
 
 
-class Run:
+class TrainingState:
     """A network, its optimiser and its average after some steps.
 
     Parameters

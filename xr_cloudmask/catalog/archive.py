@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from xr_cloudmask import atomic
+from xr_cloudmask.cog import SIDECAR
 
 KINDS = ("files", "database")
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 LONGEST = 80  # characters of an id that are shown in a file name
-SIDECAR = ".aux.xml"  # where GDAL keeps class names
 
 
 def file_name(item: str, collection: str, request: str) -> str:
