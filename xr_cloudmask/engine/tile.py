@@ -219,15 +219,17 @@ def model_pixels(
     again = np.empty(valid.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
     for positions in together:
         values = (to_units(bands[i], calibrations[i], date, again) for i in positions)
-        coarse.append(_mean_of_bands(values, len(positions), without, factor, valid, dropped))
+        mean = _mean_of_bands(values, len(positions), factor, blank=without, valid=valid, dropped=dropped)
+        coarse.append(mean)
     return coarse, valid, dropped & ~zero & ~valid
 
 
 def _mean_of_bands(
     bands: Iterable[FloatArray],
     number: int,
-    blank: npt.NDArray[np.bool_],
     factor: int,
+    *,
+    blank: npt.NDArray[np.bool_],
     valid: npt.NDArray[np.bool_],
     dropped: npt.NDArray[np.bool_],
 ) -> FloatArray:
