@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
-from xr_cloudmask.cube.bands import describe
-from xr_cloudmask.cube.calibration import Calibration, calibrate
+from xr_cloudmask.cube.calibration import Calibration
 from xr_cloudmask.cube.declared import BASELINE_KEYS, HARMONISED_KEYS, LEVEL_KEYS, PDGS_OFFSET_KEYS
+from xr_cloudmask.cube.described import DescribedCube
 from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.layout import view as view_of
 from xr_cloudmask.errors import CloudMaskError, StacError
@@ -156,12 +156,10 @@ def _pixel(cube: CubeT, view: CubeView, dates: Sequence[Sequence[Told]], moments
 def _meanings(pixel: CubeT, items: Sequence[Told]) -> list[dict[str, Any]]:
     """Return for every item how the numbers of each band become reflectance; what it says where that is not settled."""
     try:
-        view = view_of(tell(pixel, view_of(pixel), items))
-        described = describe(view)
-        rules = calibrate(view, described).calibrations
+        rules = DescribedCube.of(tell(pixel, view_of(pixel), items)).calibrated()
     except CloudMaskError:
         return [{key: value for key, value in item.facts.items() if key in DECISIVE} | item.bands for item in items]
-    return [{d.name: _meaning(rule, i) for d, rule in zip(described, rules, strict=True)} for i in range(len(items))]
+    return [{name: _meaning(rule, i) for name, rule in rules.items()} for i in range(len(items))]
 
 
 def _meaning(rule: Calibration, date: int) -> tuple[Any, ...]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
 
 from xr_cloudmask.cube.bands import THERMAL
 from xr_cloudmask.cube.declared import (
@@ -16,8 +20,7 @@ from xr_cloudmask.cube.declared import (
     is_marked,
 )
 from xr_cloudmask.cube.layout import CubeView
-from xr_cloudmask.cube.plausible import LARGEST_TYPICAL_REFLECTANCE, typical_of
-from xr_cloudmask.cube.temperature import HOTTEST
+from xr_cloudmask.cube.plausible import HOTTEST, LARGEST_TYPICAL, SAMPLE
 from xr_cloudmask.errors import StacError
 from xr_cloudmask.stac.assets import Stated, stated
 from xr_cloudmask.stac.facts import Bands
@@ -56,14 +59,22 @@ def _state(view: CubeView, name: str, said: Sequence[Stated]) -> str:
         return FINAL
     in_memory = values.chunks is None
     of_stackstac = "epsg" in view.source.coords  # what is left of it where dates were joined
-    largest = HOTTEST if _is_thermal(said[0].attrs) else LARGEST_TYPICAL_REFLECTANCE
-    if in_memory and typical_of(values.variable) > largest:
+    largest = HOTTEST if _is_thermal(said[0].attrs) else LARGEST_TYPICAL
+    if in_memory and _typical(values.variable) > largest:
         return NUMBERS
     if of_stackstac and _are_rescaled(name, said):
         return RESCALED
     declared = declared_scaling(view, name)
     is_decoded = declared is not None and declared.applied and not of_stackstac
     return FINAL if in_memory or is_decoded else NUMBERS
+
+
+def _typical(values: xr.Variable) -> float:
+    """Return the median of a sample of a band that is in memory, zero and NaN left out."""
+    step = max(1, math.isqrt(max(values.size // SAMPLE, 1)))
+    sample = values.isel(dict.fromkeys(values.dims[-2:], slice(None, None, step))).values
+    data = sample[np.isfinite(sample) & (sample != 0)]
+    return float(np.median(data)) if data.size else 0.0
 
 
 def _of_state(state: str, is_float: bool, said: Stated) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.declared import FACTORS, declared_nodata
+from xr_cloudmask.cube.declared import FACTORS
 from xr_cloudmask.cube.layout import TIME_NAMES, CubeView
+from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.stac.assets import SPECTRAL
 from xr_cloudmask.stac.facts import Bands, Facts, by_date, columns
 from xr_cloudmask.stac.headers import fits
