@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import importlib
 import json
 import warnings
 from pathlib import Path
@@ -70,7 +71,9 @@ LOADERS = {
 def values_of(cube):
     """Return reflectance, dims ``(time, band, y, x)``."""
     found = cube.cloudmask.reflectance()
-    found = found if isinstance(found, xr.DataArray) else found.to_array("band")
+    found = (
+        found if isinstance(found, xr.DataArray) else found.drop_vars("spatial_ref", errors="ignore").to_array("band")
+    )
     return found.transpose(..., "band", "y", "x").values
 
 
@@ -140,8 +143,7 @@ def test_items_of_an_api(catalogue, name):
 
 @pytest.mark.parametrize("dataset", [False, True])
 def test_cubo(catalogue, dataset):
-    import cubo
-
+    cubo = loaders.quiet(importlib.import_module)("cubo")
     provider = PROVIDERS["earth-search-v1"]
     cube = loaders.quiet(cubo.create)(
         lat=45.15, lon=15.0041, collection=provider.collection, bands=list(provider.assets), start_date="2022-08-01",
@@ -186,10 +188,8 @@ def test_thermal_bands_become_kelvin(tmp_path):
         view = layout.view(attach(cube, items))
         descriptors = [d for d in bands.describe(view) if d.name == "lwir11"]
         rule = calibration.calibrate(view, descriptors).calibrations[0]
-        raw = view.bands["lwir11"].isel(time=0, y=2, x=2).item()
+        raw = float(view.bands["lwir11"].isel(time=0).max())
         assert raw * rule.scale[0] + rule.offset[0] == pytest.approx(expected)
-    converted = cube.assign_attrs() * 1.0
-    assert attach(converted.compute(), items).cloudmask.reflectance() is not None
 
 
 # What is attached ----------------------------------------------------------------------------------------------------
@@ -323,7 +323,10 @@ def test_bands_called_by_common_name_or_by_the_name_in_eo_bands(loaded):
         values_of(attach(by_role, items)), truth(PROVIDERS["planetary-computer"], 2)[:, :4], atol=6e-5
     )
     modern, _ = loaded("copernicus")
-    by_name = odc.stac.load(modern, bands=["B02", "B03", "B04", "B08"], chunks={})
+    by_name = with_odc(modern, PROVIDERS["copernicus"]).rename(
+        {f"{name}_10m": name for name in ("B02", "B03", "B04", "B08")}
+    )
+    by_name = by_name[["B02", "B03", "B04", "B08"]]
     assert attach(by_name, modern)["B02"].attrs["common_name"] == "blue"
     np.testing.assert_allclose(values_of(attach(by_name, modern)), truth(PROVIDERS["copernicus"], 2)[:, :4], atol=6e-5)
 
@@ -374,7 +377,7 @@ def test_one_item(loaded, form):
 @pytest.mark.parametrize("items", [[], None, "items.json", [1, 2], [None], {"id": "x"}, {"features": []}, 5])
 def test_what_are_no_items(loaded, items):
     cube = with_odc(loaded("planetary-computer")[0], PROVIDERS["planetary-computer"])
-    with pytest.raises(StacError, match="no items|which are none"):
+    with pytest.raises(StacError, match=r"no items|which are none"):
         attach(cube, items)
 
 
@@ -484,7 +487,7 @@ def test_dates_without_an_item_are_named(loaded):
     assert "2022-08-06" in error.value.remedy
     with pytest.raises(StacError, match="3 of 3 dates without an item"):
         attach(cube.assign_coords(time=cube["time"] + np.timedelta64(365, "D")), items)
-    with pytest.raises(StacError, match="the only one"):
+    with pytest.raises(StacError, match="1 of 1 dates"):
         attach(cube.isel(time=0), items[1:])
     many = xr.concat([cube] * 30, "time").assign_coords(time=pd.date_range("2010", periods=90))
     with pytest.raises(StacError) as error:
@@ -509,8 +512,8 @@ def test_ids_win_over_times(loaded):
     for item in items:
         item.set_datetime(dt.datetime(2022, 8, 1, 10, 0, tzinfo=dt.UTC))
     cube = with_stackstac(items, PROVIDERS["planetary-computer"])
-    for given in (items, items[::-1]):
-        attached = attach(cube, given)
+    for order in (items, items[::-1]):
+        attached = attach(cube, order)
         np.testing.assert_allclose(values_of(attached), truth(PROVIDERS["planetary-computer"], 2), atol=6e-5)
     apart = with_odc(items, PROVIDERS["planetary-computer"], groupby="id")
     np.testing.assert_allclose(values_of(attach(apart, items)), truth(PROVIDERS["planetary-computer"], 2), atol=6e-5)
@@ -627,15 +630,12 @@ def test_items_of_one_date_that_differ_are_refused(tmp_path, name, scenes, found
 
 
 def test_items_of_one_date_that_differ_and_say_too_little(tmp_path):
-    said = {"instruments": ["msi"]}
-    scenes = [
-        providers.Scene(said | {"s2:processing_baseline": text}, 1e-4, 0.0, "{day}") for text in ("03.01", "05.09")
-    ]
-    items = mosaic(tmp_path, "planetary-computer", *scenes)
-    for item in items:
-        item.collection_id = None
-    cube = with_odc(items, PROVIDERS["planetary-computer"], groupby="solar_day")
-    with pytest.raises(StacError, match="s2:processing_baseline = 03.01 in .*, 05.09 in"):
+    """Then their own words are compared: here a mosaic of two levels."""
+    scene = PROVIDERS["landsat-usgs"].scenes[0]
+    raw = providers.saying(scene, properties={**scene.properties, "landsat:correction": "L1TP"})
+    items = mosaic(tmp_path, "landsat-usgs", scene, raw)
+    cube = with_odc(items, PROVIDERS["landsat-usgs"], groupby="solar_day")
+    with pytest.raises(StacError, match=r"landsat:correction = L2SP in .*, L1TP in"):
         attach(cube, items)
 
 
@@ -712,7 +712,7 @@ def test_floats_that_are_reflectance_already(loaded, loader):
     with pytest.raises(CloudMaskError, match="fractions"):
         values_of(attach(bare, items))
     if loader == "odc-stac":
-        with_units = bare.map(lambda band: band.assign_attrs(units="1"), keep_attrs=True)
+        with_units = bare.assign({name: band.assign_attrs(units="1") for name, band in bare.items()})
         np.testing.assert_array_equal(values_of(attach(with_units, items)), expected)
 
 

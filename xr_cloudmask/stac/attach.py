@@ -105,13 +105,14 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
 def as_items(items: Any) -> list[Item]:
     """Return items, each once, as pystac has them, from any of the forms in which people hold them."""
     from pystac import Item
+    from pystac.errors import STACError, STACTypeError
 
     if isinstance(items, Mapping):
         items = items.get("features", [items])
     entries: list[Any] = [items] if isinstance(items, Item | str) or not isinstance(items, Iterable) else list(items)
     try:
         found = [entry if isinstance(entry, Item) else Item.from_dict(dict(entry)) for entry in entries]
-    except (KeyError, TypeError, ValueError) as error:
+    except (STACError, STACTypeError, KeyError, TypeError, ValueError) as error:
         raise StacError(
             f"items={str(items)[:60]!r}, which are none",
             "pystac.Item objects, an ItemCollection, or their JSON as dict",

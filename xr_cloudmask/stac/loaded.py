@@ -17,7 +17,6 @@ from xr_cloudmask.cube.declared import (
     OFFSET,
     SCALE,
     declared_scaling,
-    is_from_stackstac,
     is_marked,
 )
 from xr_cloudmask.cube.layout import CubeView
@@ -58,7 +57,8 @@ def _state(view: CubeView, name: str, said: Sequence[Stated]) -> str:
         return NUMBERS
     if is_marked(view, name) or values.attrs.get("units") in UNITS_OF_REFLECTANCE:
         return FINAL
-    in_memory, of_stackstac = values.chunks is None, is_from_stackstac(view)
+    in_memory = values.chunks is None
+    of_stackstac = "epsg" in view.source.coords  # what is left of it where dates were joined
     largest = HOTTEST if _is_thermal(said[0].attrs) else LARGEST_TYPICAL
     if in_memory and _typical(values.variable) > largest:
         return NUMBERS

@@ -53,11 +53,7 @@ def matched(view: CubeView, items: Sequence[Item], moments: np.ndarray) -> Group
         if times is None:  # one picture, and nothing that tells its date
             return (tuple(range(len(items))),)
         groups = by_time(times, moments, places)
-    lacking = [
-        str(view.source[view.time].values[i]) if view.time else "" for i, group in enumerate(groups) if not group
-    ]
-    if lacking:
-        raise _without_item(lacking, len(groups), moments)
+        _require_items(groups, times, moments)
     return groups
 
 
@@ -187,11 +183,15 @@ def _to_groups(belongs: np.ndarray) -> Groups:
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in belongs)
 
 
-def _without_item(lacking: Sequence[str], count: int, moments: np.ndarray) -> StacError:
-    shown = ", ".join(text[:19] for text in lacking[:3]) + ", ..." * (len(lacking) > 3)
-    first, last = (str(edge)[:19] for edge in (moments.min(), moments.max()))
-    return StacError(
-        f"{len(lacking)} of {count} dates without an item: {shown or 'the only one'}; items from {first} to {last}",
+def _require_items(groups: Groups, times: np.ndarray, moments: np.ndarray) -> None:
+    """Refuse dates that have no item."""
+    lacking = [str(time)[:19] for time, group in zip(times, groups, strict=True) if not group]
+    if not lacking:
+        return
+    shown = ", ".join(lacking[:3]) + ", ..." * (len(lacking) > 3)
+    raise StacError(
+        f"{len(lacking)} of {len(groups)} dates without an item: {shown}; items from {str(moments.min())[:19]} to "
+        f"{str(moments.max())[:19]}",
         "the items that the cube was loaded from, at least one per date",
-        "search again for the cube's dates; or a part of them, cube.sel(time=slice(...))",
+        f"items with those from xr_cloudmask.stac.search(..., datetime='{min(lacking)[:10]}/{max(lacking)[:10]}')",
     )
