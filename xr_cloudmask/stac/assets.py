@@ -48,7 +48,7 @@ class AssetBand:
 
 
 class Stated(NamedTuple):
-    """What an item says of a band: its asset, attributes as in `AssetBand` with ``nodata``, and whether it is a colour."""
+    """What an item says of a band: its asset, attributes as in `AssetBand` with ``nodata``, and if it is a colour."""
 
     asset: Asset
     attrs: Mapping[str, Any]
