@@ -12,7 +12,7 @@ from xr_cloudmask import simulate
 from xr_cloudmask.cube import bands, layout, reflectance
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, schemes
 from xr_cloudmask.simulate import clouds, ground, landscapes, render, scenes, spectra
 from xr_cloudmask.simulate.light import WAVELENGTHS, Sky, air, response, two_stream
 
@@ -71,7 +71,7 @@ def test_every_sensor_is_recognised_and_calibrated_by_the_real_line(sensor: str)
 
 def test_truth_is_a_mask_that_explains_itself(cube: xr.Dataset) -> None:
     assert cube.truth.dtype == np.uint8
-    assert labels.scheme_of(cube.truth).name == "cloudsen12"
+    assert schemes.scheme_of(cube.truth).name == "cloudsen12"
     assert set(np.unique(cube.truth)) == {0, 1, 2, 3, 255}
 
 

@@ -39,9 +39,11 @@ HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applie
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 DATE_KEYS = ("datetime", "start_datetime")
-NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
 BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
+FIRST_BASELINE, NO_BASELINE = 0.01, 10.0  # 99.99 is what is written where nobody knows
+ENVI_FACTOR_KEYS = ("reflectance_scale_factor", "reflectance scale factor")  # reflectance is numbers over it
 
 # CF standard names and processing levels that say the level whatever the sensor.
 LEVEL_PATTERNS = {
@@ -74,9 +76,12 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     values, stac = view.bands[name], stac_band(view, name)
     is_float = values.dtype.kind == "f"
     stac_offset = stac.get("offset", stac.get("scale_add"))
-    # stackstac rescales by raster:bands whenever it delivers floats (its default), and keeps raster:bands.
+    # stackstac rescales by raster:bands, and by nothing else, whenever it delivers floats (its default); it keeps them.
+    rescaled = is_float and is_from_stackstac(view) and "raster:bands" in view.coords_of_bands[name]
+    envi = next(filter(None, (as_number(values.attrs.get(key)) for key in ENVI_FACTOR_KEYS)), 1.0)
     candidates = [
-        _linear(stac.get("scale"), stac_offset, "STAC", is_float and is_from_stackstac(view)),
+        _linear(stac.get("scale"), stac_offset, "STAC", rescaled),
+        _linear(1 / envi, 0.0, "ENVI reflectance scale factor", applied=False),
         _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
     ]
     if is_float:  # what xarray decoded moves to the encoding
@@ -100,25 +105,6 @@ def is_from_stackstac(view: CubeView) -> bool:
     return view.band is not None and "epsg" in coords and "id" in coords
 
 
-def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
-    """Return every no-data value that a band's attributes or encoding declare, in order; empty where there is none.
-
-    Parameters
-    ----------
-    values : DataArray
-        One band. The encoding counts for integers only: values decoded to floats have NaN there.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
-    (0.0,)
-    """
-    places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
-    stated = (as_number(value) for place in places for key in NODATA_KEYS for value in np.ravel(place.get(key, ())))
-    return tuple(dict.fromkeys(number for number in stated if number is not None))
-
-
 def is_marked(view: CubeView, name: str) -> bool:
     """Whether an earlier conversion marked the band; integers are digital numbers whatever the attributes say."""
     values = view.bands[name]
@@ -137,14 +123,15 @@ def zero_of_mark(view: CubeView, name: str) -> float:
 
 def scale_of_units(name: str, values: xr.DataArray) -> float | None:
     """Return the factor to reflectance that a band's ``units`` state, None where they state nothing."""
-    calibration = str(values.attrs.get("calibration", ""))
-    if calibration == "radiance":
-        raise ReflectanceError(
-            f"band {name!r} in units of radiance",
-            "reflectance or digital numbers",
-            "scn.load(..., calibration='reflectance')",
-        )
     units = str(values.attrs.get("units", "")).strip()
+    named = " ".join(str(values.attrs.get(key, "")) for key in ("standard_name", "calibration", "long_name")).casefold()
+    if "radiance" in named or RADIANCE.search(units):
+        raise ReflectanceError(
+            f"band {name!r} in units of radiance{f' ({units})' * bool(units)}",
+            "reflectance or digital numbers: radiance needs the solar illumination, the sun and the date of its sensor",
+            "the product as reflectance, such as satpy's scn.load(..., calibration='reflectance'); or scale= and "
+            "offset= from this radiance to reflectance",
+        )
     if units in ("%", "percent"):
         return 0.01
     standard_name = str(values.attrs.get("standard_name", ""))
@@ -199,12 +186,17 @@ def _baselines(view: CubeView) -> tuple[float, ...] | None:
     """Return the processing baselines, one or one per date; None where a date lacks it."""
     stated = item_property(view, *BASELINE_KEYS) or ()
     spelt = (f"{value:.2f}" if isinstance(value, float | int) else str(value) for value in stated)
-    matches = [BASELINE.search(text) for text in spelt]
-    if not matches or None in matches:
+    found = [_baseline(BASELINE.search(text)) for text in spelt]
+    if not found or None in found:
         rows = texts(view, *PRODUCT_KEYS)
-        matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
-    found = tuple(float(f"{match[1]}.{match[2]}") for match in matches if match is not None)
-    return found if len(found) == len(matches) else None
+        found = [next((b for b in map(_baseline, map(BASELINE_IN_ID.search, sorted(row))) if b), None) for row in rows]
+    known = tuple(baseline for baseline in found if baseline is not None)
+    return known if len(known) == len(found) else None
+
+
+def _baseline(match: re.Match[str] | None) -> float | None:
+    number = float(f"{match[1]}.{match[2]}") if match is not None else 0.0
+    return number if FIRST_BASELINE <= number < NO_BASELINE else None
 
 
 def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:

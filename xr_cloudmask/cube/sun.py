@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from xr_cloudmask.cube.declared import SUN_KEYS
+from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.properties import as_number, item_property
 
@@ -18,7 +19,7 @@ ZENITH_KEYS = ("s2:mean_solar_zenith",)
 # Pixels of a halo that specks, of clouds and of shadows, the rim of clouds and the widening of what clouds cast use up.
 MARGIN = 21
 
-Shift = tuple[float, float]  # along the rows and columns of an array, in metres per metre of height
+Shift = tuple[float, float]  # rows and columns from a cloud to its shadow, per metre of the cloud's height
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,15 @@ class Sun:
     ----------
     shift : tuple of float or None
         Pixels along rows and columns, per metre of a cloud's height; None where that is unknown.
-    pixel : float
-        Metres.
+    pixel : tuple of float
+        Metres from row to row and from column to column.
     halo : tuple of float
         Pixels along rows and columns that a window sees beyond those it decides: looking further would give each window
         its own answer. Infinite where one window is all.
     """
 
     shift: Shift | None
-    pixel: float
+    pixel: tuple[float, float]
     halo: tuple[float, float] = (math.inf, math.inf)
 
     @property
@@ -50,7 +51,7 @@ class Sun:
 
         Examples
         --------
-        >>> Sun((-0.02, 0.01), 30.0, halo=(81, 81)).highest(3800.0)
+        >>> Sun((-0.02, 0.01), (30.0, 30.0), halo=(81, 81)).highest(3800.0)
         3000.0
         """
         steps = zip(self.room, self.shift or (), strict=False)
@@ -61,43 +62,83 @@ class Sun:
 
         Examples
         --------
-        >>> Sun(None, 8.0, halo=(141, 141)).furthest(1500.0)
+        >>> Sun(None, (8.0, 8.0), halo=(141, 141)).furthest(1500.0)
         960.0
         """
-        return min(reach, *(room * self.pixel for room in self.room))
+        return min(reach, *(room * pixel for room, pixel in zip(self.room, self.pixel, strict=True)))
 
 
-def shadow_shifts(view: CubeView) -> tuple[Shift | None, ...]:
-    """Return how far from a cloud its shadow lies, per metre of its height; one for the cube or one per date.
+@dataclass(frozen=True)
+class SunPosition:
+    """Where the sun stands, seen from the ground.
+
+    Attributes
+    ----------
+    azimuth, elevation : float
+        Degrees: clockwise from true north, and above the horizon.
+    """
+
+    azimuth: float
+    elevation: float
+
+    def shift(self, ground: Ground) -> Shift | None:
+        """Return how far from a cloud its shadow lies, seen from nadir over flat ground.
+
+        Parameters
+        ----------
+        ground : Ground
+            Of the cube: its pixels need not be square, nor its rows run east.
+
+        Returns
+        -------
+        (float, float) or None
+            Pixels of the cube along rows and columns, per metre of the cloud's height, in the direction in which
+            their positions grow; None where the pixel size is unknown.
+
+        Examples
+        --------
+        >>> ten_metres = Ground(((-10.0, 0.0), (0.0, 10.0)), "north up")
+        >>> [round(pixels, 6) for pixels in SunPosition(90.0, 45.0).shift(ten_metres)]
+        [0.0, -0.1]
+        """
+        if ground.steps is None:
+            return None
+        length, bearing = 1 / math.tan(math.radians(self.elevation)), math.radians(self.azimuth)
+        return ground.pixels(north=-length * math.cos(bearing), east=-length * math.sin(bearing))
+
+
+def sun_positions(view: CubeView) -> tuple[SunPosition | None, ...]:
+    """Return where the sun stands; one for the cube or one per date.
 
     Parameters
     ----------
     view : CubeView
-        The cube; sun azimuth (degrees clockwise from north) and elevation are read from coordinates and attributes.
+        The cube; sun azimuth and elevation, in degrees, are read from coordinates and attributes.
 
     Returns
     -------
-    tuple of tuple of float or None
-        Metres along rows and columns, in the direction in which their positions grow; None where the cube does not
-        tell where the sun stands. Seen from nadir, over flat ground.
+    tuple of SunPosition or None
+        None where the cube does not tell, and where the sun is not above the horizon.
 
     Examples
     --------
     >>> import numpy as np, xarray as xr
     >>> from xr_cloudmask.cube import layout
-    >>> cube = xr.Dataset({"red": (("y", "x"), np.zeros((2, 2)))}, coords={"y": [10, 0], "x": [0, 10]})
+    >>> cube = xr.Dataset({"red": (("y", "x"), np.zeros((2, 2)))})
     >>> cube = cube.assign_attrs({"view:sun_azimuth": 90.0, "view:sun_elevation": 45.0})
-    >>> [tuple(round(metres, 6) for metres in shift) for shift in shadow_shifts(layout.view(cube))]
-    [(0.0, -1.0)]
+    >>> sun_positions(layout.view(cube))
+    (SunPosition(azimuth=90.0, elevation=45.0),)
     """
-    azimuths = item_property(view, *AZIMUTH_KEYS) or (None,)
+    azimuths = tuple(map(as_number, item_property(view, *AZIMUTH_KEYS) or (None,)))
     elevations = _elevations(view)
     dates = max(len(azimuths), len(elevations))
-    northward, eastward = (_direction(view, dim, default) for dim, default in ((view.y, -1.0), (view.x, 1.0)))
-    return tuple(
-        _shift(as_number(azimuths[i % len(azimuths)]), elevations[i % len(elevations)], northward, eastward)
-        for i in range(dates)
-    )
+    return tuple(_position(azimuths[i % len(azimuths)], elevations[i % len(elevations)]) for i in range(dates))
+
+
+def _position(azimuth: float | None, elevation: float | None) -> SunPosition | None:
+    if azimuth is None or elevation is None or not 0 < elevation <= 90:
+        return None
+    return SunPosition(azimuth, elevation)
 
 
 def _elevations(view: CubeView) -> tuple[float | None, ...]:
@@ -107,18 +148,3 @@ def _elevations(view: CubeView) -> tuple[float | None, ...]:
         return tuple(map(as_number, stated))
     zeniths = map(as_number, item_property(view, *ZENITH_KEYS) or (None,))
     return tuple(None if zenith is None else 90 - zenith for zenith in zeniths)
-
-
-def _shift(azimuth: float | None, elevation: float | None, northward: float, eastward: float) -> Shift | None:
-    if azimuth is None or elevation is None or not 0 < elevation <= 90:
-        return None
-    length, bearing = 1 / math.tan(math.radians(elevation)), math.radians(azimuth)
-    return -length * math.cos(bearing) * northward + 0.0, -length * math.sin(bearing) * eastward + 0.0
-
-
-def _direction(view: CubeView, dim: str, default: float) -> float:
-    """Return 1 where a coordinate grows with the position, -1 where it falls."""
-    if dim not in view.source.coords or view.source.sizes[dim] < 2:
-        return default
-    first, last = view.source.coords[dim].values[[0, -1]]
-    return math.copysign(1.0, float(last) - float(first))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import Sensor, ThermalRule
 
 KELVIN_UNITS = ("K", "kelvin", "Kelvin", "degK")
-COLDEST, HOTTEST = 100.0, 400.0  # kelvin: typical values of a scene lie between
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,3 @@ def kelvin(radiance: np.ndarray, k1: float, k2: float) -> np.ndarray:
     np.log1p(radiance, out=radiance)
     np.divide(np.float32(k2), radiance, out=radiance)
     return radiance
-
-
-def check_kelvin(values: np.ndarray) -> None:
-    """Refuse values that are no temperatures in kelvin, such as digital numbers that a loader made floats of."""
-    data = values[np.isfinite(values) & (values != 0)]
-    typical = float(np.median(data)) if data.size else COLDEST
-    if not COLDEST <= typical <= HOTTEST:
-        raise ReflectanceError(
-            f"a thermal band with values of about {typical:.4g}",
-            f"brightness temperature in kelvin, {COLDEST:g} to {HOTTEST:g}",
-            "digital numbers as integers; scale= and offset= to kelvin; or "
-            "BandDescriptor(..., kind='normalised_brightness_temperature') where it is 0 to 1",
-        )

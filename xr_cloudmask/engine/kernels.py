@@ -11,12 +11,19 @@ NAN, INF, ZERO, ONE = (np.float32(number) for number in (np.nan, np.inf, 0, 1))
 
 
 @compiled
-def mark(values: npt.NDArray[np.float32], blank: npt.NDArray[np.bool_], valid: npt.NDArray[np.bool_]) -> None:
-    """Make flat values NaN where they are blank or not finite; those pixels are not valid either."""
+def mark(
+    values: npt.NDArray[np.float32],
+    blank: npt.NDArray[np.bool_],
+    valid: npt.NDArray[np.bool_],
+    dropped: npt.NDArray[np.bool_],
+) -> None:
+    """Make flat values NaN where they are blank or not finite; those pixels are not valid, infinite ones dropped."""
     for i in range(values.size):
-        missing = blank[i] | (not (abs(values[i]) < INF))
+        beyond = abs(values[i]) == INF
+        missing = blank[i] | beyond | (values[i] != values[i])
         values[i] = NAN if missing else values[i]
         valid[i] &= not missing
+        dropped[i] |= beyond
 
 
 @compiled

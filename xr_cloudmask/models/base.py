@@ -36,7 +36,7 @@ class ModelSpec:
     level : str
         ``"TOA"``, ``"BOA"`` or ``"any"``.
     classes : tuple of str
-        Names of the output channels, words of `masks.labels.VOCABULARY`.
+        Names of the output channels, words of `masks.schemes.VOCABULARY`.
     window, halo, multiple : int
         Largest window in model pixels, the margin of it that is discarded, and what its size is a multiple of.
     gsd : float
@@ -140,7 +140,7 @@ class ModelSpec:
         taken = [d for d in descriptors if d.kind in self.kinds and (not self.knows or lies_in(d, self.knows))]
         seen = merge(taken, self.most_bands, self.groups) if self.groups else unmerged(taken)
         enough = len(seen) >= self.fewest_bands
-        if not enough or (self.needs_visible and not any(_shows_visible(one.descriptor) for one in seen)):
+        if not enough or (self.needs_visible and not any(shows_visible(one.descriptor) for one in seen)):
             return (), ()
         used = sorted(position for one in seen for position in one.positions)
         return tuple(taken[i] for i in used), tuple(one.among(used) for one in seen)
@@ -157,7 +157,8 @@ class ModelSpec:
         return f", of {ranges} nm" if ranges else ""
 
 
-def _shows_visible(band: BandDescriptor) -> bool:
+def shows_visible(band: BandDescriptor) -> bool:
+    """Return whether a band is visible light."""
     return is_visible(band.min_wavelength, band.max_wavelength)
 
 

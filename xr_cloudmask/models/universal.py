@@ -18,7 +18,7 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import csmask, weights
+from xr_cloudmask.models import csmask, state_dicts, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
 from xr_cloudmask.models.merging import Group
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xr_cloudmask.models.networks.runner import Runner
     from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
 
-Limits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
+BandLimits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 NAME = "universal"
@@ -83,7 +83,7 @@ class UniversalModel:
     def __init__(self, network: UniversalNetwork, runner: Runner, batch_size: int) -> None:
         self.batch_size = batch_size
         self._network, self._runner = network, runner
-        self._frozen: dict[Limits, Callable[[FloatArray], FloatArray]] = {}
+        self._frozen: dict[BandLimits, Callable[[FloatArray], FloatArray]] = {}
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
         """Return softmax probabilities of the six classes; the order of the bands does not matter, not in a bit."""
@@ -94,7 +94,7 @@ class UniversalModel:
             self._frozen[key] = self._for_bands(key)
         return self._frozen[key](np.ascontiguousarray(windows[:, order]))
 
-    def _for_bands(self, limits: Limits) -> Callable[[FloatArray], FloatArray]:
+    def _for_bands(self, limits: BandLimits) -> Callable[[FloatArray], FloatArray]:
         """Return a function from windows to probabilities, for bands of some wavelengths."""
         import torch
 
@@ -212,7 +212,7 @@ def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[s
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in UniversalNetwork(architecture).state_dict().items()}
-    state = weights.read_state(place)
+    state = state_dicts.read_state(place)
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise _unfit(place, "its tensors are others")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.cube.properties import is_number
 from xr_cloudmask.errors import CloudMaskError
 
 STEEPNESS = 0.2 / 30.0  # per metre: 0.2 per Landsat pixel in Griffiths et al. (2013)
@@ -48,8 +49,9 @@ class BestPixel:
     days: float = 30.0
 
     def __post_init__(self) -> None:
-        weights = (self.probability, self.distance, self.date)
-        if min(weights) < 0 or not all(map(math.isfinite, weights)) or not (self.reach > 0 and self.days > 0):
+        weights, scales = (self.probability, self.distance, self.date), (self.reach, self.days)
+        numbers = all(map(is_number, weights + scales))
+        if not numbers or not all(0 <= weight < math.inf for weight in weights) or not all(one > 0 for one in scales):
             raise CloudMaskError(f"{self}", "weights from 0, a reach and days above 0", "BestPixel(distance=2.0)")
 
     def of_dates(self, times: npt.NDArray[np.datetime64], target: np.datetime64 | None) -> tuple[float, ...]:
@@ -60,7 +62,7 @@ class BestPixel:
         return tuple((self.date * np.exp(-0.5 * apart**2)).tolist())
 
 
-def nearness(codes: Any, obstacles: tuple[int, ...], pixel: float, reach: float) -> Any:
+def nearness(codes: Any, obstacles: tuple[int, ...], pixel: tuple[float, float], reach: float) -> Any:
     """Score the distance to the nearest of some classes, 0 to 1; lazy where the mask is, the same for all chunks.
 
     Parameters
@@ -69,7 +71,9 @@ def nearness(codes: Any, obstacles: tuple[int, ...], pixel: float, reach: float)
         uint8 ``(date, y, x)``.
     obstacles : tuple of int
         Codes of cloud and shadow.
-    pixel, reach : float
+    pixel : (float, float)
+        Metres from row to row and from column to column.
+    reach : float
         Metres. A distance beyond the reach counts as the reach.
 
     Returns
@@ -82,21 +86,20 @@ def nearness(codes: Any, obstacles: tuple[int, ...], pixel: float, reach: float)
         return score(codes)
     from dask.array.overlap import map_overlap
 
-    depth = {axis: min(math.ceil(reach / pixel), codes.shape[axis]) for axis in (1, 2)}
+    depth = {axis: min(math.ceil(reach / size), codes.shape[axis]) for axis, size in zip((1, 2), pixel, strict=True)}
     return map_overlap(score, codes, depth=depth, boundary="none", dtype="float32", meta=np.empty((0, 0, 0), "float32"))
 
 
 def _score(
-    codes: npt.NDArray[np.uint8], *, obstacles: tuple[int, ...], pixel: float, reach: float
+    codes: npt.NDArray[np.uint8], *, obstacles: tuple[int, ...], pixel: tuple[float, float], reach: float
 ) -> npt.NDArray[np.float32]:
     from scipy import ndimage
 
     out = np.empty(codes.shape, "float32")
     for date, labels in enumerate(codes):
         obstructed = np.isin(labels, obstacles)
-        # Without an obstacle the distance is to nowhere.
-        apart = (
-            ndimage.distance_transform_edt(~obstructed) * pixel if obstructed.any() else np.full(labels.shape, reach)
-        )
+        apart = np.full(labels.shape, reach)  # without an obstacle the distance is to nowhere
+        if obstructed.any():
+            apart = ndimage.distance_transform_edt(~obstructed, sampling=pixel)
         out[date] = 1 / (1 + np.exp(-STEEPNESS * (np.minimum(apart, reach) - reach / 2)))
     return out

@@ -270,16 +270,23 @@ def _compact(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.where(cloudy & (truth < THIN), THIN, closed).astype("uint8")
 
 
+# The sensors that networks are trained for: another one among them changes every world that a seed makes.
+SENSORS = (
+    "amazonia-1-wfi", "cbers-4-mux", "cbers-4-wfi", "cbers-4a-mux", "cbers-4a-wfi", "cbers-4a-wpm", "hls-l30",
+    "hls-s30", "landsat-4-5", "landsat-7", "landsat-8-9", "modis", "planetscope-4", "planetscope-8", "sentinel-2",
+)  # fmt: skip
+
+
 @cache
 def _tables() -> dict[str, tuple[tuple[str, tuple[float, float]], ...]]:
-    """Return role and limits of the reflective bands of every known sensor."""
+    """Return role and limits of the reflective bands of every sensor of `SENSORS`."""
     return {
         name: tuple(
             (str(band.role), (band.min_wavelength, band.max_wavelength))
             for band in sensor.bands
             if band.kind == "reflectance"
         )
-        for name, sensor in sensors().items()
+        for name, sensor in ((name, sensors()[name]) for name in SENSORS)
     }
 
 

@@ -18,8 +18,8 @@ from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import FileError, StacError
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.stac import http
-from xr_cloudmask.stac.assets import Source, default_bands, source
-from xr_cloudmask.stac.headers import Patch, Scene, completed
+from xr_cloudmask.stac.assets import AssetBand, default_bands, source
+from xr_cloudmask.stac.headers import Patch, SceneBands, completed
 from xr_cloudmask.stac.search import moment, ordered
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Described:
     """
 
     items: tuple[Item, ...]
-    scenes: tuple[Scene, ...]
+    scenes: tuple[SceneBands, ...]
     metadata: tuple[CbersMetadata | None, ...]
     striped: bool
     patch: Patch
@@ -186,7 +186,7 @@ def _plain_items(described: Described) -> list[Item]:
     return plain
 
 
-def _stated(band: Source) -> dict[str, Any]:
+def _stated(band: AssetBand) -> dict[str, Any]:
     grid = band.grid
     assert grid is not None and grid.crs is not None  # noqa: S101, PT018 - headers.completed has seen to it
     crs = {"proj:code": f"EPSG:{grid.crs.epsg}"} if grid.crs.epsg else {"proj:wkt2": grid.crs.to_wkt()}
