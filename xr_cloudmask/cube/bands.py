@@ -26,7 +26,8 @@ PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SP
 INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
 PRODUCT_KEYS = (
     "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
-    "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID", "reader",
+    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
+    "reader",
 )  # fmt: skip
 
 DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number
@@ -205,7 +206,9 @@ def _pointed_at(products: frozenset[str], platforms: frozenset[str], instruments
     by_product = {s.id for s in sensors().values() if any(map(s.is_product, products))}
     by_platform = {s.id for s in sensors().values() if any(map(s.is_platform, platforms))}
     by_instrument = {s.id for s in sensors().values() if any(map(s.is_instrument, instruments))}
-    # A product name is the most specific: HLS items name Sentinel-2 and Landsat as their platforms.
+    # A product name is the most specific: HLS items name Sentinel-2 and Landsat as their platforms, and the names of
+    # products that others make of a sensor's data hold its own.
+    by_product -= {origin for name in by_product for origin in sensors()[name].of}
     if by_product:
         return by_product & by_platform or by_product
     if platforms:
@@ -326,9 +329,10 @@ def _require_one_image(view: CubeView, found: Sequence[BandDescriptor]) -> None:
         of_limits.setdefault((band.role, band.min_wavelength, band.max_wavelength), []).append(band.name)
     for names in of_limits.values():
         shared = set(keys(names[0])[1:]).intersection(*(keys(name)[1:] for name in names))
-        ids = [image_id(name, known) for name in names for known in shared]
-        if len({*ids} - {None}) > 1:
-            of_one = f"if str(name).startswith({ids[0]!r})"
+        images = [{image_id(name, known) for name in names} - {None} for known in shared]
+        ids = max(images, key=len, default=set())
+        if len(ids) > 1:
+            of_one = f"if str(name).startswith({min(map(str, ids)) + '_'!r})"
             raise BandError(
                 f"bands of several images side by side: {listed(names)}",
                 "one image, or images along a time dimension",
@@ -351,7 +355,8 @@ def ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
 
 
 def _unrecognised(view: CubeView, table: Sensor | None) -> BandError:
-    expected = f"STAC common names ({listed(common_names())}) or the band names of one of: {_ids(sensors())}"
+    roles = listed(dict.fromkeys(band.role for band in common_names().values()))
+    expected = f"STAC common names ({roles}) or the band names of one of: {_ids(sensors())}"
     remedies = [_renaming(view), "sensor='sentinel-2'", "descriptors=[BandDescriptor(...), ...]"]
     if table is not None:
         expected = f"band names of {table.title}: {listed(band.name for band in table.bands)}"

@@ -92,7 +92,7 @@ def _name_given(name: Any) -> str:
 def _role_given(name: str, role: Any) -> str | None:
     """Return a role as models know it, whatever its spelling; a role that is no common name stays what it is."""
     if role is not None and not isinstance(role, str):
-        roles = f"None or a STAC common name: {listed(common_names())}"
+        roles = f"None or a STAC common name: {listed(dict.fromkeys(band.role for band in common_names().values()))}"
         raise BandError(f"role {role!r} of band {name!r}", roles, "BandDescriptor('B02', 'blue', ...)")
     known = common_name(role) if role else None
     return known.role if known is not None else role

@@ -79,8 +79,8 @@ def bad_bands(view: CubeView) -> frozenset[str]:
     BandError
         It marks all of them.
     """
-    names = list(view.bands)
-    bad = frozenset(name for i, name in enumerate(names) if _is_marked_bad(view, name, i, len(names)))
+    names, of_cube = list(view.bands), _folded(view.source.attrs)
+    bad = frozenset(name for i, name in enumerate(names) if _is_marked_bad(view, name, of_cube, (i, len(names))))
     if bad and len(bad) == len(names):
         raise BandError(
             f"{len(names)} bands that are all marked as bad (good_wavelengths, bbl or another flag)",
@@ -90,9 +90,9 @@ def bad_bands(view: CubeView) -> frozenset[str]:
     return bad
 
 
-def _is_marked_bad(view: CubeView, name: str, position: int, count: int) -> bool:
-    said = _folded(view.source.attrs) | _folded(view.bands[name].attrs) | _folded(view.coords_of_bands[name])
-    flags = {word: _flag(said[word], position, count) for word in (*GOOD, *BAD) if word in said}
+def _is_marked_bad(view: CubeView, name: str, of_cube: Mapping[str, Any], place: tuple[int, int]) -> bool:
+    said = {**of_cube, **_folded(view.bands[name].attrs), **_folded(view.coords_of_bands[name])}
+    flags = {word: _flag(said[word], *place) for word in (*GOOD, *BAD) if word in said}
     return any(flag == (word in BAD) for word, flag in flags.items() if flag in (0, 1))
 
 

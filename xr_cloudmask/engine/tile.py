@@ -219,8 +219,9 @@ def model_pixels(
     again = np.empty(valid.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
     for positions in together:
         values = (to_units(bands[i], calibrations[i], date, again) for i in positions)
-        coarse.append(_mean_of_bands(values, len(positions), factor, without=without, valid=valid, dropped=dropped))
-    return coarse, valid, dropped & ~zero
+        mean = _mean_of_bands(values, len(positions), factor, blank=without, valid=valid, dropped=dropped)
+        coarse.append(mean)
+    return coarse, valid, dropped & ~zero & ~valid
 
 
 def _mean_of_bands(
@@ -228,7 +229,7 @@ def _mean_of_bands(
     number: int,
     factor: int,
     *,
-    without: npt.NDArray[np.bool_],
+    blank: npt.NDArray[np.bool_],
     valid: npt.NDArray[np.bool_],
     dropped: npt.NDArray[np.bool_],
 ) -> FloatArray:
@@ -236,16 +237,15 @@ def _mean_of_bands(
     from xr_cloudmask.engine import kernels
 
     if number == 1:
-        return block_mean(next(iter(bands)), without, factor, valid, dropped)
+        return block_mean(next(iter(bands)), blank, factor, valid, dropped)
     shape = tuple(-(-size // factor) for size in valid.shape)
     total, count = np.zeros(shape, "float32"), np.zeros(shape, "float32")
-    seen, lost = np.zeros_like(valid), np.zeros_like(valid)
+    seen = np.zeros_like(valid)
     for band in bands:
         has_data = valid.copy()
-        mean = block_mean(band, without, factor, has_data, lost)
+        mean = block_mean(band, blank, factor, has_data, dropped)
         kernels.add(mean.reshape(-1), total.reshape(-1), count.reshape(-1))
         seen |= has_data
-    dropped |= valid & lost & ~seen
     valid &= seen
     with np.errstate(invalid="ignore"):
         return np.asarray(total / count)

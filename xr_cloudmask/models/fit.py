@@ -20,7 +20,7 @@ MOST = 8  # things that can be missing at once
 
 @dataclass(frozen=True)
 class Fit:
-    """A described cube, the model that takes it, the bands of it that are read, and as what it sees them."""
+    """A described cube, the model that takes it, its bands in the model's order, and what those are merged into."""
 
     cube: DescribedCube
     spec: ModelSpec

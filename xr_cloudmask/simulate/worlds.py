@@ -279,14 +279,14 @@ SENSORS = (
 
 @cache
 def _tables() -> dict[str, tuple[tuple[str, tuple[float, float]], ...]]:
-    """Return role and limits of the reflective bands of every sensor of `SENSORS`."""
+    """Return role and limits of the reflective bands of every known sensor."""
     return {
         name: tuple(
             (str(band.role), (band.min_wavelength, band.max_wavelength))
             for band in sensor.bands
             if band.kind == "reflectance"
         )
-        for name, sensor in ((name, sensors()[name]) for name in SENSORS)
+        for name, sensor in sensors().items()
     }
 
 
@@ -304,8 +304,8 @@ def bands_of(sensor: str, roles: tuple[tuple[str, ...], ...] | None = None) -> F
 
 @cache
 def _with_roles(roles: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """Return the sensors that have a band for every role."""
-    return tuple(name for name in _tables() if len(bands_of(name, roles)) == len(roles))
+    """Return the sensors of `SENSORS` that have a band for every role."""
+    return tuple(name for name in SENSORS if len(bands_of(name, roles)) == len(roles))
 
 
 def draw_bands(rng: np.random.Generator) -> Floats:

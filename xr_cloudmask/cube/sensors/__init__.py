@@ -62,7 +62,9 @@ class SensorBand:
     gsd : float or None
         Ground sample distance in metres.
     aliases : tuple of str
-        Other names that loaders and catalogues use.
+        Other names that loaders and catalogues use, and
+    also : tuple of str
+        those that are its own only where the sensor is known: other sensors' bands are called so, too.
     kind : str
         ``"reflectance"`` or ``"brightness_temperature"``.
     thermal : tuple of ThermalRule
@@ -79,6 +81,7 @@ class SensorBand:
     max_wavelength: float
     gsd: float | None = None
     aliases: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     kind: str = "reflectance"
     thermal: tuple[ThermalRule, ...] = ()
     solar_illumination: float | None = None
@@ -181,7 +184,7 @@ class Sensor:
 
     def band(self, name: str) -> SensorBand | None:
         """Return the band of that name or alias, in any spelling; None where the sensor has none."""
-        return self._named(name) or next((self._unprefixed[k] for k in keys(name) if k in self._unprefixed), None)
+        return self._named(name) or next((self._also[known] for known in keys(name) if known in self._also), None)
 
     def is_quality(self, name: str) -> bool:
         """Whether a name is that of a band without wavelength."""
@@ -213,11 +216,12 @@ class Sensor:
         return {key(name): band for band in self.bands for name in band.names}
 
     @cached_property
-    def _unprefixed(self) -> Mapping[str, SensorBand]:
-        found = (
-            (name.removeprefix(prefix), band) for band in self.bands for name in band.names for prefix in self.prefixes
-        )
-        return {key(name): band for name, band in found}
+    def _also(self) -> Mapping[str, SensorBand]:
+        """Names that are known only where the sensor is."""
+        plain = [(name.removeprefix(p), band) for p in self.prefixes for band in self.bands for name in band.names]
+        return {
+            key(name): band for name, band in [*plain, *((name, band) for band in self.bands for name in band.also)]
+        }
 
     @cached_property
     def _quality(self) -> frozenset[str]:
