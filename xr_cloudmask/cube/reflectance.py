@@ -20,7 +20,7 @@ from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.temperature import kelvin
 
-BLACK = 1e-6  # of a number, within which it is that of reflectance 0
+ROUNDED = 1e-9  # share by which a number that was computed may be off
 OBSOLETE_ATTRS = {
     ZERO, *FACTORS, *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
@@ -99,7 +99,7 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     same = fill_of_all(
         [band for band, _ in solar],
         [number for number in full if number is not None],
-        min(black, default=0.0) + BLACK,
+        min(black, default=0.0) * (1 + ROUNDED),
     )
     return zero, np.zeros_like(zero) if same is None else same & ~zero
 
