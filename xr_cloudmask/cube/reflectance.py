@@ -16,7 +16,7 @@ import xarray as xr
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
 from xr_cloudmask.cube.declared import PROVENANCE, ZERO, is_marked
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.layout import Cube, CubeView, name_of
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.temperature import kelvin
@@ -206,9 +206,10 @@ def converted(described: DescribedCube, rules: Mapping[str, Calibration], proven
     if isinstance(cube, xr.DataArray):
         return _convert(cube, view, rules, mark)
     if view.band is not None:
-        name = next(name for name, values in cube.data_vars.items() if view.band in values.dims)
+        name = next(name for name, values in cube.data_vars.items() if {view.band, view.y, view.x} <= set(values.dims))
         return cube.assign({name: _convert(cube[name], view, rules, mark)}).assign_attrs(mark)
-    made = {name: _convert(cube[name], view, {name: c}, mark) for name, c in rules.items()}
+    keys = {name_of(key): key for key in cube.data_vars}  # names may be numbers
+    made = {keys[name]: _convert(cube[keys[name]], view, {name: c}, mark) for name, c in rules.items()}
     return cube.assign(made).assign_attrs(mark)
 
 
