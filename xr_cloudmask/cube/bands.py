@@ -26,7 +26,8 @@ PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SP
 INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
 PRODUCT_KEYS = (
     "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
-    "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID", "reader",
+    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
+    "reader",
 )  # fmt: skip
 
 DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number

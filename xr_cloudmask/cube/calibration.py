@@ -63,6 +63,11 @@ class Calibration:
     stretch: Numbers = (1.0,)
     valid: tuple[float, float] | None = None
 
+    @property
+    def dates(self) -> int:
+        """How many dates it tells apart; 1 where it is the same for all."""
+        return max(map(len, (self.scale, self.offset, self.zero, self.stretch)))
+
     def linear(self, date: int) -> tuple[float, float]:
         """Return scale and offset of a date."""
         return self.scale[date % len(self.scale)], self.offset[date % len(self.offset)]
@@ -173,7 +178,7 @@ def _other_calibration(
     declared = declared_scaling(product.view, name)
     if declared is None or declared.applied:
         return Calibration((1.0,), (0.0,), nodata, kind=kind), "values as they are"
-    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind=kind), declared.source
+    return Calibration(declared.scale, declared.offsets, nodata, kind=kind), declared.source
 
 
 def _nodata(product: Product, name: str, are_numbers: bool) -> Numbers:
@@ -189,20 +194,6 @@ def _nodata(product: Product, name: str, are_numbers: bool) -> Numbers:
     if declared or product.sensor is None:
         return declared
     return (rule.nodata if rule is not None and rule.nodata is not None else product.sensor.nodata,)
-
-
-def number_range(calibration: Calibration) -> tuple[float, float]:
-    """Return between which numbers a band's values can be measured on any date, in the values as they are.
-
-    Examples
-    --------
-    >>> [round(number) for number in number_range(Calibration((1e-4,), (-0.1,)))]
-    [-3000, 31000]
-    """
-    dates = range(max(len(calibration.scale), len(calibration.offset), len(calibration.stretch)))
-    rows = [(*calibration.linear(date), *calibration.limits(date)) for date in dates]
-    ends = [sorted(((low - offset) / scale, (high - offset) / scale)) for scale, offset, low, high in rows]
-    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def summary(sources: Mapping[str, str]) -> str:

@@ -34,12 +34,20 @@ LEVEL_KEYS = (
     *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
     "landsat:processing_level", "PROCESSING_LEVEL",
 )  # fmt: skip
-BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:version", "PROCESSING_BASELINE")
+BASELINE_KEYS = (
+    "s2:processing_baseline", "sentinel:processing_baseline", "processing_baseline", "processing:version",
+    "PROCESSING_BASELINE",
+)  # fmt: skip
 HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 DATE_KEYS = ("datetime", "start_datetime")
 RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
+# What `stac.attach` and `stac.load` write down of a band: what items state, and what a loader has applied already.
+SCALE, OFFSET = "scale_factor", "add_offset"
+APPLIED_SCALE, APPLIED_OFFSET = "applied_scale", "applied_offset"
+FACTORS = (SCALE, OFFSET, APPLIED_SCALE, APPLIED_OFFSET)
+NUMBERS_UNITS = "DN"  # units of floating-point values that are digital numbers
 BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
 FIRST_BASELINE, NO_BASELINE = 0.01, 10.0  # 99.99 is what is written where nobody knows
@@ -54,12 +62,17 @@ LEVEL_PATTERNS = {
 
 @dataclass(frozen=True)
 class Declared:
-    """Scale and offset that a band's metadata declare; `offset` is None where they leave it open."""
+    """Scale and offset that a band's metadata declare, one or one per date; an offset is None where it is left open."""
 
-    scale: float
-    offset: float | None
+    scale: tuple[float, ...]
+    offset: tuple[float | None, ...]
     applied: bool
     source: str
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """The offsets, 0 where they are left open."""
+        return tuple(offset or 0.0 for offset in self.offset)
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,9 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     """Return the scale and offset in the band's own metadata; a scale of 1 without offset declares nothing."""
     values, stac = view.bands[name], stac_band(view, name)
     is_float = values.dtype.kind == "f"
+    of_items = _of_items(view, name)
+    if of_items is not None:
+        return of_items
     stac_offset = stac.get("offset", stac.get("scale_add"))
     # stackstac rescales by raster:bands, and by nothing else, whenever it delivers floats (its default); it keeps them.
     rescaled = is_float and is_from_stackstac(view) and "raster:bands" in view.coords_of_bands[name]
@@ -96,13 +112,38 @@ def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | N
     factor, shift = as_number(scale), as_number(offset)
     if factor in (None, 1.0) and not shift:
         return None
-    return Declared(1.0 if factor is None else factor, shift, applied, source)
+    return Declared((1.0 if factor is None else factor,), (shift,), applied, source)
+
+
+def _of_items(view: CubeView, name: str) -> Declared | None:
+    """Return what `stac.attach` and `stac.load` wrote down of a band, date by date where dates differ."""
+    for scale, offset, applied in ((APPLIED_SCALE, APPLIED_OFFSET, True), (SCALE, OFFSET, False)):
+        factors = _band_numbers(view, name, scale)
+        if applied and not factors:
+            factors = (as_number(view.bands[name].attrs.get(scale)),)
+        if not factors or None in factors:
+            continue
+        shifts = _band_numbers(view, name, offset) or (as_number(view.bands[name].attrs.get(offset)),)
+        return Declared(tuple(factor for factor in factors if factor is not None), shifts, applied, "STAC items")
+    return None
+
+
+def _band_numbers(view: CubeView, name: str, key: str) -> tuple[float | None, ...]:
+    """Return a band's numbers in a coordinate, one or one per date: ``key:name``, or `key` along the band dimension."""
+    for label in (f"{key}:{name}", key):
+        coord = view.source.coords.get(label)
+        if coord is None:
+            continue
+        if view.band in coord.dims:
+            coord = coord.isel({view.band: list(view.bands).index(name)})
+        if coord.dims in ((), (view.time,)):
+            return tuple(map(as_number, np.atleast_1d(read(coord)).tolist()))
+    return ()
 
 
 def is_from_stackstac(view: CubeView) -> bool:
-    """Whether the cube has the layout that stackstac and cubo deliver: item ids, an EPSG code and a band dimension."""
-    coords = view.source.coords
-    return view.band is not None and "epsg" in coords and "id" in coords
+    """Whether the cube has what stackstac and cubo deliver: item ids and an EPSG code, as coordinates."""
+    return {"epsg", "id"} <= set(view.source.coords)
 
 
 def is_marked(view: CubeView, name: str) -> bool:

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
-from xr_cloudmask.cube.declared import PROVENANCE, ZERO, is_marked
+from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO, is_marked
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube, CubeView, name_of
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
@@ -23,7 +22,7 @@ from xr_cloudmask.cube.temperature import kelvin
 
 BLACK = 1e-6  # of a number, within which it is that of reflectance 0
 OBSOLETE_ATTRS = {
-    ZERO, "scale_factor", "add_offset", *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
+    ZERO, *FACTORS, *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
 
 
@@ -93,7 +92,7 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     """
     zero = np.ones(bands[0].shape, dtype=bool)
     for band, calibration in zip(bands, calibrations, strict=True):
-        zero &= is_close(band, calibration.zero[date % len(calibration.zero)])
+        zero &= is_close(band, calibration.zero[date % len(calibration.zero)]) | np.isnan(band)  # of NaN, others tell
     solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
     full = {_largest(*pair, date) for pair in solar}
     black = {-offset / scale for scale, offset in (calibration.linear(date) for _, calibration in solar)}
@@ -199,26 +198,37 @@ def converted(described: DescribedCube, rules: Mapping[str, Calibration], proven
     if described.level:
         mark["level"] = described.level
     zeros = {zero for calibration in rules.values() for zero in _zeros(calibration)}
-    if len(zeros) > 1:  # no one attribute can say what fill became: it becomes NaN
-        rules = {name: replace(c, nodata=(*c.nodata, *c.zero)) for name, c in rules.items()}
-    elif any(zeros):
+    differ = len(zeros) > 1  # no one attribute can say what fill became: it becomes NaN
+    if any(zeros) and not differ:
         mark[ZERO] = zeros.pop()
     if isinstance(cube, xr.DataArray):
-        return _convert(cube, view, rules, mark)
+        return _without_factors(_convert(cube, view, rules, mark, differ), view, rules)
     if view.band is not None:
-        name = next(name for name, values in cube.data_vars.items() if {view.band, view.y, view.x} <= set(values.dims))
-        return cube.assign({name: _convert(cube[name], view, rules, mark)}).assign_attrs(mark)
-    keys = {name_of(key): key for key in cube.data_vars}  # names may be numbers
-    made = {keys[name]: _convert(cube[keys[name]], view, {name: c}, mark) for name, c in rules.items()}
-    return cube.assign(made).assign_attrs(mark)
+        whole = {view.band, view.y, view.x}
+        names = {next(name for name, values in cube.data_vars.items() if whole <= set(values.dims)): rules}
+    else:
+        keys = {name_of(key): key for key in cube.data_vars}  # names may be numbers
+        names = {keys[name]: {name: calibration} for name, calibration in rules.items()}
+    made = {name: _convert(cube[name], view, of_name, mark, differ) for name, of_name in names.items()}
+    return _without_factors(cube.assign(made).assign_attrs(mark), view, rules)
+
+
+def _without_factors(cube: Cube, view: CubeView, done: Collection[str]) -> Cube:
+    """Drop the coordinates that told how to convert bands, or they would be heeded again once the mark is lost."""
+    cube = cube.drop_vars([f"{key}:{name}" for key in FACTORS for name in done], errors="ignore")
+    along = {key: cube[key] for key in FACTORS if key in cube.coords}
+    if view.band is None:
+        return cube.drop_vars(list(along))
+    others = xr.DataArray([name not in done for name in view.bands], dims=view.band)
+    return cube.assign_coords({key: coord.where(others) for key, coord in along.items()})
 
 
 def _convert(
-    array: xr.DataArray, view: CubeView, rules: Mapping[str, Calibration], mark: Mapping[str, Any]
+    array: xr.DataArray, view: CubeView, rules: Mapping[str, Calibration], mark: Mapping[str, Any], drop_zero: bool
 ) -> xr.DataArray:
-    """Convert an array of one band, or of several along the band dimension."""
+    """Convert an array of one band, or of several along the band dimension; with `drop_zero`, number 0 to NaN."""
     names = list(view.bands) if view.band in array.dims else list(rules)
-    dates = max(len(numbers) for rule in rules.values() for numbers in (rule.scale, rule.offset, rule.stretch))
+    dates = max((rule.dates for rule in rules.values()), default=1)
     if dates > 1 and view.time not in array.dims:
         array = array.expand_dims({view.time: view.dates})
     along = {
@@ -230,7 +240,7 @@ def _convert(
         array,
         along.get(view.band, none),
         along.get(view.time, none) if dates > 1 else none,
-        kwargs={"rules": [rules.get(name) for name in names]},
+        kwargs={"rules": [rules.get(name) for name in names], "drop_zero": drop_zero},
         dask="parallelized",
         output_dtypes=[np.float32],
         keep_attrs=True,
@@ -249,7 +259,7 @@ def _zeros(calibration: Calibration) -> set[float]:
 
 
 def _of_slices(
-    dn: np.ndarray, bands: np.ndarray, dates: np.ndarray, *, rules: Sequence[Calibration | None]
+    dn: np.ndarray, bands: np.ndarray, dates: np.ndarray, *, rules: Sequence[Calibration | None], drop_zero: bool
 ) -> np.ndarray:
     """Apply to every band and date its own rule; a band without one stays as it is."""
     padded = (index.reshape((1,) * (dn.ndim - index.ndim) + index.shape) for index in (bands, dates))
@@ -258,5 +268,9 @@ def _of_slices(
     for index in np.ndindex(bands.shape):
         part = tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in zip(index, bands.shape, strict=True))
         rule, date = rules[int(bands[index])], int(dates[index])
-        result[part] = dn[part] if rule is None else _measured(dn[part], rule, date, False)
+        if rule is None:
+            result[part] = dn[part]
+            continue
+        without = is_close(dn[part], rule.zero[date % len(rule.zero)]) if drop_zero else False
+        result[part] = _measured(dn[part], rule, date, without)
     return result

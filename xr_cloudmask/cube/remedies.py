@@ -1,5 +1,3 @@
-"""What to type to give a cube the metadata that it lacks."""
-
-from __future__ import annotations
+"""What errors tell people to type, where several of them do."""
 
 ATTACH = "xr_cloudmask.stac.attach(cube, items)"

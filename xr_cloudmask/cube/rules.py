@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from xr_cloudmask.cube import remedies
 from xr_cloudmask.cube.bands import ambiguous
 from xr_cloudmask.cube.declared import (
     BASELINE_KEYS,
+    NUMBERS_UNITS,
     Declared,
     dates_of,
     declared_scaling,
@@ -156,7 +157,8 @@ def by_band_metadata(product: Product, name: str) -> Linear | None:
     declared = declared_scaling(product.view, name)
     if declared is None:
         return None
-    require_plausible_rule(name, product.view.bands[name].dtype, declared.scale, declared.offset)
+    for stated in set(zip(*_repeated(declared.scale, declared.offset), strict=True)):
+        require_plausible_rule(name, product.view.bands[name].dtype, *stated)
     return _of_metadata(product, name, declared)
 
 
@@ -164,7 +166,8 @@ def by_floats(product: Product, name: str) -> Linear | None:
     """Take floats for reflectance, unless a loader made them of integers; values are judged when they are read."""
     values = product.view.bands[name]
     came_as = np.dtype(values.encoding.get("dtype") or "f4")
-    if values.dtype.kind != "f" or came_as.kind in "iu" or _are_numbers_of_stackstac(product):
+    are_numbers = came_as.kind in "iu" or values.attrs.get("units") == NUMBERS_UNITS
+    if values.dtype.kind != "f" or are_numbers or _are_numbers_of_stackstac(product):
         return None
     return Linear((1.0,), (0.0,), "floating-point values taken as reflectance")
 
@@ -188,13 +191,13 @@ def _of_metadata(product: Product, name: str, declared: Declared | None, offset:
             return Linear(scales, (offset or 0.0,), source, tuple(1 / sine for sine in sines))
         require_plausible_rule(name, product.view.bands[name].dtype, rule.scale, None)
         constant = rule.offset if rule.baseline is None else None
-        declared = Declared(rule.scale, constant, False, f"{product.title} table")
+        declared = Declared((rule.scale,), (constant,), False, f"{product.title} table")
     totals, why = _offsets(product, rule, declared) if offset is None else ((offset,), "given by the caller")
-    zero = (declared.offset or 0.0,) if declared.applied else (0.0,)
-    done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
-    offsets = _differences(totals, declared.offset or 0.0) if declared.applied else totals
+    zero = declared.offsets if declared.applied else (0.0,)
+    done = "applied by the loader" if declared.applied else f"DN * {spelt(declared.scale)}"
+    offsets = _differences(totals, declared.offsets) if declared.applied else totals
     undone = f", {spelt(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
-    linear = Linear(((1.0,) if declared.applied else (declared.scale,)), offsets, "", zero=zero)
+    linear = Linear((1.0,) if declared.applied else declared.scale, offsets, "", zero=zero)
     if rule is not None and rule.sun_elevation:
         linear = _over_sine_of_sun_elevation(product.view, linear)
         why += ", over the sine of the sun elevation"
@@ -202,36 +205,43 @@ def _of_metadata(product: Product, name: str, declared: Declared | None, offset:
 
 
 def _over_sine_of_sun_elevation(view: CubeView, linear: Linear) -> Linear:
-    sines = sines_of_sun_elevation(view)
-    length = max(len(sines), len(linear.scale), len(linear.offset))
-    dated = [[numbers[i % len(numbers)] for i in range(length)] for numbers in (linear.scale, linear.offset, sines)]
-    scale, offset = (tuple(n / sine for n, sine in zip(row, dated[2], strict=True)) for row in dated[:2])
-    return replace(linear, scale=scale, offset=offset, stretch=tuple(1 / sine for sine in dated[2]))
+    *rows, sines = _repeated(linear.scale, linear.offset, sines_of_sun_elevation(view))
+    scale, offset = (tuple(n / sine for n, sine in zip(row, sines, strict=True)) for row in rows)
+    return replace(linear, scale=scale, offset=offset, stretch=tuple(1 / sine for sine in sines))
 
 
-def _differences(totals: Numbers, applied: float) -> Numbers:
+def _differences(totals: Numbers, applied: Numbers) -> Numbers:
     """Return what is left to add once a loader has added `applied`."""
-    return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)
+    pairs = zip(*_repeated(totals, applied), strict=True)
+    return tuple(0.0 if math.isclose(total, done) else total - done for total, done in pairs)
+
+
+def _repeated(*rows: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Repeat what holds for all dates, where another row has one number per date."""
+    length = max(map(len, rows))
+    return tuple(row * length if len(row) == 1 else row for row in rows)
 
 
 def _offsets(product: Product, rule: RadiometryRule | None, declared: Declared) -> tuple[Numbers, str]:
     """Return the offset of the digital numbers, one or one per date, and why."""
-    if rule is None and len(product.candidates) > 1 and declared.offset is None:
+    if rule is None and len(product.candidates) > 1 and None in declared.offset:
         raise ambiguous(product.view, product.candidates)  # one of them may have an offset
     if rule is None or rule.baseline is None or rule.baseline_offset is None:
-        return (declared.offset or 0.0,), "constant"
+        return declared.offsets, "constant"
     dates = offsets_by_baseline(product.view, rule.baseline, rule.baseline_offset)
     if dates is not None and dates.final:
         return dates.offsets, dates.source
-    if declared.offset is not None:
-        if dates is not None and any(offset == 0 != declared.offset for offset in dates.offsets):
+    if None not in declared.offset:
+        stated = declared.offsets
+        if dates is not None and any(o == 0 != s for o, s in zip(*_repeated(dates.offsets, stated), strict=True)):
+            by_baseline = ", or cube.drop_vars('raster:bands') to go by the baselines"
             raise ReflectanceError(
-                f"{declared.source} with offset {declared.offset:g}, but {dates.source}, which has none",
+                f"{declared.source} with offset {spelt(stated)}, but {dates.source}, which has none",
                 "metadata that agree",
-                f"offset={declared.offset:g}, offset=0, or cube.drop_vars('raster:bands') to go by the baselines",
-                {"offset": declared.offset},
+                f"offset={min(stated):g}, offset=0" + by_baseline * (declared.source == "STAC"),
+                {"offset": min(stated)},
             )
-        return (declared.offset,), "declared"
+        return stated, "declared"
     if dates is None:
         raise _unknown_baseline(product, rule.baseline, rule.baseline_offset)
     return dates.offsets, dates.source

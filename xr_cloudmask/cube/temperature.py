@@ -67,8 +67,8 @@ def temperature_rule(view: CubeView, name: str, table: Sensor | None, sensor: st
     values = view.bands[name]
     declared = declared_scaling(view, name)
     if declared is not None:
-        scale, offset = (1.0, 0.0) if declared.applied else (declared.scale, declared.offset or 0.0)
-        return TemperatureRule((scale,), (offset,), None, f"{declared.source}: kelvin")
+        scale, offset = ((1.0,), (0.0,)) if declared.applied else (declared.scale, declared.offsets)
+        return TemperatureRule(scale, offset, None, f"{declared.source}: kelvin")
     if values.dtype.kind == "f" or values.attrs.get("units") in KELVIN_UNITS:
         return TemperatureRule((1.0,), (0.0,), None, "values taken as kelvin")
     band = table.band(name) if table is not None else None

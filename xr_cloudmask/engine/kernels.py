@@ -44,3 +44,12 @@ def block_mean(values: npt.NDArray[np.float32], factor: int, out: npt.NDArray[np
                     count[column] += ONE if there else ZERO
         for column in range(out.shape[1]):
             out[row, column] = total[column] / count[column]
+
+
+@compiled
+def add(values: npt.NDArray[np.float32], total: npt.NDArray[np.float32], count: npt.NDArray[np.float32]) -> None:
+    """Add flat values to `total`, and 1 to `count`, where they are finite."""
+    for i in range(values.size):
+        there = abs(values[i]) < INF
+        total[i] += values[i] if there else ZERO
+        count[i] += ONE if there else ZERO

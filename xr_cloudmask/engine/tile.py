@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import compress, product
@@ -21,6 +21,7 @@ from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import FloatArray, Model, ModelSpec, shows_visible
+from xr_cloudmask.models.merging import Merged
 
 # A model uses every thread of its process, unless it says otherwise (`threaded = False`), so one window batch at a time
 # is as fast as the process can be. Other threads meanwhile read, calibrate and write.
@@ -60,7 +61,9 @@ class Job:
     ----------
     spec : ModelSpec
     descriptors : tuple of BandDescriptor
-        The bands, in the order in which they come, which is the model's.
+        The bands, in the order in which they come.
+    merged : tuple of Merged
+        The bands as the model sees them, in its order.
     calibrations : tuple of Calibration
         How each becomes reflectance.
     rows, columns : Axis
@@ -79,6 +82,7 @@ class Job:
 
     spec: ModelSpec
     descriptors: tuple[BandDescriptor, ...]
+    merged: tuple[Merged, ...]
     calibrations: tuple[Calibration, ...]
     rows: Axis
     columns: Axis
@@ -156,10 +160,11 @@ def predict_tile(
     dates = len(bands[0])
     labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
     chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
+    together = [one.positions for one in job.merged]
     for date in range(dates):
         values = [band[date] for band in bands]
         _judge(job, tile, values, tile.date + date)
-        reflectance, valid, beyond = model_pixels(values, job.calibrations, job.factor, tile.date + date)
+        reflectance, valid, beyond = model_pixels(values, job.calibrations, job.factor, tile.date + date, together)
         core = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(write, read, strict=True))
         if not valid[core].any():
             labels[date][beyond[core]] = DROPPED
@@ -185,9 +190,13 @@ def _judge(job: Job, tile: Tile, values: Sequence[npt.NDArray[Any]], date: int) 
 
 
 def model_pixels(
-    bands: Sequence[npt.NDArray[Any]], calibrations: Sequence[Calibration], factor: int, date: int
+    bands: Sequence[npt.NDArray[Any]],
+    calibrations: Sequence[Calibration],
+    factor: int,
+    date: int,
+    together: Sequence[tuple[int, ...]],
 ) -> tuple[list[FloatArray], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data.
+    """Return merged bands at the model's pixels and, at the cube's pixels, where all of them have data.
 
     Returned last is where values that can be no measurement became no data, at the cube's pixels.
 
@@ -201,14 +210,45 @@ def model_pixels(
         Cube pixels per model pixel, along an axis.
     date : int
         Position of the date in the cube.
+    together : sequence of tuple of int
+        Which bands are averaged to one; mostly each by itself.
     """
     zero, dropped = blank(bands, calibrations, date)
     without = zero | dropped
     valid, coarse = ~without, []
     again = np.empty(valid.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
-    for band, calibration in zip(bands, calibrations, strict=True):
-        coarse.append(block_mean(to_units(band, calibration, date, again), without, factor, valid, dropped))
-    return coarse, valid, dropped & ~zero
+    for positions in together:
+        values = (to_units(bands[i], calibrations[i], date, again) for i in positions)
+        mean = _mean_of_bands(values, len(positions), factor, blank=without, valid=valid, dropped=dropped)
+        coarse.append(mean)
+    return coarse, valid, dropped & ~zero & ~valid
+
+
+def _mean_of_bands(
+    bands: Iterable[FloatArray],
+    number: int,
+    factor: int,
+    *,
+    blank: npt.NDArray[np.bool_],
+    valid: npt.NDArray[np.bool_],
+    dropped: npt.NDArray[np.bool_],
+) -> FloatArray:
+    """Average the block means of some bands, one after the other; a pixel is valid where any of them is."""
+    from xr_cloudmask.engine import kernels
+
+    if number == 1:
+        return block_mean(next(iter(bands)), blank, factor, valid, dropped)
+    shape = tuple(-(-size // factor) for size in valid.shape)
+    total, count = np.zeros(shape, "float32"), np.zeros(shape, "float32")
+    seen = np.zeros_like(valid)
+    for band in bands:
+        has_data = valid.copy()
+        mean = block_mean(band, blank, factor, has_data, dropped)
+        kernels.add(mean.reshape(-1), total.reshape(-1), count.reshape(-1))
+        seen |= has_data
+    valid &= seen
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
 
 
 def block_mean(
@@ -246,7 +286,8 @@ def _predict_windows(
 ) -> None:
     """Fill `labels` (and `chances`) of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
-    known = (job.descriptors, job.suns[tile.date % len(job.suns)]) if job.suns else (job.descriptors,)
+    seen = tuple(one.descriptor for one in job.merged)
+    known = (seen, job.suns[tile.date % len(job.suns)]) if job.suns else (seen,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
     for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
         cuts = [_cut(job, reflectance, i, j, origin) for i, j in batch]

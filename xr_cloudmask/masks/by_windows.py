@@ -69,7 +69,9 @@ def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted, factor: int) -> Jo
     suns = suns_for(cube.ground, cube.suns, spec, factor, halos) if spec.casts_shadows else ()
     rules = tuple(cube.calibrated(fit.used).values())
     batch_size = options.get("batch_size")
-    return Job(spec, fit.used, rules, rows, columns, shape, factor, labeller, wanted.device, batch_size, suns)
+    return Job(
+        spec, fit.used, fit.merged, rules, rows, columns, shape, factor, labeller, wanted.device, batch_size, suns
+    )
 
 
 def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, attrs: dict[str, Any]) -> xr.Dataset:

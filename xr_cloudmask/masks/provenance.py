@@ -9,6 +9,7 @@ from xr_cloudmask.cube.described import TOLD
 from xr_cloudmask.engine.resolution import Resolution
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.models.fit import Fit
+from xr_cloudmask.models.merging import summary
 
 
 def of_model(fit: Fit) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def of_model(fit: Fit) -> dict[str, Any]:
         "model_classes": " ".join(spec.classes),
         "model_licence": spec.licence,
         "model_citation": spec.citation,
-        "bands": " ".join(band.name for band in fit.used),
+        "bands": summary(fit.used, fit.merged),
         "software": f"xr-cloudmask {version('xr-cloudmask')}",
     } | ({TOLD: told.text()} if told else {})
 

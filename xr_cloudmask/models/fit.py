@@ -12,6 +12,7 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
+from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.weights import Given
 
 MOST = 8  # things that can be missing at once
@@ -19,11 +20,12 @@ MOST = 8  # things that can be missing at once
 
 @dataclass(frozen=True)
 class Fit:
-    """A described cube, the model that takes it, and the bands of it in the model's order."""
+    """A described cube, the model that takes it, its bands in the model's order, and what those are merged into."""
 
     cube: DescribedCube
     spec: ModelSpec
     used: tuple[BandDescriptor, ...]
+    merged: tuple[Merged, ...]
 
 
 def fit(
@@ -56,7 +58,7 @@ def _fit(cube: Cube, model: str, told: Told) -> Fit:
     used = spec.inputs(described.descriptors)
     if spec.context == "window":
         described.calibrated(used)
-    return Fit(described, spec, used)
+    return Fit(described, spec, used, spec.merged(described.descriptors))
 
 
 def complete(error: CloudMaskError, cube: Cube, model: str, told: Told) -> CloudMaskError:

@@ -20,6 +20,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
 from xr_cloudmask.models import csmask, state_dicts, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
+from xr_cloudmask.models.merging import Group
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +34,19 @@ CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 NAME = "universal"
 SHA256 = "149503cabc160baa37da3dc3e33f222df890b06996e7865cf35149dd2506ae0b"
 
+# Where the bands lay that it was trained on, at most 13 at a time: between them the air, not the ground, is seen.
+KNOWN = ((400.0, 1000.0), (1200.0, 1330.0), (1360.0, 1390.0), (1500.0, 1780.0), (2030.0, 2400.0))
+MOST_BANDS = 13
+# More are merged into the bands that it has seen most, those of Landsat's Thematic Mapper.
+GROUPS = (
+    Group("blue", (450.0, 520.0), (400.0, 520.0)),
+    Group("green", (520.0, 600.0), (520.0, 600.0)),
+    Group("red", (630.0, 690.0), (600.0, 720.0)),
+    Group("nir", (760.0, 900.0), (720.0, 1000.0)),
+    Group("swir16", (1550.0, 1750.0), (1500.0, 1780.0)),
+    Group("swir22", (2080.0, 2350.0), (2030.0, 2400.0)),
+)
+
 SPEC = ModelSpec(
     name=NAME,
     variant="v1",
@@ -40,6 +54,9 @@ SPEC = ModelSpec(
     bands=(),
     fewest_bands=2,
     needs_visible=True,
+    knows=KNOWN,
+    most_bands=MOST_BANDS,
+    groups=GROUPS,
     level=ANY_LEVEL,
     classes=CLASSES,
     window=768,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.cube.sensors import common_names, sensors
@@ -45,6 +45,14 @@ class AssetBand:
     dtype: str | None
     nodata: float | None
     attrs: Mapping[str, Any]
+
+
+class Stated(NamedTuple):
+    """What an item says of a band: asset, attributes of `AssetBand` with ``nodata``, and whether it is a colour."""
+
+    asset: Asset
+    attrs: Mapping[str, Any]
+    is_spectral: bool
 
 
 def default_bands(items: Sequence[Item]) -> list[str]:
@@ -103,6 +111,34 @@ def source(item: Item, band: str) -> AssetBand:
         as_number(said.get("nodata")),
         _attributes(said),
     )
+
+
+def stated(item: Item, bands: Iterable[str]) -> dict[str, Stated]:
+    """Return what an item says of bands, called by key of an asset, name or common name; of those that it has."""
+    found: dict[str, Stated] = {}
+    named: dict[Any, tuple[Asset, dict[str, Any]]] | None = None
+    for band in bands:
+        fields = band_fields(item.assets[band].extra_fields) if band in item.assets else []
+        if len(fields) == 1:
+            found[band] = _stated(band, item.assets[band], fields[0])
+            continue
+        named = _by_name(item) if named is None else named
+        if band in named:
+            found[band] = _stated(band, *named[band])
+    return found
+
+
+def _by_name(item: Item) -> dict[Any, tuple[Asset, dict[str, Any]]]:
+    """Return the bands of an item by their names: those with a file of their own before those of one file."""
+    keys = dict.fromkeys((*_spectral_assets(item, with_pan=True), *item.assets))
+    entries = [(item.assets[key], said) for key in keys for said in band_fields(item.assets[key].extra_fields)]
+    return {name: (asset, said) for asset, said in reversed(entries) for name in _names(said)}
+
+
+def _stated(band: str, asset: Asset, said: Mapping[str, Any]) -> Stated:
+    nodata = as_number(said.get("nodata"))
+    attrs = _attributes(said) | ({} if nodata is None else {"nodata": nodata})
+    return Stated(asset, attrs, _spectral_role(band, said) is not None)
 
 
 def _asset_of(item: Item, band: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -118,11 +118,12 @@ def _of_kind(band: AssetBand, header: Header | None) -> AssetBand:
 
 def _typed(band: AssetBand, dtype: str | None, *nodata: float | None) -> AssetBand:
     """Give a band its type, and the first no-data value that a pixel of the type can have."""
-    numbers = (number for number in (band.nodata, *nodata) if number is not None and _fits(number, dtype))
+    numbers = (number for number in (band.nodata, *nodata) if number is not None and fits(number, dtype))
     return replace(band, dtype=dtype, nodata=next(numbers, None))
 
 
-def _fits(number: float, dtype: str | None) -> bool:
+def fits(number: float, dtype: Any) -> bool:
+    """Whether a pixel of a data type can have a value; any can where the type is unknown."""
     if dtype is None or np.dtype(dtype).kind not in "iu":
         return True
     limits = np.iinfo(dtype)

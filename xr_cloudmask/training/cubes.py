@@ -20,6 +20,7 @@ from xr_cloudmask.masks.agreement import laid_out
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.universal import CLASSES, SPEC
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
@@ -92,24 +93,30 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     """Yield the dates of a cube."""
     mask = mask_of(cube)
     described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
-    view, used = described.view, _used(SPEC, described.descriptors)
+    view, (used, merged) = described.view, _used(SPEC, described.descriptors)
     rules = tuple(described.calibrated(used).values())
     factor = resolution_for(described.ground, shape_of(view), SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
-    wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
+    wavelengths = np.array([_limits(one) for one in merged], "float32")
+    together = [one.positions for one in merged]
     allowed = bits(mask)
     for date, labels in enumerate(codes):
-        values, _, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date)
+        values, _, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date, together)
         yield Patch(np.stack(values), wavelengths, allowed[_centres(labels, factor)])
 
 
-def _used(spec: ModelSpec, described: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
+def _used(spec: ModelSpec, described: Sequence[BandDescriptor]) -> tuple[tuple[BandDescriptor, ...], list[Merged]]:
+    """Return the bands to read, and what they are merged into, by wavelength."""
     used = spec.inputs(described)
     if not used:
         found = ", ".join(band.name for band in described)
         raise ModelError(f"a labelled cube of the bands {found}", spec.needs, "leave that cube out")
-    return tuple(sorted(used, key=lambda band: (band.min_wavelength, band.max_wavelength)))
+    return used, sorted(spec.merged(described), key=_limits)
+
+
+def _limits(one: Merged) -> tuple[float, float]:
+    return one.descriptor.min_wavelength, one.descriptor.max_wavelength
 
 
 def _centres(labels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
