@@ -12,6 +12,7 @@ from xr_cloudmask.cube import reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Nodata
 from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels, morphology
@@ -40,6 +41,20 @@ class CloudmaskAccessor(Generic[CubeT]):
 
     def __init__(self, obj: CubeT) -> None:
         self._obj: CubeT = obj
+
+    def __repr__(self) -> str:
+        return self._shown.__repr__()
+
+    def _repr_html_(self) -> str:
+        return self._shown._repr_html_()
+
+    @property
+    def _shown(self) -> Description | MaskDescription:
+        return MaskDescription.of(self._obj) if labels.is_mask(self._obj) else describe(self._obj)
+
+    def describe(self, model: str = "auto", **keywords: Any) -> Description:
+        """Say what is understood of the cube, and what is missing; computes nothing. See `xr_cloudmask.describe`."""
+        return describe(self._obj, model, **keywords)
 
     def descriptors(self, sensor: str | None = None) -> tuple[BandDescriptor, ...]:
         """Return what each recognised band measures; computes nothing. See `cube.bands.describe`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Nodata
@@ -15,14 +16,61 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.properties import spelt
 from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.fit import fit
 
+SHOWN_OF_A_MASK = ("bands", "level", "reflectance_provenance", "resolution", "resolution_note", "told", "software")
 MOST_BANDS = 12  # that are listed one by one
 
 
-@dataclass(frozen=True)
-class Description:
+class Table:
+    """Something that shows its rows as text, and as a table in notebooks."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what is known, a name and a text each."""
+        raise NotImplementedError
+
+    def below(self) -> str:
+        """Return what stands below the table."""
+        return ""
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        indent = "\n" + " " * (width + 2)
+        lines = [f"{name:<{width}}  {text.replace(chr(10), indent)}" for name, text in rows]
+        return "\n".join(lines) + ("\n\n" + self.below() if self.below() else "")
+
+    def _repr_html_(self) -> str:
+        cell = "<tr><th style='text-align:left;vertical-align:top'>{}</th><td style='text-align:left'>{}</td></tr>"
+        rows = "".join(cell.format(*(html.escape(text).replace("\n", "<br>") for text in row)) for row in self.rows())
+        return f"<table>{rows}</table>{f'<pre>{html.escape(self.below())}</pre>' if self.below() else ''}"
+
+
+@dataclass(frozen=True, repr=False)
+class MaskDescription(Table):
+    """What a mask says of itself."""
+
+    mask: xr.DataArray
+
+    @classmethod
+    def of(cls, mask: Cube) -> MaskDescription:
+        """Take predict's Dataset, or its mask."""
+        return cls(mask_of(mask))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return classes, model and provenance."""
+        attrs = self.mask.attrs
+        known = [("cloud mask", " × ".join(f"{size} {dim}" for dim, size in self.mask.sizes.items()))]
+        known.append(("classes", str(attrs.get("flag_meanings", attrs.get("scheme", "")))))
+        model = " ".join(str(attrs[key]) for key in ("model", "model_variant", "model_version") if key in attrs)
+        known += [("model", model)] * bool(model)
+        return known + [(key.replace("_", " "), str(attrs[key])) for key in SHOWN_OF_A_MASK if key in attrs]
+
+
+@dataclass(frozen=True, repr=False)
+class Description(Table):
     """What `describe` says of a cube. It shows itself as text, and as a table in notebooks.
 
     Attributes
@@ -52,18 +100,9 @@ class Description:
         known = [] if self.cube is None else _known(self.cube)
         return [*known, ("model", f"{self.model}: {self.why}" if self.model else "none yet")]
 
-    def __repr__(self) -> str:
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        indent = "\n" + " " * (width + 2)
-        lines = [f"{name:<{width}}  {text.replace(chr(10), indent)}" for name, text in rows]
-        return "\n".join([*lines, *([] if self.missing is None else ["", "missing", str(self.missing)])])
-
-    def _repr_html_(self) -> str:
-        cell = "<tr><th style='text-align:left;vertical-align:top'>{}</th><td style='text-align:left'>{}</td></tr>"
-        rows = "".join(cell.format(*(html.escape(text).replace("\n", "<br>") for text in row)) for row in self.rows())
-        said = "" if self.missing is None else f"<pre>{html.escape(str(self.missing))}</pre>"
-        return f"<table>{rows}</table>{said}"
+    def below(self) -> str:
+        """Return everything that is missing."""
+        return "" if self.missing is None else f"missing\n{self.missing}"
 
 
 def describe(

@@ -1,4 +1,4 @@
-"""The command line: ``xr-cloudmask demo | predict | run | list | show | export | models | weights | train …``."""
+"""The command line: ``xr-cloudmask demo | describe | predict | run | list | show | export | models …``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from xr_cloudmask.cli import catalogue, demo, evaluate, predict, train, weights
+from xr_cloudmask.cli import catalogue, demo, describe, evaluate, predict, train, weights
 from xr_cloudmask.cli.options import DONE, INTERRUPTED, UNUSABLE
 from xr_cloudmask.cli.spelling import in_shell
 from xr_cloudmask.errors import CloudMaskError
@@ -49,9 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
     commands = parser.add_subparsers(
-        required=True, metavar="demo | predict | run | list | show | export | models | weights | train | evaluate"
+        required=True,
+        metavar="demo | describe | predict | run | list | show | export | models | weights | train | evaluate",
     )
     demo.add(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
+    what = "say what is understood of files, and what is missing"
+    describe.add(commands.add_parser("describe", parents=[common], help=what))
     predict.add(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
     catalogue.add_run(commands.add_parser("run", parents=[common], help="search a STAC API and mask every scene once"))
     catalogue.add_readers(commands, common)

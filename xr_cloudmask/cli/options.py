@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from xr_cloudmask.cube.described import WAYS
 from xr_cloudmask.masks.labels import DECISIONS
 from xr_cloudmask.masks.schemes import SCHEME_NAMES
 
@@ -32,6 +34,25 @@ PREDICT = (
     "window",
     "halo",
 )
+
+
+def add_cube_options(parser: argparse.ArgumentParser) -> None:
+    """Add the input, and what it is where it does not say so itself."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT",
+        help="a multi-band GeoTIFF, one per band, Sentinel-2 .SAFE, Landsat or CBERS folders, netCDF or Zarr",
+    )  # fmt: skip
+    cube = parser.add_argument_group("what the input is, where it does not say so itself")
+    cube.add_argument(
+        "--bands", type=names, metavar="A,B,…", help="names of a GeoTIFF's bands; of others, which to open"
+    )
+    cube.add_argument("--sensor", help="such as sentinel-2, landsat-8-9, cbers-4a-wpm, planetscope-4")
+    cube.add_argument("--level", choices=LEVELS, help="top or bottom of atmosphere")
+    cube.add_argument(
+        "--scale", type=scale, help="reflectance = number * SCALE + OFFSET; display for images, or estimate"
+    )
+    cube.add_argument("--offset", type=float)
+    cube.add_argument("--nodata", type=float, help="number that marks missing pixels, besides those declared")
 
 
 def add_mask_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -61,6 +82,14 @@ def predict_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def names(text: str) -> list[str]:
     """Read names that commas separate."""
     return [name.strip() for name in text.split(",")]
+
+
+def scale(text: str) -> str | float:
+    """Read ``display``, ``estimate``, a number or a fraction such as ``1/255``."""
+    if text in WAYS:
+        return text
+    number, _, divisor = text.partition("/")
+    return float(number) / float(divisor or 1)
 
 
 def resolution(text: str) -> str | float:

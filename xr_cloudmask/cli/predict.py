@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xr_cloudmask import export, files
-from xr_cloudmask.cli.options import LEVELS, add_mask_options, names, predict_options, progress
+from xr_cloudmask.cli.options import add_cube_options, add_mask_options, predict_options, progress
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.raster import GDAL_CACHE
@@ -24,20 +24,8 @@ SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``predict``."""
     parser.set_defaults(run=_predict)
-    parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT",
-        help="a multi-band GeoTIFF, one per band, Sentinel-2 .SAFE, Landsat or CBERS folders, netCDF or Zarr",
-    )  # fmt: skip
+    add_cube_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="mask.tif (COG), mask.nc or mask.zarr")
-    cube = parser.add_argument_group("what the input is, where it does not say so itself")
-    cube.add_argument(
-        "--bands", type=names, metavar="A,B,…", help="names of a GeoTIFF's bands; of others, which to open"
-    )
-    cube.add_argument("--sensor", help="such as sentinel-2, landsat-8-9, cbers-4a-wpm, planetscope-4")
-    cube.add_argument("--level", choices=LEVELS, help="top or bottom of atmosphere")
-    cube.add_argument("--scale", type=float, help="reflectance = number * SCALE + OFFSET")
-    cube.add_argument("--offset", type=float)
-    cube.add_argument("--nodata", type=float, help="number that marks missing pixels")
     mask = add_mask_options(parser)
     mask.add_argument("--probabilities", action="store_true", help="write class probabilities too (netCDF and Zarr)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

@@ -92,7 +92,7 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     """
     zero = np.ones(bands[0].shape, dtype=bool)
     for band, calibration in zip(bands, calibrations, strict=True):
-        zero &= is_close(band, calibration.zero[date % len(calibration.zero)])
+        zero &= is_close(band, calibration.zero[date % len(calibration.zero)]) | np.isnan(band)  # of NaN, others tell
     solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
     full = {_largest(*pair, date) for pair in solar}
     black = {-offset / scale for scale, offset in (calibration.linear(date) for _, calibration in solar)}
