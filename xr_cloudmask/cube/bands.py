@@ -33,6 +33,7 @@ PRODUCT_KEYS = (
 DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number
 TWO_SWIR = ("swir1", "swir2")  # 1.6 and 2.2 µm, unless the cube has a third
 NARROW = 0.1  # of the centre wavelength: narrower bands take the narrow common names (nir08, rededge071, lwir11)
+OTHER_WIDTH = 2.0  # times as wide or as narrow as in the sensor's table is another band, or an error
 PANCHROMATIC = 150.0  # nm: narrower visible bands are not panchromatic
 THERMAL = 3000.0  # nm: beyond, the Earth's emission outweighs reflected sunlight
 
@@ -274,12 +275,18 @@ def _described(band: _Band, table: Sensor | None, trust_table: bool) -> BandDesc
     if table is not None and table.is_quality(called):
         return None
     entry = table.band(called) if table is not None else None
-    if entry is not None and (trust_table or measured is None):
+    if entry is not None and (trust_table or measured is None or not _can_be_as_wide(measured, entry)):
         return _from_entry(name, entry)
     if measured is None:
         generic = common_name(called) if band.is_generic else None
         return _from_entry(name, generic) if generic is not None else None
     return measured if entry is None else replace(measured, role=entry.role, kind=entry.kind)
+
+
+def _can_be_as_wide(measured: BandDescriptor, entry: SensorBand) -> bool:
+    """Whether a width in metadata can be that of a sensor's band; some state none, some half of the wavelength."""
+    known, stated = (band.max_wavelength - band.min_wavelength for band in (entry, measured))
+    return known / OTHER_WIDTH <= stated <= known * OTHER_WIDTH
 
 
 def _from_entry(name: str, entry: SensorBand) -> BandDescriptor:

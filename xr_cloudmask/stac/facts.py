@@ -44,7 +44,13 @@ KEPT = (
 )  # fmt: skip
 # What becomes of properties in which the items of one date differ; of all others, the first item's stays.
 AVERAGED = (*SUN_KEYS, *ZENITH_KEYS, *PERCENTAGES)
-KINDS = ("collection", "collections", "s2:product_type", "reader")  # of products; other product keys name one each
+KINDS = (
+    "collection",
+    "collections",
+    "odc:product",
+    "s2:product_type",
+    "reader",
+)  # of products; other product keys name one each
 LISTED = (*(key for key in PRODUCT_KEYS if key not in KINDS), *PLACES)
 INPE_XML = re.compile(r"_BAND\d{1,2}\.xml($|\?)", re.IGNORECASE)
 RULES = ((SCALE, OFFSET), (APPLIED_SCALE, APPLIED_OFFSET))
