@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.common import part, row, scene
 
 DATES, SIZE, CHUNK = 24, 4096, 2048
 BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
@@ -47,7 +50,15 @@ def load_counted(spec: Any, device: str | None) -> Counted:
     return Counted(csmask.load(spec, device))
 
 
-def write(folder: Path, scene: Callable[[int, int], Any]) -> None:
+def cluster() -> None:
+    """A series on one and on two processes of one thread: time, windows, memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        part(write, folder)
+        for workers in ("1", "2"):
+            print(part(chain, folder, workers), end="", flush=True)
+
+
+def write(folder: str) -> None:
     """Write the series, date by date; every date is as dark or bright as it is cloudy."""
     import xarray as xr
 
@@ -61,7 +72,13 @@ def write(folder: Path, scene: Callable[[int, int], Any]) -> None:
         bands = {band: (("time", "y", "x"), values[None]) for band, values in zip(BANDS, numbers, strict=True)}
         cube = xr.Dataset(bands, time_of | coords, ATTRS).chunk(time=1, y=CHUNK, x=CHUNK)
         mode: dict[str, Any] = {"append_dim": "time"} if date else {"mode": "w", "zarr_format": 2}
-        cube.to_zarr(folder / "cube.zarr", consolidated=True, **mode)
+        cube.to_zarr(Path(folder) / "cube.zarr", consolidated=True, **mode)
+
+
+def chain(folder: str, workers: str) -> None:
+    """Print the figures of the chain on some workers."""
+    for name, figure in report(Path(folder), int(workers)):
+        row(name, figure)
 
 
 def report(folder: Path, workers: int) -> Iterator[tuple[str, str]]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from benchmarks.common import ROLES, row
 from xr_cloudmask import simulate
 from xr_cloudmask.demo import real_surface
 from xr_cloudmask.masks.agreement import Agreement, compare
-from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.simulate.fields import rough
 
 # Composites over the real surface.
@@ -25,7 +26,6 @@ EDGE = 30.0  # metres that clouds and shadows grow by
 NO_MASK, TRUE_MASK = "no mask", "true mask"
 
 # Refinement over landscapes.
-ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
 LANDSCAPES = ("temperate", "forest", "desert", "salt_flat", "city", "winter", "ice")
 OTHERS = {"harvest": "farmland", "snowfall": "ice"}  # farmland that turns into this, patch by patch
 OVERCAST = "overcast"  # temperate, under clouds on most dates
@@ -33,7 +33,19 @@ MODELS = ("csmask", "physical", "universal")
 LANDSCAPE_SIZE, LANDSCAPE_GSD, LANDSCAPE_SEEDS = 192, 20, (21, 22)
 
 
-def composites() -> Iterator[tuple[str, str]]:
+def composites() -> None:
+    """Composites of a simulated series over a real surface: error with our masks, without one, with the true one."""
+    for name, figure in composite_errors():
+        row(name, figure)
+
+
+def refinement() -> None:
+    """Masks before and after the series has corrected them, over simulated landscapes."""
+    for name, figure in corrections():
+        row(name, figure)
+
+
+def composite_errors() -> Iterator[tuple[str, str]]:
     """Yield the errors of composites: with masks of ours, without one, and with the true one."""
     found = [_errors_of(seed) for seed in SEEDS]
     for method, name in found[0]:
@@ -96,7 +108,7 @@ def errors(
     }
 
 
-def refinement() -> Iterator[tuple[str, str]]:
+def corrections() -> Iterator[tuple[str, str]]:
     """Yield how well masks agree with the truth before and after they are refined."""
     places = (*LANDSCAPES, *OTHERS, OVERCAST)
     series = {place: [landscape(place, seed) for seed in LANDSCAPE_SEEDS] for place in places}

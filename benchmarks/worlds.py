@@ -12,18 +12,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from benchmarks.common import ROLES, row
 from xr_cloudmask import BandDescriptor, predict
 from xr_cloudmask.evaluation import most_probable
 from xr_cloudmask.masks.agreement import Agreement
 from xr_cloudmask.simulate.worlds import SIX, Pool, Sample, bands_of, sample
 from xr_cloudmask.training.validation import PLACE_OF_CODE
 
-ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
 MODELS = {6: ("csmask", "physical", "universal"), 4: ("csmask", "physical", "universal"), 3: ("universal",)}
 SEED, SURFACES, SKIES = 1000, 140, 80  # of no training run, nor of its validation
 CLOUDY, CLEAR = 120, 6  # scenes with clouds, and without any for each landscape
 OVERCAST = 0.9  # of a scene
 THICKNESSES = (0.1, 0.3, 1.0, 3.0, 10.0, np.inf)
+
+
+def worlds() -> None:
+    """csmask and universal on simulated worlds, by optical thickness and by surface."""
+    for name, figure in report():
+        row(name, figure)
 
 
 def report() -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pystac
 
 from xr_cloudmask import Catalog, export
-from xr_cloudmask.catalog import store, work
+from xr_cloudmask.catalog import archive, work
 
 MODEL = "4-4A"
 MASKS = 3  # fewer than these are made between two kills, on purpose
@@ -41,14 +41,14 @@ def state(database):
         whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
         rows = connection.execute("SELECT name, finished FROM scenes WHERE status = 'done'").fetchall()
     for name, _ in rows:
-        export.open_mask(store.folder_of(database) / f"{name}.tif")["cloudmask"].load(scheduler="synchronous")
+        export.open_mask(archive.folder_of(database) / f"{name}.tif")["cloudmask"].load(scheduler="synchronous")
     return {"integrity": whole, "done": dict(rows)}
 
 
 def wait_for(count, database):
     """Wait until there are so many masks."""
     begin = time.monotonic()
-    while len(list(store.folder_of(database).glob("*.tif"))) < count and time.monotonic() < begin + PATIENCE:
+    while len(list(archive.folder_of(database).glob("*.tif"))) < count and time.monotonic() < begin + PATIENCE:
         time.sleep(0.002)
 
 

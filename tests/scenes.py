@@ -13,7 +13,7 @@ from products import cbers_xml
 from rasterio.warp import transform_bounds
 
 from xr_cloudmask import parse_cbers_metadata, simulate
-from xr_cloudmask.cube import bands, calibration, layout
+from xr_cloudmask.cube.described import DescribedCube
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +75,7 @@ def _numbers(simulated: xr.Dataset, xml: bytes) -> xr.Dataset:
     names = [f"BAND{band}" for band in BANDS]
     reflectance = simulated[names].cloudmask.reflectance().drop_vars("time")
     raw = parse_cbers_metadata(xml).attach(xr.zeros_like(reflectance, dtype="uint16"))
-    view = layout.view(raw)
-    rules = calibration.calibrate(view, bands.describe(view)).calibrations
+    rules = DescribedCube.of(raw).calibrations
     found = {
         name: (reflectance[name] / rule.scale[0]).round().clip(1, SATURATED).fillna(0).astype("uint16").drop_attrs()
         for name, rule in zip(names, rules, strict=True)

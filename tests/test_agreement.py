@@ -6,7 +6,7 @@ import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.agreement import Agreement, compare
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 
 def test_agreement_counts_what_both_see():

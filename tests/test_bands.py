@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import dask
 import dask.array as da
 import loaders
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.cube.bands import BandDescriptor, describe, identify_sensor
+from xr_cloudmask.cube.bands import BandDescriptor, candidate_sensors, describe, identify_sensor, left_out
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.errors import BandError
+from xr_cloudmask.errors import BandError, ModelError
+from xr_cloudmask.models.registry import choose
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "bdc" / "stac"
 SIX = ["blue", "green", "red", "nir", "swir16", "swir22"]
@@ -168,6 +173,127 @@ def test_every_name_of_every_table_is_understood(sensor):
             assert described == BandDescriptor(name, band.role, band.min_wavelength, band.max_wavelength, band.kind)
 
 
+SIX_ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "sensor"),
+    [
+        (["Blue", "GREEN", " red ", "Near Infrared", "SWIR 1", "SWIR-2"], SIX_ROLES, None),
+        (["blue", "green", "red", "nir", "swir_1", "swir_2"], SIX_ROLES, None),  # Digital Earth Africa, Landsat
+        (["blue", "green", "red", "red_edge_1", "nir_1", "nir_2", "swir_1", "swir_2"],
+         ["blue", "green", "red", "rededge071", "nir", "nir08", "swir16", "swir22"], "sentinel-2"),  # and Sentinel-2
+        (["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"], [*SIX_ROLES[:3], "nir08", *SIX_ROLES[4:]], None),
+        ([f"nbart_{name}" for name in ("blue", "green", "red", "nir", "swir_1", "swir_2")],
+         [*SIX_ROLES[:3], "nir08", *SIX_ROLES[4:]], "dea-landsat"),
+        ([f"nbart_{name}" for name in ("blue", "green", "red", "nir_1", "swir_2", "swir_3")],
+         SIX_ROLES, "dea-sentinel-2"),
+        ([f"LC08_044034_20140318_SR_B{number}" for number in (2, 3, 4, 5, 6, 7)],
+         [*SIX_ROLES[:3], "nir08", *SIX_ROLES[4:]], "landsat-8-9"),
+        ([f"20190101T184751_20190101T184752_T10SEG_{name}" for name in ("B2", "B3", "B4", "B8", "B11", "B12")],
+         SIX_ROLES, "sentinel-2"),
+        ([f"T32TQM_20220811T101559_{name}.jp2" for name in ("B02", "B03", "B04", "B08", "B11", "B12")],
+         SIX_ROLES, "sentinel-2"),
+        ([f"FRE_{name}" for name in ("B2", "B3", "B4", "B8", "B11", "B12")], SIX_ROLES, "theia-sentinel-2"),
+        ([f"SRE_{name}" for name in ("B2", "B3", "B4", "B8", "B11", "B12")], SIX_ROLES, "theia-sentinel-2"),
+        ([f"{name}-jp2" for name in ("blue", "green", "red", "nir", "swir16", "swir22")], SIX_ROLES, None),
+        (["b2", "b3", "b4", "b8", "b8a", "b11", "b12"], [*SIX_ROLES[:4], "nir08", *SIX_ROLES[4:]], "sentinel-2"),
+        (["C01", "C02", "C03", "C05", "C06"], ["blue", "red", "nir08", "swir16", "swir22"], "goes-abi"),
+        (["vis_05", "vis_06", "vis_08", "nir_16", "nir_22"], ["green", "red", "nir08", "swir16", "swir22"], "mtg-fci"),
+        (["I01", "I02", "I03"], ["red", "nir08", "swir16"], "viirs-i"),
+        (["Oa04_radiance", "Oa06_radiance", "Oa08_radiance", "Oa17_radiance"], ["blue", "green", "red", "nir08"],
+         "sentinel-3-olci"),
+        (["450-520 nm", "0.665 µm", "Band 3 (865.5 nm)"], ["blue", "red", "nir08"], None),
+    ],
+)  # fmt: skip
+def test_names_as_people_and_loaders_spell_them(names, expected, sensor):
+    for cube in (dataset(names), array(names)):
+        assert roles(cube) == dict(zip(names, expected, strict=True))
+    found = candidate_sensors(layout.view(dataset(names)))
+    assert [table.id for table in found] == ([sensor] if sensor else [])
+
+
+@given(st.sampled_from(["swir16", "rededge", "nir08", "coastal", "B8A_20m", "sur_refl_b01"]), st.data())
+def test_case_and_separators_of_a_name_do_not_matter(name, data):
+    spelt = "".join(data.draw(st.sampled_from([letter.lower(), letter.upper()])) for letter in name)
+    spelt = spelt.replace("_", data.draw(st.sampled_from(["_", "-", " ", "."])))
+    options = {"sensor": "sentinel-2"} if name == "B8A_20m" else {"sensor": "modis"} if "refl" in name else {}
+    assert list(roles(dataset([spelt]), **options).values()) == list(roles(dataset([name]), **options).values())
+
+
+@pytest.mark.parametrize(
+    "names", [["band_1", "band_2", "band_3"], ["Band 1", "Band 2"], ["Band1", "Band2", "Band3", "Band4"], ["1", "2"]]
+)
+def test_numbers_of_bands_are_nobodys_names(names):
+    """GDAL and rioxarray number the bands of any file: band 1 of an RGB image is red."""
+    with pytest.raises(BandError, match="none of which is known"):
+        describe(layout.view(dataset(names)))
+
+
+def test_numbered_names_are_known_where_the_sensor_is():
+    cube = dataset(["Band1", "Band2", "Band3", "Band4"], platform="CBERS-4A", instruments=["WPM"])
+    assert list(roles(cube).values()) == ["blue", "green", "red", "nir"]
+
+
+def test_bands_as_variables_go_by_their_descriptions(tmp_path):
+    cube = loaders.rioxarray(tmp_path, band_as_variable=True)
+    assert roles(cube) == {"band_1": "blue", "band_2": "green", "band_3": "red", "band_4": "nir"}
+    named = loaders.rioxarray(tmp_path, bands=("SR_B2", "SR_B3", "SR_B6"), band_as_variable=True)
+    assert roles(named) == {"band_1": "blue", "band_2": "green", "band_3": "swir16"}
+    assert sensor_of(named) == "landsat-8-9"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.CategoricalIndex(SIX),
+        np.array(SIX, "S"),
+        np.array(SIX, object),
+        np.array(SIX, np.dtypes.StringDType()) if hasattr(np.dtypes, "StringDType") else np.array(SIX),
+        pd.Index(SIX, dtype="string"),
+    ],
+)
+def test_labels_of_any_type(labels):
+    cube = xr.DataArray(np.zeros((6, 2, 2)), dims=("band", "y", "x"), coords={"band": labels})
+    assert list(roles(cube)) == SIX
+    assert list(roles(cube).values()) == SIX_ROLES
+
+
+def test_numbered_bands_by_descriptors():
+    cube = array(np.arange(1, 4, dtype="uint8"))
+    mine = [BandDescriptor(1, "blue", 450, 520), BandDescriptor(np.int64(3), "red", 630, 690)]
+    assert [band.name for band in describe(layout.view(cube), descriptors=mine)] == ["1", "3"]
+
+
+def test_without_sensor_the_second_nir_and_numbered_swir_bands_are_nobodys():
+    names = ["blue", "green", "red", "nir_1", "nir_2", "swir_2", "swir_3"]
+    with pytest.warns(UserWarning, match="bands nir_2, swir_2, swir_3 are left out"):
+        assert list(roles(dataset(names)).values()) == ["blue", "green", "red", "nir"]
+    assert list(roles(dataset(names, collection="ga_s2am_ard_3")).values())[3:] == ["nir", "nir08", "swir16", "swir22"]
+    of_worldview = roles(dataset(["blue", "nir_2", "swir1", "swir2", "swir3"], platform="WV03"))
+    assert list(of_worldview.values()) == ["blue", "nir09", None, "swir16", None]
+
+
+@pytest.mark.parametrize("extra", ["swir_x", "B17", "rededge9", "band_5", "SWIR3"])
+def test_bands_that_look_spectral_are_not_left_out_without_a_word(extra):
+    cube = dataset(["blue", "green", "red", "nir", extra, "cloud", "ndvi", "valid", "qa"])
+    with pytest.warns(UserWarning, match=f"bands {extra} are left out.*cube.rename"):
+        found = describe(layout.view(cube))
+    assert len(found) == 4
+    assert left_out(layout.view(cube), found) == (extra,)
+
+
+def test_bands_of_several_images_are_refused():
+    names = [f"LC08_044034_{day}_B{number}" for day in ("20140318", "20140403") for number in (2, 3, 4)]
+    with pytest.raises(BandError, match="several images side by side") as error:
+        describe(layout.view(dataset(names)))
+    kept = eval(error.value.remedy, {"cube": dataset(names), "str": str})  # what it says to type
+    assert list(roles(kept)) == names[:3]
+    with pytest.raises(BandError) as error:
+        describe(layout.view(array(names)))
+    assert list(roles(eval(error.value.remedy, {"cube": array(names), "str": str}))) == names[:3]
+
+
 # --- hints
 
 
@@ -184,6 +310,9 @@ def test_every_name_of_every_table_is_understood(sensor):
         ({"id": "HLS.S30.T33UUP.2023253T100559.v2.0"}, "hls-s30"),
         ({"platform": "landsat-8", "collection": "landsat-c2-l2"}, "landsat-8-9"),
         ({"stac_discovery": {"properties": {"platform": "sentinel-2a"}}}, "sentinel-2"),
+        ({"platform_name": "Himawari-8", "sensor": {"ahi"}}, "himawari-ahi"),
+        ({"id": "SENTINEL2A_20220811-101559-123_L2A_T32TQM_C_V3-0"}, "theia-sentinel-2"),
+        ({"platform": "landsat-8", "odc:product": "ga_ls8c_ard_3"}, "dea-landsat"),
     ],
 )
 def test_metadata_settle_what_names_leave_open(hints, expected):
@@ -195,6 +324,37 @@ def test_metadata_settle_what_names_leave_open(hints, expected):
 def test_platform_and_names_together():
     assert sensor_of(dataset(["BAND13", "BAND14"], platform="CBERS-4A")) == "cbers-4a-wfi"
     assert sensor_of(dataset(["BAND5", "BAND6"], platform="CBERS-4A", instruments=["MUX"])) == "cbers-4a-mux"
+
+
+def test_products_of_others_are_told_from_the_sensors_own_by_their_names():
+    dea, usgs = [f"nbart_{name}" for name in SIX_ROLES[:3]], ["SR_B2", "SR_B3", "SR_B4"]
+    for said in ({"sensor": "landsat-8-9"}, {"sensor": "LANDSAT_8"}):
+        assert sensor_of(dataset(dea), **said) == "dea-landsat"
+        assert sensor_of(dataset(usgs), **said) == "landsat-8-9"
+        assert sensor_of(dataset(["blue", "red"]), **said) == "landsat-8-9"
+    assert sensor_of(dataset(dea, platform="landsat-8")) == "dea-landsat"
+    assert sensor_of(dataset(["FRE_B2", "FRE_B3"]), sensor="sentinel-2") == "theia-sentinel-2"
+    assert sensor_of(dataset(["B02", "B03"]), sensor="sentinel-2") == "sentinel-2"
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        ({"platform": "LANDSAT_5", "instruments": ["mss"]}, "landsat-mss-4-5"),
+        ({"id": "LM05_L1TP_044034_19850101_20200101_02_T2"}, "landsat-mss-4-5"),
+        ({"platform": "LANDSAT_5", "instruments": ["tm"]}, "landsat-4-5"),
+        ({"platform": "LANDSAT_5"}, "landsat-4-5"),
+    ],
+)
+def test_two_instruments_of_one_platform(hints, expected):
+    assert sensor_of(dataset(["B1", "B2", "B3", "B4"], **hints)) == expected
+
+
+def test_candidates_found_before_are_not_looked_for_again(monkeypatch):
+    view = layout.view(dataset(["B02", "B03"], platform="sentinel-2a"))
+    found = candidate_sensors(view)
+    monkeypatch.setattr("xr_cloudmask.cube.bands.candidate_sensors", lambda *_: pytest.fail("looked again"))
+    assert [band.role for band in describe(view, candidates=found)] == ["blue", "green"]
 
 
 def test_platforms_along_time():
@@ -214,8 +374,8 @@ def test_argument_wins_over_metadata():
 
 def test_platform_without_table_never_borrows_another_sensors_names():
     with pytest.raises(BandError, match="none of which is known"):
-        describe(layout.view(dataset(["B02_10m"], platform="worldview-3")))
-    assert roles(dataset(["blue", "red"], platform="worldview-3")) == {"blue": "blue", "red": "red"}
+        describe(layout.view(dataset(["B02_10m"], platform="kompsat-3")))
+    assert roles(dataset(["blue", "red"], platform="kompsat-3")) == {"blue": "blue", "red": "red"}
 
 
 # --- wavelengths
@@ -273,6 +433,144 @@ def test_variable_attributes(attrs):
     assert describe(layout.view(cube)) == (BandDescriptor("one", "red", 630, 690),)
 
 
+@pytest.mark.parametrize(
+    ("wavelength", "limits"),
+    [
+        ("0.66 µm (0.63-0.69 µm)", (630, 690)),  # satpy's, after to_netcdf
+        ("660 nm (630-690 nm)", (630, 690)),
+        ("630 - 690 nm", (630, 690)),
+        ("660.0 nanometers", (660, 660)),
+        (["0.63", "0.66", "0.69", "µm"], (630, 690)),  # satpy's, in older files
+        (np.array([0.63, 0.66, 0.69]), (630, 690)),  # a list after to_netcdf
+        ([630, 690], (630, 690)),
+        (np.float32(660), (660, 660)),
+        (np.int16(660), (660, 660)),
+        (6.6e-7, (660, 660)),
+        ("6600 angstrom", None),
+    ],
+)  # fmt: skip
+def test_wavelengths_however_they_are_kept(wavelength, limits):
+    cube = dataset(["one", "red"])
+    cube["one"].attrs["wavelength"] = wavelength
+    found = {band.name: (band.min_wavelength, band.max_wavelength) for band in describe(layout.view(cube))}
+    assert found.get("one") == limits
+
+
+def test_satpy_through_netcdf(tmp_path):
+    cube = loaders.satpy()
+    texts = {name: str(band.attrs["wavelength"]) for name, band in cube.items()}
+    assert texts["B02"].replace("\xa0", " ") == "0.49 µm (0.44-0.54 µm)"
+    cube = xr.Dataset({name: band.drop_attrs().assign_attrs(wavelength=texts[name]) for name, band in cube.items()})
+    cube.to_netcdf(tmp_path / "cube.nc")
+    with xr.open_dataset(tmp_path / "cube.nc") as opened:
+        blue = describe(layout.view(opened))[0]
+    assert (blue.role, blue.min_wavelength, blue.max_wavelength) == ("blue", 440, 540)
+
+
+@pytest.mark.parametrize(
+    "coords",
+    [
+        {"wavelength": np.array([490, 665, 865])},
+        {"wavelengths": np.array([490, 665, 865], "uint16"), "fwhm": np.array([10, 10, 10])},
+        {"wavelength": np.array([0.49, 0.665, 0.865], "float32")},
+        {"Wavelength": [0.49, 0.665, 0.865], "FWHM": [10.0, 10.0, 10.0]},  # the width in nanometres
+        {"center_wavelength": np.array(["490", "665", "865"])},
+    ],
+)
+def test_numbers_of_any_type_and_unit_by_what_they_can_be(coords):
+    described = describe(layout.view(array([1, 2, 3], **coords)))
+    assert [band.role for band in described] == ["blue", "red", "nir08"]
+    assert [round((band.min_wavelength + band.max_wavelength) / 2) for band in described] == [490, 665, 865]
+
+
+@pytest.mark.parametrize("numbers", [np.arange(3), np.arange(1, 4), np.arange(1.0, 4.0)])
+def test_numbers_of_bands_are_no_wavelengths(numbers):
+    cube = xr.DataArray(np.zeros((3, 2, 2)), dims=("wavelength", "y", "x"), coords={"wavelength": numbers})
+    with pytest.raises(BandError, match="none of which is known"):
+        describe(layout.view(cube))
+
+
+@pytest.mark.parametrize("unit", ["cm-1", "GHz", "1/cm"])
+def test_units_that_are_no_lengths(unit):
+    cube = dataset(["one", "red"])
+    cube["one"].attrs = {"wavelength": 900.0, "wavelength_units": unit}
+    assert roles(cube) == {"red": "red"}
+
+
+def test_limits_in_the_wrong_order_are_refused():
+    cube = array([1, 2], min_wavelength=[520.0, 770.0], max_wavelength=[450.0, 890.0])
+    with pytest.raises(BandError, match="shortest wavelength of 520 nm and a longest of 450 nm"):
+        describe(layout.view(cube))
+
+
+def test_a_width_that_cannot_be_is_refused():
+    with pytest.raises(BandError, match="around 490 nm that is 2000 nm wide"):
+        describe(layout.view(array([1], wavelength=[490.0], fwhm=[2000.0])))
+
+
+# --- bad bands
+
+
+def hyperspectral(count: int = 30, **coords: Any) -> xr.DataArray:
+    return array(list(range(count)), wavelength=np.linspace(400, 2450, count), **coords)
+
+
+BAD = [3, 7, 8]
+GOOD_FLAGS = np.where(np.isin(np.arange(30), BAD), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "flagged",
+    [
+        lambda: hyperspectral(good_wavelengths=GOOD_FLAGS.astype("float32")),
+        lambda: hyperspectral(good_wavelengths=GOOD_FLAGS.astype(bool)),
+        lambda: hyperspectral(bad_bands=GOOD_FLAGS == 0),
+        lambda: hyperspectral().assign_attrs(bbl=GOOD_FLAGS.tolist()),
+        lambda: hyperspectral().assign_attrs(bbl="{" + ", ".join(map(str, GOOD_FLAGS)) + "}"),  # as ENVI writes it
+        lambda: hyperspectral().assign_attrs(bbl=", ".join(map(str, GOOD_FLAGS.astype(float)))),
+        lambda: hyperspectral().assign_attrs(List_Cw_Vnir_Flags=GOOD_FLAGS),
+        lambda: hyperspectral().to_dataset(name="reflectance").assign_attrs(bbl=GOOD_FLAGS),
+        lambda: _by_variable(hyperspectral()),
+        lambda: hyperspectral(good_wavelengths=GOOD_FLAGS).chunk(band=5),
+    ],
+)
+def test_bands_that_the_product_marks_as_bad_are_left_out(flagged):
+    names = [band.name for band in describe(layout.view(flagged()))]
+    assert len(names) == 27
+    assert not {str(number) for number in BAD} & set(names)
+
+
+def _by_variable(cube: xr.DataArray) -> xr.Dataset:
+    bands = {str(i): cube.isel(band=i).drop_vars("band") for i in range(cube.sizes["band"])}
+    out = xr.Dataset({name: band.drop_vars("wavelength") for name, band in bands.items()})
+    for i, (name, band) in enumerate(out.items()):
+        band.attrs = {"wavelength": float(bands[str(name)].wavelength), "good_wavelengths": int(GOOD_FLAGS[i])}
+    return out
+
+
+def test_flags_of_another_length_and_all_good_flags_leave_nothing_out():
+    assert len(describe(layout.view(hyperspectral().assign_attrs(bbl=[0, 1, 1])))) == 30
+    assert len(describe(layout.view(hyperspectral(good_wavelengths=np.ones(30))))) == 30
+
+
+def test_no_good_band_is_an_error():
+    with pytest.raises(BandError, match="30 bands that are all marked as bad"):
+        describe(layout.view(hyperspectral(good_wavelengths=np.zeros(30))))
+
+
+def test_the_callers_descriptors_win_over_flags():
+    mine = [BandDescriptor("3", None, 600, 610)]
+    assert describe(layout.view(hyperspectral(good_wavelengths=GOOD_FLAGS)), descriptors=mine) == tuple(mine)
+
+
+def test_a_hyperspectral_sensor_without_wavelengths_asks_for_them():
+    with pytest.raises(BandError) as error:
+        describe(layout.view(array(list(range(285)), band_name=["x"] * 285).assign_attrs(platform="EnMAP")))
+    assert "wavelengths of the bands of EnMAP" in error.value.expected
+    assert error.value.remedy.startswith("cube.assign_coords(wavelength=('band', [...]))")
+    assert len(str(error.value)) < 600
+
+
 def test_cf_coordinate():
     cube = dataset(["one"])
     cube["one"] = cube.one.assign_coords(radiation_wavelength=0.66)
@@ -327,10 +625,110 @@ def test_nothing_recognised_says_what_is_known():
         describe(layout.view(dataset(["foo", "bar"])))
     assert error.value.found == "bands foo, bar, none of which is known"
     assert "blue" in error.value.expected
-    assert "sentinel-2" in error.value.expected
+    assert "cbers-4a-wpm" in error.value.expected
+    assert "sensor='sentinel-2'" in error.value.remedy
     assert "descriptors=" in error.value.remedy
     with pytest.raises(BandError, match="band names of Sentinel-2 A/B/C MSI: B01"):
         describe(layout.view(dataset(["foo"])), sensor="sentinel-2")
+
+
+@pytest.mark.parametrize("number", [int, np.int32, np.float32, np.float64, np.uint16])
+def test_descriptors_hold_pythons_numbers(number):
+    band = BandDescriptor("x", None, number(630), number(690))
+    assert (type(band.min_wavelength), type(band.max_wavelength)) == (float, float)
+    assert band == BandDescriptor("x", None, 630.0, 690.0)
+    assert hash(band) == hash(BandDescriptor("x", None, 630.0, 690.0))
+
+
+@pytest.mark.parametrize(("name", "text"), [(1, "1"), (np.int64(2), "2"), (b"B02", "B02"), (np.str_("B8A"), "B8A")])
+def test_descriptors_of_names_that_are_no_text(name, text):
+    band = BandDescriptor(name, "blue", 450, 520)
+    assert (band.name, type(band.name)) == (text, str)
+
+
+@pytest.mark.parametrize(
+    ("role", "known"), [("SWIR_1", "swir16"), ("Red", "red"), (None, None), ("moisture", "moisture")]
+)
+def test_roles_are_stac_common_names_in_any_spelling(role, known):
+    assert BandDescriptor("x", role, 0, 0).role == known
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "remedy"),
+    [
+        (0.45, 0.52, "min_wavelength=450, max_wavelength=520"),
+        (520, 450, "min_wavelength=450, max_wavelength=520"),
+        (0.52, 0.45, "min_wavelength=450, max_wavelength=520"),
+        (4.5e-7, 5.2e-7, "min_wavelength=630, max_wavelength=690"),
+        (-450, 520, "min_wavelength=630, max_wavelength=690"),
+        (450, 5.2e6, "min_wavelength=630, max_wavelength=690"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["reflectance", "brightness_temperature"])
+def test_limits_that_are_no_nanometres(low, high, remedy, kind):
+    with pytest.raises(BandError) as error:
+        BandDescriptor("B1", "blue", low, high, kind)
+    assert error.value.remedy == remedy
+    BandDescriptor("B1", "blue", **eval(f"dict({remedy})"), kind=kind)  # what it says to type
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), "450", None, True, [450]])
+def test_limits_that_are_no_numbers(limit):
+    with pytest.raises(BandError, match="min_wavelength="):
+        BandDescriptor("B1", "blue", limit, 520)
+
+
+@pytest.mark.parametrize("field", [{"name": 1.5}, {"name": None}, {"name": True}, {"role": 3}, {"kind": "radar"}])
+def test_descriptors_that_are_none_of_a_band(field):
+    with pytest.raises(BandError):
+        BandDescriptor(**({"name": "B1", "role": "blue", "min_wavelength": 450, "max_wavelength": 520} | field))
+
+
+def test_bands_without_light_need_no_wavelengths():
+    assert BandDescriptor("vv", None, kind="SAR VV").min_wavelength == 0
+    assert BandDescriptor("red", "red").max_wavelength == 0
+    BandDescriptor("vv", None, 5.5e7, 5.6e7, "SAR VV")  # radar's own wavelength
+
+
+@given(st.floats(200, 30_000), st.floats(200, 30_000))
+def test_limits_in_order_are_kept(one, other):
+    low, high = sorted((one, other))
+    assert (
+        BandDescriptor("x", None, low, high).min_wavelength,
+        BandDescriptor("x", None, low, high).max_wavelength,
+    ) == (
+        low,
+        high,
+    )
+
+
+def test_errors_list_no_hundreds_of_names():
+    cube = array([f"layer {number}" for number in range(285)])
+    with pytest.raises(BandError) as error:
+        describe(layout.view(cube))
+    assert "and 275 more" in error.value.found
+    with pytest.raises(BandError) as error:
+        describe(layout.view(cube), descriptors=[BandDescriptor("B1", "blue")])
+    assert len(str(error.value)) < 600
+
+
+def test_a_model_that_lacks_bands_lists_no_hundreds_either():
+    bands = [BandDescriptor(f"b{number}", None, 400 + number, 405 + number) for number in range(285)]
+    with pytest.raises(ModelError, match="and 276 more, which lack blue, green, red, nir") as error:
+        choose("csmask", [*bands, BandDescriptor("r", "rededge071", 700, 710)], "TOA")
+    assert error.value.found.startswith("bands r (rededge071), b0 (None)")
+    assert len(str(error.value)) < 800
+
+
+def test_names_that_are_known_cause_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        describe(
+            layout.view(dataset(["B02", "B03", "B04", "B08", "B11", "B12", "SCL", "AOT", "WVP", "visual"])),
+            "sentinel-2",
+        )
+        describe(layout.view(dataset(["SR_B2", "SR_B6", "QA_PIXEL", "SR_QA_AEROSOL", "ST_QA"])))
+        describe(layout.view(dataset(["blue", "red", "ndvi", "red_std", "nir_mean", "elevation", "mask"])))
 
 
 def test_computes_nothing():

@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
+from xr_cloudmask.catalog import archive, runs, schema, work
 from xr_cloudmask.catalog import items as items_module
-from xr_cloudmask.catalog import runs, schema, store, work
-from xr_cloudmask.catalog.catalog import as_fraction
-from xr_cloudmask.models.index.four_four_a import Thresholds
+from xr_cloudmask.catalog.filters import as_fraction
+from xr_cloudmask.models.index.four_four_a import FourFourAThresholds
 
 COVERS = (0.05, 0.3, 0.6, 0.9)
 SIZE = (72, 96)
@@ -55,7 +55,7 @@ def direct(items):
     return {item.id: predict(stac.load([item]), MODEL).isel(time=0).compute() for item in items}
 
 
-@pytest.fixture(scope="session", params=store.KINDS)
+@pytest.fixture(scope="session", params=archive.KINDS)
 def catalog(request, tmp_path_factory, items):
     found = Catalog(tmp_path_factory.mktemp(request.param) / "scenes.db", request.param)
     done = found.run(items, MODEL, workers=2, progress=False)
@@ -141,7 +141,7 @@ def test_what_is_done_is_skipped(tmp_path, items, monkeypatch):
 def test_another_request_is_another_row(tmp_path, items):
     catalog = Catalog(tmp_path / "scenes.db")
     shared = {"workers": 1, "progress": False}
-    wider = Thresholds(dark_nir=2.0)
+    wider = FourFourAThresholds(dark_nir=2.0)
     part = {"resolution": 16.0, "crs": "EPSG:32722"}
     for keywords in ({}, {"scheme": "binary"}, {"thresholds": wider}, {"load": part}):
         assert catalog.run(items[:1], "4-4A", **shared, **keywords).made == 1
@@ -456,13 +456,13 @@ def test_nasty_ids_and_collections_are_text(tmp_path, items):
 
 @given(st.text(), st.text(), st.text())
 def test_file_names_are_safe_and_of_one_scene(item, collection, request):
-    name = store.file_name(item, collection, request)
+    name = archive.file_name(item, collection, request)
     assert Path(name).name == name
     assert name.isascii()
     assert not name.startswith((".", "-"))
-    assert len(name) <= store.LONGEST + 13
-    assert name != store.file_name(item + "x", collection, request)
-    assert name != store.file_name(item, collection + "x", request)
+    assert len(name) <= archive.LONGEST + 13
+    assert name != archive.file_name(item + "x", collection, request)
+    assert name != archive.file_name(item, collection + "x", request)
 
 
 # The database.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 
@@ -12,10 +14,16 @@ import rioxarray  # noqa: F401 - registers .rio
 from products import make_landsat, make_safe
 
 from xr_cloudmask import demo, export, predict, simulate
-from xr_cloudmask.cli import in_shell, main
+from xr_cloudmask.cli import main
+from xr_cloudmask.cli.spelling import in_shell
 from xr_cloudmask.errors import ModelError
 
 BANDS = ["B02", "B03", "B04", "B08"]
+# Keywords that options of a command stand for.
+TAKEN = (
+    *("bands", "sensor", "level", "scale", "offset", "nodata", "model", "scheme", "resolution", "window", "halo"),
+    *("weights", "device", "probabilities", "bbox", "max_cloud"),
+)
 OPTIONS = ["--sensor", "sentinel-2", "--level", "TOA", "--resolution", "native"]
 
 
@@ -153,6 +161,10 @@ def test_bad_input_is_a_message_and_exit_code_1(folder, tmp_path, capsys, case):
         ("scale=1e-4, offset=-0.1 or sensor='x'; scale=1.", "--scale 0.0001 --offset -0.1 or --sensor x; --scale 1."),
         ("files with sensor=, level=, scale= and offset=", "files with --sensor, --level, --scale and --offset"),
         ("leave weights= out", "leave --weights out"),
+        ("weights=('a.pt', 'b.pt')", f"--weights {shlex.quote(os.pathsep.join(('a.pt', 'b.pt')))}"),
+        ("predict('universal', weights='run/a.pt')", "--model universal --weights run/a.pt"),
+        ("bbox=(-53.2, -19.5, -45.9, -12.4)", "--bbox -53.2,-19.5,-45.9,-12.4"),
+        ("max_cloud=0.01 for one percent", "--max-cloud 0.01 for one percent"),
         ("cube.rename({'a': 'blue'}), sensor='x'", "cube.rename({'a': 'blue'}), --sensor x"),
         ("cube.rio.write_crs(32723), or resolution='native'", "cube.rio.write_crs(32723), or --resolution native"),
         ("resolution=30.00", "--resolution 30.0"),
@@ -168,7 +180,11 @@ def test_bad_input_is_a_message_and_exit_code_1(folder, tmp_path, capsys, case):
     ],
 )
 def test_remedies_are_spelled_as_options(remedy, typed):
-    assert in_shell(remedy) == typed
+    assert in_shell(remedy, TAKEN) == typed
+
+
+def test_only_options_of_the_command_are_spelled():
+    assert in_shell("sensor='landsat-8', or bbox=(1, 2, 3, 4)", ["bbox"]) == "sensor='landsat-8', or --bbox 1,2,3,4"
 
 
 def test_a_message_says_which_option_to_type(folder, tmp_path, capsys):

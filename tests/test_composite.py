@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, optimize
 
 from xr_cloudmask import BestPixel, CloudMaskError
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 from xr_cloudmask.series import kernels
 from xr_cloudmask.series.best import nearness
 from xr_cloudmask.series.composite import METHODS

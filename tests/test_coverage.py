@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from xr_cloudmask.masks.coverage import FRACTIONS, coverage
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs, scheme_for
+from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs, scheme_for
+from xr_cloudmask.names import FRACTIONS
 
 CODES = np.uint8([0, 1, 2, 3, 255])
 cubes = hnp.arrays(

@@ -11,7 +11,7 @@ from xr_cloudmask import predict, simulate
 from xr_cloudmask.cli import main
 from xr_cloudmask.errors import CloudMaskError, FileError
 from xr_cloudmask.evaluation import PatchLayout, evaluate, most_probable, read
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 ROLES = ("blue", "green", "red", "nir")
 

@@ -15,8 +15,9 @@ from rasterio.enums import ColorInterp
 
 from xr_cloudmask import export
 from xr_cloudmask.errors import CloudMaskError, FileError
-from xr_cloudmask.masks.coverage import FRACTIONS, with_coverage
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.coverage import with_coverage
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
+from xr_cloudmask.names import FRACTIONS
 
 SUFFIXES = (".tif", ".nc", ".zarr")
 DATES = np.array(["2024-06-01T13:10", "2024-06-11T13:10", "2024-06-11T13:25"], "M8[ns]")

@@ -14,7 +14,7 @@ from test_engine import chunked, refuse
 
 from xr_cloudmask.errors import CloudMaskError, ModelError
 from xr_cloudmask.models.index import statistics
-from xr_cloudmask.models.index.four_four_a import Thresholds
+from xr_cloudmask.models.index.four_four_a import FourFourAThresholds
 from xr_cloudmask.models.index.statistics import Order, Wanted
 from xr_cloudmask.predict import predict
 
@@ -234,7 +234,7 @@ def test_building_computes_nothing_and_equal_work_has_equal_names():
     lazy = cube(SERIES).chunk(time=1, y=64)
     with dask.config.set(scheduler=refuse):
         names = [predict(lazy, "4-4A")["cloudmask"].data.name for _ in range(2)]
-        other = predict(lazy, "4-4A", thresholds=Thresholds(dark_nir=2.0))["cloudmask"].data.name
+        other = predict(lazy, "4-4A", thresholds=FourFourAThresholds(dark_nir=2.0))["cloudmask"].data.name
     assert names[0] == names[1] != other
 
 
@@ -327,9 +327,9 @@ def test_three_bands_are_too_few():
 
 
 def test_thresholds_of_another_model_are_refused():
-    with pytest.raises(ModelError, match="four_four_a import Thresholds"):
+    with pytest.raises(ModelError, match="four_four_a import FourFourAThresholds"):
         predicted(notebook.scene(1), thresholds=3)
     with pytest.raises(ModelError, match="cloud_ndvi"):
-        Thresholds(cloud_ndvi=1.0)
-    changed = predicted(notebook.scene(1), thresholds=replace(Thresholds(), dark_nir=3.0))
+        FourFourAThresholds(cloud_ndvi=1.0)
+    changed = predicted(notebook.scene(1), thresholds=replace(FourFourAThresholds(), dark_nir=3.0))
     assert changed["cloud_shadow_fraction"] > predicted(notebook.scene(1))["cloud_shadow_fraction"]

@@ -9,18 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import (
-    SCHEME_NAMES,
-    SCHEMES,
-    VOCABULARY,
-    Labeller,
-    clear,
-    flag_attrs,
-    mask_of,
-    scheme_for,
-    scheme_of,
-    to_scheme,
-)
+from xr_cloudmask.masks.labels import Labeller, clear, mask_of, to_scheme
+from xr_cloudmask.masks.schemes import SCHEME_NAMES, SCHEMES, VOCABULARY, flag_attrs, scheme_for, scheme_of
 
 CSMASK = ("clear", "thick_cloud", "cloud_shadow")
 

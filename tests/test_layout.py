@@ -1,6 +1,9 @@
 """Any cube is understood: names and order of dimensions, Datasets and DataArrays, with and without time."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
@@ -41,6 +44,33 @@ def test_usual_spatial_names(y, x):
     assert (seen.y, seen.x, seen.time, seen.band) == (y, x, "time", "band")
 
 
+@pytest.mark.parametrize(
+    ("y", "x", "band"),
+    [
+        ("YDim", "XDim", "Band"),
+        ("YDim:MOD_Grid_500m_Surface_Reflectance", "XDim:MOD_Grid_500m_Surface_Reflectance", "band"),  # HDF-EOS
+        ("downtrack", "crosstrack", "wavelengths"),  # EMIT
+        ("number_of_lines", "number_of_pixels", "number_of_bands"),  # VIIRS, PACE
+        ("Latitude", "Longitude", "Wavelength"),
+        ("ny", "nx", "CHANNELS"),
+        ("lines", "samples", "bands"),
+        ("ROW", "COL", "BAND"),
+        ("j", "i", "spectral_band"),
+    ],
+)
+def test_names_of_dimensions_that_products_have(y, x, band):
+    for cube in (array(), array().to_dataset(name="reflectance")):
+        seen = view(cube.rename({"y": y, "x": x, "band": band}))
+        assert (seen.y, seen.x, seen.time, seen.band) == (y, x, "time", band)
+        assert list(seen.bands) == BANDS
+
+
+@given(st.sampled_from(Y_NAMES), st.sampled_from(X_NAMES), st.sampled_from([str.upper, str.lower, str.title, str]))
+def test_case_of_dimensions_does_not_matter(y, x, spell):
+    seen = view(array().rename({"y": spell(y), "x": spell(x)}))
+    assert (seen.y, seen.x) == (spell(y), spell(x))
+
+
 def test_cf_attributes_name_dimensions_that_have_other_names():
     cube = array().rename({"y": "j", "x": "i", "time": "when"})
     cube = cube.assign_coords(
@@ -76,6 +106,82 @@ def test_long_name_names_numbered_bands_as_rioxarray_leaves_them():
     cube = array(dims=("band", "y", "x")).assign_coords(band=[1, 2, 3])
     assert list(view(cube).bands) == ["1", "2", "3"]
     assert list(view(cube.assign_attrs(long_name=("blue", "green", "red"))).bands) == BANDS
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (pd.CategoricalIndex(["red", "blue", "nir"]), ["red", "blue", "nir"]),
+        (np.array([b"red", b"blue", b"nir"]), ["red", "blue", "nir"]),
+        (np.array([4, 3, 2], "uint8"), ["4", "3", "2"]),
+        (pd.Index(["red", "blue", "nir"], dtype="string"), ["red", "blue", "nir"]),
+    ],
+)
+def test_labels_of_any_type_are_names(labels, names):
+    cube = array(dims=("band", "y", "x")).drop_vars("band").assign_coords(band=("band", labels))
+    assert list(view(cube).bands) == names
+    assert view(cube).time is None
+
+
+def test_descriptions_that_name_some_bands_or_the_only_one():
+    cube = array(dims=("band", "y", "x")).assign_coords(band=[1, 2, 3])
+    assert list(view(cube.assign_attrs(long_name=("blue", None, ""))).bands) == ["blue", "2", "3"]
+    single = cube.isel(band=[0])
+    assert list(view(single.assign_attrs(long_name="Blue")).bands) == ["Blue"]
+    assert list(view(single.assign_attrs(long_name="surface reflectance of a field")).bands) == ["1"]
+
+
+def test_coordinates_of_bands_are_read_once():
+    along = {"common_name": ("band", BANDS), "fwhm": ("band", [65.0, 35.0, 30.0]), "platform": "sentinel-2a"}
+    seen = view(array(**along))
+    assert seen.coords_of_bands["green"] == {"common_name": "green", "fwhm": 35.0, "platform": "sentinel-2a"} | {
+        "band": "green"
+    }
+    assert seen.coords_of_bands is seen.coords_of_bands
+    assert view(array(platform="x").to_dataset("band")).coords_of_bands["red"] == {"platform": "x"}
+
+
+@pytest.mark.parametrize(
+    ("cube", "works"),
+    [
+        (array().rename(time="scene"), "cube.rename({'scene': 'time'})"),
+        (array().rename(time="month"), "cube.rename({'month': 'time'})"),
+        (array().to_dataset("band").rename(time="scene"), "cube.rename({'scene': 'time'})"),
+        (array(dims=("time", "y", "x")).rename(time="layer"), "cube.rename({'layer': 'band'})"),
+        (array().expand_dims(member=2), "cube.isel({'member': 0})"),
+    ],
+)
+def test_what_a_message_about_dimensions_says_to_type_works(cube, works):
+    with pytest.raises(CubeError) as error:
+        view(cube)
+    assert works in error.value.remedy
+    assert "'band': 'band'" not in error.value.remedy
+    for remedy in re.findall(r"cube\.\w+\(\{[^)]*\}\)", error.value.remedy):
+        view(eval(remedy, {"cube": cube}))
+    if "time" in cube.dims:
+        assert "'time'" not in error.value.remedy
+
+
+def test_several_variables_with_a_band_dimension():
+    cube = array().to_dataset(name="reflectance").assign(uncertainty=array())
+    with pytest.raises(CubeError, match="'reflectance', 'uncertainty'") as error:
+        view(cube)
+    assert list(view(eval(error.value.remedy, {"cube": cube})).bands) == BANDS
+
+
+def test_a_tree_names_a_group_to_take():
+    tree = xr.DataTree.from_dict({"/r10m": array().to_dataset("band"), "/r20m": array().to_dataset("band")})
+    with pytest.raises(CubeError, match="type DataTree") as error:
+        view(tree)
+    typed = error.value.remedy.partition(", one of")[0]
+    assert list(view(eval(typed, {"tree": tree})).bands) == BANDS
+
+
+def test_messages_list_no_hundreds_of_names():
+    cube = xr.Dataset({f"layer{number}": ("time", [1.0]) for number in range(285)}).assign_coords(y=[1, 2], x=[1, 2])
+    with pytest.raises(CubeError, match="and 275 more") as error:
+        view(cube)
+    assert len(str(error.value)) < 600
 
 
 def test_a_static_band_is_repeated_along_time():

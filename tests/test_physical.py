@@ -20,7 +20,7 @@ from xr_cloudmask.cube.sun import Sun, SunPosition
 from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.index import physical
-from xr_cloudmask.models.index.physical import Thresholds, cast, flooded, shifted
+from xr_cloudmask.models.index.physical import PhysicalThresholds, cast, flooded, shifted
 from xr_cloudmask.predict import predict
 
 ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
@@ -89,10 +89,10 @@ def test_haze_is_cloud_only_close_to_what_certainly_is():
     haze = np.zeros((80, 80), bool)
     haze[30:55, 8:70] = True
     cube = xr.where(haze & (cube["blue"] < 0.4), xr.full_like(cube, 0.24), cube, keep_attrs=True)
-    found = mask_of(cube, thresholds=Thresholds(rim=150))["cloudmask"].values == 1
+    found = mask_of(cube, thresholds=PhysicalThresholds(rim=150))["cloudmask"].values == 1
     rows, columns = np.indices(haze.shape)
     np.testing.assert_array_equal(found, haze & (abs(rows - 42) + abs(columns - 12) <= 2 + 150 / 30))
-    assert (mask_of(cube, thresholds=Thresholds(rim=0))["cloudmask"] == 1).sum() == 13
+    assert (mask_of(cube, thresholds=PhysicalThresholds(rim=0))["cloudmask"] == 1).sum() == 13
     assert (mask_of(cube.where(cube["blue"] < 0.4, 0.24))["cloudmask"] != 1).all()
 
 
@@ -184,8 +184,8 @@ def test_thresholds_have_to_make_sense():
         {"ndvi": np.nan},
     ):
         with pytest.raises(ModelError, match=next(iter(wrong))):
-            Thresholds(**wrong)
-    with pytest.raises(ModelError, match=r"from xr_cloudmask\.models\.index\.physical import Thresholds"):
+            PhysicalThresholds(**wrong)
+    with pytest.raises(ModelError, match=r"from xr_cloudmask\.models\.index\.physical import PhysicalThresholds"):
         mask_of(SERIES, thresholds=0.3)
 
 
@@ -201,15 +201,15 @@ def test_the_sun_casts_shadows_to_the_other_side():
 def test_shadows_lie_where_clouds_of_any_height_can_cast_them():
     cloud = np.zeros((60, 60), bool)
     cloud[30, 30] = True
-    reached = cast(cloud, Thresholds(height=(500, 1000)), Sun((0.0, 0.02), (30.0, 30.0)))
+    reached = cast(cloud, PhysicalThresholds(height=(500, 1000)), Sun((0.0, 0.02), (30.0, 30.0)))
     assert reached[30, 40:51].all()
     assert not reached[30, :37].any()
     assert not reached[30, 53:].any()
-    around = cast(cloud, Thresholds(reach=300), Sun(None, (30.0, 30.0)))
+    around = cast(cloud, PhysicalThresholds(reach=300), Sun(None, (30.0, 30.0)))
     assert around.sum() == pytest.approx(np.pi * 10**2, rel=0.05)
-    narrow = cast(cloud, Thresholds(reach=300), Sun(None, (30.0, 15.0)))
+    narrow = cast(cloud, PhysicalThresholds(reach=300), Sun(None, (30.0, 15.0)))
     assert (narrow.any(axis=1).sum(), narrow.any(axis=0).sum()) == (21, 41)
-    assert not cast(np.zeros((5, 5), bool), Thresholds(), Sun(None, (30.0, 30.0))).any()
+    assert not cast(np.zeros((5, 5), bool), PhysicalThresholds(), Sun(None, (30.0, 30.0))).any()
 
 
 @given(st.integers(-7, 7), st.integers(-7, 7))
@@ -287,7 +287,7 @@ def test_warm_pixels_are_no_cloud():
 
 
 def test_thresholds_can_be_changed():
-    strict = mask_of(SERIES, thresholds=replace(Thresholds(), hot=0.3), **OPTIONS)
+    strict = mask_of(SERIES, thresholds=replace(PhysicalThresholds(), hot=0.3), **OPTIONS)
     assert strict["cloud_fraction"].mean() < EXPECTED["cloud_fraction"].mean()
     assert "hot=0.3" in strict["cloudmask"].attrs["thresholds"]
 

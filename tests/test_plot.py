@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xr_cloudmask import plot, simulate
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import labels
+from xr_cloudmask.masks import schemes
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_sheet_is_written_with_the_colours_of_all_classes(cube: xr.Dataset, mask
     image = pixels(tmp_path / "sheet.png")
     width, height = figure.get_size_inches() * plot.DPI
     assert image.shape[:2] == (int(height), int(width))
-    for entry in labels.SCHEMES["cloudsen12"].classes:
+    for entry in schemes.SCHEMES["cloudsen12"].classes:
         assert has_color(image, entry.color)
     assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["true colour", "mask", "truth"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [

@@ -9,8 +9,8 @@ import xarray as xr
 
 import xr_cloudmask
 from xr_cloudmask import BandDescriptor, CloudMaskError, ModelError, models, predict
-from xr_cloudmask.masks.coverage import FRACTIONS
 from xr_cloudmask.models import registry
+from xr_cloudmask.names import FRACTIONS
 
 ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
 RNG = np.random.default_rng(3)

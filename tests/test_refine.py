@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xr_cloudmask import BandError, CloudMaskError, Refinement
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 SHAPE = (3, 4)
 CLEAR, THICK, THIN, SHADOW, NO_DATA = 0, 1, 2, 3, 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import dask.array as da
@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.cube.bands import describe
-from xr_cloudmask.cube.calibration import Calibration, Radiometry, calibrate, level_of
-from xr_cloudmask.cube.declared import declared_nodata
-from xr_cloudmask.cube.reflectance import apply, to_reflectance
+from xr_cloudmask.cube.calibration import Calibration
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.nodata import declared_nodata
+from xr_cloudmask.cube.reflectance import measured, to_reflectance, to_units
 from xr_cloudmask.errors import BandError, CubeError, ReflectanceError
 
 # stackstac's and rioxarray's readers multiply affine transforms the old way while dask computes.
@@ -35,9 +35,26 @@ def sentinel(values: Any = 3000, dtype: str = "uint16", dates: int = 1, chunks: 
     return cube if chunks is None else cube.chunk(chunks)
 
 
+class Radiometry(NamedTuple):
+    """What is settled of the reflectance bands of a cube."""
+
+    level: str | None
+    calibrations: tuple[Calibration, ...]
+    provenance: str
+
+
 def radiometry(cube: layout.Cube, **options: Any) -> Radiometry:
-    view = layout.view(cube)
-    return calibrate(view, [d for d in describe(view, options.get("sensor")) if d.kind == "reflectance"], **options)
+    described = DescribedCube.of(cube, Told(**options))
+    used = [d for d in described.descriptors if d.kind == "reflectance"]
+    return Radiometry(described.level, tuple(described.calibrated(used).values()), described.provenance_of(used))
+
+
+def apply(dn: np.ndarray, scale: float, offset: float, nodata: tuple[float, ...]) -> np.ndarray:
+    return to_units(dn, Calibration((scale,), (offset,), nodata), 0)
+
+
+def ramp(low: float, high: float, dtype: str = "float64", shape: tuple[int, int] = (8, 8)) -> np.ndarray:
+    return np.linspace(low, high, math.prod(shape)).reshape(shape).astype(dtype)
 
 
 def first(cube: layout.Cube) -> np.ndarray:
@@ -79,19 +96,48 @@ def test_kernel_never_changes_its_input_and_drops_infinities():
 
 
 def test_kernel_agrees_with_xarray():
-    raw = xr.Dataset({"b": ("x", np.array([0, 1000, 2000, 65535], "uint16"))})
+    raw = xr.Dataset({"b": ("x", np.array([0, 1000, 2000, 30000], "uint16"))})
     raw.b.attrs = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": np.uint16(0)}
     decoded = xr.decode_cf(raw).b.values
     np.testing.assert_allclose(apply(raw.b.values, 1e-4, -0.1, (0,)), decoded, atol=1e-6)
 
 
-def test_kernel_refuses_numbers_taken_for_reflectance_and_the_reverse():
-    with pytest.raises(ReflectanceError, match="floating-point values of about 3000 where reflectance was expected"):
-        apply(np.full((4, 4), 3000.0), 1.0, 0.0, ())
-    with pytest.raises(ReflectanceError, match=r"fractions of about 0\.3 where digital numbers were expected"):
-        apply(np.full((4, 4), 0.3), 1e-4, 0.0, ())
-    assert apply(np.array([[1.0]]), 1e-4, 0.0, ())[0, 0] == pytest.approx(1e-4)  # a dark pixel is whole
+def test_numbers_taken_for_reflectance_and_the_reverse_are_refused():
+    one, small = Calibration((1.0,), (0.0,)), Calibration((1e-4,), (0.0,))
+    with pytest.raises(ReflectanceError, match="floating-point values that are above 2 in most pixels"):
+        measured([ramp(1000, 4000)], [one], 0)
+    with pytest.raises(ReflectanceError, match="fractions from 0 to 1 where digital numbers were expected"):
+        measured([ramp(0.1, 0.4)], [small], 0)
+    assert measured([np.array([[1.0]])], [small], 0)[0][0, 0] == pytest.approx(1e-4)  # a dark pixel is whole
     assert np.isnan(apply(np.full((2, 2), -9999.0), 1.0, 0.0, (-9999.0,))).all()
+
+
+@pytest.mark.parametrize("number", [9.969209968386869e36, 1e30, -1e30, -9999, 65535, 255])
+def test_what_is_beyond_reflectance_is_marked_and_dropped(number):
+    values = np.full((8, 8), 0.3, "float32")
+    values[2, 3] = number
+    assert np.isinf(apply(values, 1.0, 0.0, ())[2, 3])
+    (found,) = measured([values], [Calibration((1.0,), (0.0,))], 0)
+    assert np.isnan(found[2, 3])
+    assert np.isnan(found).sum() == 1
+
+
+def test_saturated_integers_stay_data_unless_all_bands_are():
+    rule = Calibration((1e-4,), (0.0,))
+    one, other = ramp(1000, 4000, "uint16"), ramp(1000, 4000, "uint16")
+    one[:2] = 65535
+    other[:1] = 65535
+    found = measured([one, other], [rule, rule], 0)
+    assert np.isnan(found[0][0]).all()
+    np.testing.assert_allclose(found[0][1], 3.0)
+    image = np.full((4, 4), 255, "uint8")  # white, of an 8-bit image
+    np.testing.assert_allclose(measured([image, image], [Calibration((1 / 255,), (0.0,))] * 2, 0), 1.0, rtol=1e-6)
+
+
+def test_low_sun_stretches_what_can_be_measured():
+    rule = Calibration((4e-4,), (-0.4,), stretch=(4.0,))
+    np.testing.assert_allclose(apply(np.array([26000], "uint16"), *(*rule.linear(0), ())), np.inf)
+    np.testing.assert_allclose(to_units(np.array([26000], "uint16"), rule, 0), 10.0)
 
 
 # --- every loader
@@ -99,9 +145,10 @@ def test_kernel_refuses_numbers_taken_for_reflectance_and_the_reverse():
 
 def test_odc_stac_has_no_item_properties(tmp_path):
     cube = loaders.odc_stac(tmp_path)
-    with pytest.raises(ReflectanceError, match="lazy floating-point values of Sentinel-2") as error:
-        radiometry(cube)
-    assert "dtype='uint16'" in error.value.remedy
+    cube = cube + np.arange(cube.sizes["x"], dtype="float32")  # a scene has more than one value
+    with pytest.raises(ReflectanceError, match="above 2 in most pixels") as error:
+        to_reflectance(cube).compute(scheduler="sync")
+    assert "xr_cloudmask.stac.attach(cube, items)" in error.value.remedy
     integers = loaders.odc_stac(tmp_path, dtype="uint16", nodata=0)
     with pytest.raises(ReflectanceError, match="unknown processing baseline"):
         radiometry(integers)
@@ -152,18 +199,18 @@ def test_stackstac_integers(tmp_path, applied, expected):
 
 def test_stackstac_with_rescale_off_is_caught_when_computed(tmp_path):
     cube = loaders._stack(loaders.earth_search_items(tmp_path, applied=False), rescale=False)
-    lazy = to_reflectance(cube)
-    with pytest.raises(ReflectanceError, match="values of about 3000 where reflectance was expected"):
-        lazy.compute(scheduler="sync")
-    with pytest.raises(ReflectanceError, match="values of about 3000"):
-        to_reflectance(cube.compute())
+    cube = cube + np.arange(cube.sizes["x"])  # a scene has more than one value
+    for found in (cube, cube.compute()):
+        with pytest.raises(ReflectanceError, match="above 2 in most pixels where reflectance was expected"):
+            to_reflectance(found).compute(scheduler="sync")
 
 
 def test_stackstac_with_raster_bands_that_differ(tmp_path):
     cube = loaders.stackstac_earth_search(tmp_path).drop_vars("raster:bands")
     with pytest.raises(ReflectanceError, match="different raster:bands") as error:
         to_reflectance(cube)
-    assert error.value.remedy == "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)"
+    advice = "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0))"
+    assert error.value.remedy.startswith(advice)
 
 
 def test_brazil_data_cube(tmp_path):
@@ -275,7 +322,9 @@ def test_sentinel_2_offset_that_nothing_settles():
         to_reflectance(sentinel())
     assert error.value.found == "sentinel-2 digital numbers of an unknown processing baseline"
     assert "'s2:processing_baseline'" in error.value.expected
-    assert error.value.remedy == "offset=0 before baseline 04.00 and for harmonised collections, offset=-0.1 otherwise"
+    otherwise = "else offset=0 before baseline 04.00 and for harmonised collections, offset=-0.1 otherwise"
+    assert error.value.remedy.endswith(otherwise)
+    assert error.value.keywords == {"offset": -0.1}
     for offset in (0, -0.1):
         np.testing.assert_allclose(first(to_reflectance(sentinel(), offset=offset)), 0.3 + offset, atol=1e-6)
 
@@ -421,22 +470,20 @@ def test_floats_from_0_to_1_are_reflectance():
 
 
 def test_floats_that_are_digital_numbers():
-    with pytest.raises(ReflectanceError, match="values of about 3000 where reflectance was expected"):
-        to_reflectance(plain(3000.0))
-    lazy = to_reflectance(plain(3000.0, chunks=2))
-    with pytest.raises(ReflectanceError, match="values of about 3000"):
-        lazy.compute(scheduler="sync")
-    np.testing.assert_allclose(first(to_reflectance(plain(3000.0), scale=1e-4)), 0.3, atol=1e-6)
+    cube = xr.Dataset({name: (("y", "x"), ramp(1000, 4000)) for name in ("blue", "red")})
+    for lazy in (cube, cube.chunk(4)):
+        with pytest.raises(ReflectanceError, match="above 2 in most pixels where reflectance was expected"):
+            to_reflectance(lazy).compute(scheduler="sync")
+    np.testing.assert_allclose(to_reflectance(cube, scale=1e-4).blue, cube.blue * 1e-4, atol=1e-6)
 
 
-def test_floats_of_a_known_sensor():
-    np.testing.assert_allclose(first(to_reflectance(sentinel(0.3, "float64"))), 0.3, atol=1e-6)
-    with pytest.raises(ReflectanceError, match="values of about 3000"):
-        to_reflectance(sentinel(3000, "float64"))
-    with pytest.raises(ReflectanceError, match="lazy floating-point values of Sentinel-2"):
-        to_reflectance(sentinel(0.3, "float64", chunks=2))
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_floats_of_a_known_sensor_are_reflectance(chunks):
+    np.testing.assert_allclose(first(to_reflectance(sentinel(0.3, "float64", chunks=chunks))), 0.3, atol=1e-6)
+    with pytest.raises(ReflectanceError, match="above 2 in most pixels"):
+        to_reflectance(sentinel(ramp(1000, 4000, shape=(4, 4)), "float64", chunks=chunks and 4)).load(scheduler="sync")
     for said in ({"scale": 1}, {"level": "BOA"}):
-        found = to_reflectance(sentinel(0.3, "float64", chunks=2).drop_attrs(), sensor="sentinel-2", **said)
+        found = to_reflectance(sentinel(0.3, "float64", chunks=chunks).drop_attrs(), sensor="sentinel-2", **said)
         np.testing.assert_allclose(first(found), 0.3, atol=1e-6)
 
 
@@ -470,7 +517,7 @@ def test_one_of_scale_and_offset_leaves_the_other_to_the_metadata():
     assert radiometry(sentinel(), offset=0).calibrations[0] == Calibration((1e-4,), (0.0,), (0.0,))
     dated = sentinel(**{"s2:processing_baseline": "05.09"})
     assert radiometry(dated, scale=2e-4).calibrations[0] == Calibration((2e-4,), (-0.1,), (0.0,))
-    assert radiometry(dated.astype("float32") / 1e5, scale=1).calibrations[0] == Calibration((1.0,), (0.0,))
+    assert radiometry(dated.astype("float32") / 1e5, scale=1).calibrations[0] == Calibration((1.0,), (0.0,), (-0.1,))
 
 
 def test_sources_that_differ_between_bands_are_all_named():
@@ -510,9 +557,8 @@ def test_no_data_of_floats_is_only_what_attributes_say():
     ],
 )
 def test_level_of_sentinel_2(attrs, level):
-    view = layout.view(sentinel(**attrs))
-    assert level_of(view, describe(view)) == level
-    assert level_of(view, describe(view), level="toa") == "TOA"
+    assert DescribedCube.of(sentinel(**attrs)).level == level
+    assert DescribedCube.of(sentinel(**attrs), Told(level="toa")).level == "TOA"
 
 
 def test_level_of_cf_standard_names():
@@ -567,7 +613,7 @@ def test_exactly_once(dtype, scale, offset, dates, how, lazy, as_array):
     xr.testing.assert_identical(cube, kept)
     np.testing.assert_allclose(layout.view(once).bands["red"].values, dn * scale + offset, atol=2e-6)
     assert to_reflectance(once, **said) is once
-    again = calibrate(layout.view(once), describe(layout.view(once)))
+    again = radiometry(once)
     assert again.calibrations == (Calibration((1.0,), (0.0,), zero=(offset,)),) * 2
     assert again.provenance == once.attrs["reflectance_provenance"]
 
@@ -659,44 +705,79 @@ def test_declared_offset_in_digital_numbers_is_refused():
 
 
 def test_integers_that_do_not_become_reflectance():
-    with pytest.raises(
-        ReflectanceError, match="integer values of about 3000 where reflectance was expected with scale"
-    ):
-        to_reflectance(plain(3000).astype("uint16"), scale=0.01)
-    with pytest.raises(ReflectanceError, match="values down to 3000"):
-        to_reflectance(plain(3000).astype("uint16"), scale=1e-4, offset=-1)
-    saturated = np.full((8, 8), 65535, "uint16")
-    assert apply(saturated, 1e-4, -0.1, ()).max() > 6  # a tile within a saturated cloud
+    cube = xr.Dataset({"red": (("y", "x"), ramp(2000, 4000, "uint16"))})
+    with pytest.raises(ReflectanceError, match=r"integer values that are above 2 in most pixels.* with scale"):
+        to_reflectance(cube, scale=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "white"), [("uint8", 1e-4, "0.0255"), ("int8", 1e-3, "0.127"), ("uint8", 2e-5, "0.0051")]
+)
+def test_a_scale_that_leaves_white_dark_is_refused(dtype, scale, white):
+    with pytest.raises(ReflectanceError, match=f"largest number would be reflectance {white}") as error:
+        radiometry(plain(30).astype(dtype), scale=scale, offset=0)
+    assert "0.0001" not in error.value.remedy
 
 
 def test_one_pixel_does_not_hide_that_values_are_scaled_already():
-    scaled = np.full((64, 64), 0.3)
+    scaled = ramp(0.25, 0.35, shape=(64, 64))
     scaled[0, 0] = 2.7
-    with pytest.raises(ReflectanceError, match=r"fractions of about 0\.3"):
-        apply(scaled, 1e-4, 0.0, ())
+    with pytest.raises(ReflectanceError, match="fractions from 0 to 1"):
+        measured([scaled], [Calibration((1e-4,), (0.0,))], 0)
     water = np.ones((64, 64))  # digital numbers of dark water that a resampling blurred at the shore
     water[:, :4] = 1.5
-    assert apply(water, 1e-4, 0.0, ()).max() < 0.001
+    assert measured([water], [Calibration((1e-4,), (0.0,))], 0)[0].max() < 0.001
 
 
 @pytest.mark.parametrize(("dtype", "scale", "value"), [("float32", 1, 0.3), ("int16", 1e-4, 3000)])
 @pytest.mark.parametrize("filled", [2, 40, 63])
-def test_undeclared_fill_is_refused(dtype, scale, value, filled):
+def test_undeclared_fill_is_no_data(dtype, scale, value, filled):
     cube = xr.Dataset({"red": (("y", "x"), np.full((64, 64), value, dtype))})
     cube.red[:filled] = -9999
-    with pytest.raises(ReflectanceError, match="values down to -9999") as error:
-        to_reflectance(cube, scale=scale)
-    assert error.value.remedy.startswith("nodata=-9999 ")
-    view = layout.view(cube)
-    (calibration,) = calibrate(view, describe(view), scale=scale, nodata=-9999).calibrations
-    found = apply(cube.red.values, scale, 0.0, calibration.nodata)
-    assert np.isnan(found).sum() == filled * 64
+    assert np.isnan(to_reflectance(cube, scale=scale).red).sum() == filled * 64
+    (calibration,) = radiometry(cube, scale=scale, nodata=-9999).calibrations
+    assert calibration.nodata == (-9999,)
 
 
-def test_defective_pixels_are_negligible():
-    pixels = np.full((200, 200), 0.3)
-    pixels[0, 0] = -7
-    assert apply(pixels, 1.0, 0.0, ())[0, 0] == -7
+@pytest.mark.parametrize("fill", [-0.2, -0.0123, -0.0999])
+def test_the_same_number_in_all_bands_that_is_not_light_is_no_data(fill):
+    bands = [ramp(0.1, 0.4, "float32"), ramp(0.2, 0.5, "float32")]
+    for band in bands:
+        band[3:5] = fill
+    bands[0][6] = fill  # in one band alone it is dark
+    found = measured(bands, [Calibration((1.0,), (0.0,))] * 2, 0)
+    for values in found:
+        assert np.isnan(values[3:5]).all()
+        assert np.isnan(values).sum() == 16
+
+
+def test_no_data_that_went_through_arithmetic_is_known():
+    cube = xr.Dataset({"red": (("y", "x"), ramp(1000, 4000, "int16"), {"nodata": -999})})
+    cube.red[:2] = -999
+    with xr.set_options(keep_attrs=True):
+        scaled = cube / 10000
+    assert np.isnan(to_reflectance(scaled).red).sum() == 16
+    landsat = xr.Dataset({name: (("y", "x"), ramp(0.1, 0.4)) for name in ("SR_B4", "SR_B5")})
+    landsat.SR_B4[0] = 0 * 2.75e-5 - 0.2  # this band ends earlier than the other
+    assert np.isnan(to_reflectance(landsat, sensor="landsat-8-9").SR_B4).sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("attrs", "dtype", "expected"),
+    [
+        ({"valid_range": [0, 10000]}, "int16", 4),
+        ({"valid_min": 0, "valid_max": 10000}, "int16", 4),
+        ({"valid_min": 0}, "int16", 2),
+        ({"valid_range": [0, 10000]}, "float32", 0),  # packed bounds beside reflectance
+        ({"valid_range": [0, 1]}, "float32", 4),
+    ],
+)
+def test_valid_range_of_cf(attrs, dtype, expected):
+    numbers = np.array([[-500, -1, 5000, 10000, 10001, 12000]], dtype)
+    numbers = numbers / np.float32(10000) if dtype == "float32" else numbers
+    cube = xr.Dataset({"red": (("y", "x"), numbers, attrs)})
+    found = to_reflectance(cube, scale=1e-4 if dtype == "int16" else 1).red
+    assert np.isnan(found).sum() == expected
 
 
 def test_every_declared_no_data_value_counts():
@@ -705,9 +786,8 @@ def test_every_declared_no_data_value_counts():
         cube[name].attrs = {"_FillValue": -9999, "missing_value": np.array([-1, 0], "int16"), "nodata": -9999}
         cube[name][0, :3] = [-9999, -1, 7]
     assert declared_nodata(cube.red) == (-9999, -1, 0)
-    view = layout.view(cube)
     for said, expected in ((None, (-9999, -1, 0)), (7, (7, -9999, -1, 0)), ([7, 0], (7, 0, -9999, -1))):
-        assert calibrate(view, describe(view), scale=1e-4, nodata=said).calibrations[0].nodata == expected
+        assert radiometry(cube, scale=1e-4, nodata=said).calibrations[0].nodata == expected
     for lazy in (cube, cube.chunk(2), cube.to_array("band").assign_attrs(cube.red.attrs)):
         found = layout.view(to_reflectance(lazy, scale=1e-4)).bands["red"].values
         np.testing.assert_allclose(found[0], [NAN, NAN, 7e-4, 0.3], atol=1e-6)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xr_cloudmask import BestPixel, CloudMaskError, predict
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 CODES = [0, 1, 2, 3, 255]
 TIMES = np.datetime64("2024-01-01", "ns") + np.arange(4) * np.timedelta64(10, "D")

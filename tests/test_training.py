@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from xr_cloudmask import predict, simulate
 from xr_cloudmask.cli import main
 from xr_cloudmask.errors import CloudMaskError, FileError, ModelError, WeightsError
-from xr_cloudmask.masks.labels import SCHEMES, flag_attrs, to_scheme
+from xr_cloudmask.masks.labels import to_scheme
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training import LabelledCubes, Recipe, loss, train
 from xr_cloudmask.training.samples import BITS, Patch, Simulated, collate, prepared, stream, turned, with_fewer_bands
-from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, Run
+from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, TrainingState
 from xr_cloudmask.training.teacher import Teacher
 
 TINY = replace(
@@ -340,7 +341,7 @@ def stopped(tmp_path, trained):
 
 
 def resumed(recipe, folder):
-    run = Run(recipe, torch.device("cpu"))
+    run = TrainingState(recipe, torch.device("cpu"))
     run.load(folder)
     return run
 

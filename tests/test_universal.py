@@ -17,7 +17,7 @@ from xr_cloudmask.models import registry, universal
 from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork, channels_last, entering
 from xr_cloudmask.models.weights import WeightsFile
 from xr_cloudmask.training import Recipe
-from xr_cloudmask.training.state import Run
+from xr_cloudmask.training.state import TrainingState
 
 SIX = torch.tensor([[457.0, 522], [542, 578], [650, 681], [784, 900], [1565, 1655], [2100, 2280]])
 BANDS = tuple(BandDescriptor(f"b{i}", None, float(low), float(high)) for i, (low, high) in enumerate(SIX))
@@ -39,7 +39,7 @@ def network(architecture):
 def weights(tmp_path_factory):
     """A file of random weights of a small network."""
     recipe = replace(Recipe.packaged(), widths=(8, 8, 16), dilations=(2,))
-    run = Run(recipe, torch.device("cpu"))
+    run = TrainingState(recipe, torch.device("cpu"))
     made = network(run.network.architecture)
     torch.nn.init.normal_(made.trunk.head.weight, std=2)
     run.start_from(made.state_dict())

@@ -19,7 +19,7 @@ from loopback_hub import COMMITS, REPOSITORY, serve
 
 from xr_cloudmask.cli import main
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import hub, weights
+from xr_cloudmask.models import hub, state_dicts, weights
 from xr_cloudmask.models.weights import SENSEI, WeightsFile
 
 NAME = SENSEI.default
@@ -121,8 +121,8 @@ def test_fetch_downloads_verifies_and_caches(server, cache, checkpoint, capsys):
     assert file == WeightsFile(str(cache / NAME / "weights.pt"), sha256(checkpoint))
     assert Path(file.path).read_bytes() == checkpoint
     weights.verify(file)
-    assert weights.read_config(file.path) == {"MODEL_TYPE": "segformerB2", "CLASSES": 7}
-    assert weights.read_state(file.path)["layer.weight"].numpy().tolist() == list(range(20000))
+    assert state_dicts.read_config(file.path) == {"MODEL_TYPE": "segformerB2", "CLASSES": 7}
+    assert state_dicts.read_state(file.path)["layer.weight"].numpy().tolist() == list(range(20000))
     assert "GPL-3.0" in capsys.readouterr().err
     manifest = json.loads((cache / NAME / "manifest.json").read_text())
     assert manifest["commit"] == COMMITS["main"]
@@ -319,7 +319,7 @@ def test_a_flipped_byte_of_the_configuration_is_refused(server, cache):
     (file,) = hub.fetch()
     flip(cache / NAME / "config.yaml")
     with pytest.raises(WeightsError, match=r"config\.yaml"):
-        weights.read_config(file.path)
+        state_dicts.read_config(file.path)
 
 
 def test_a_truncated_file_is_refused_before_anything_is_built(server, cache):
@@ -348,8 +348,8 @@ def test_a_read_only_cache_is_enough(server, cache, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         assert weights.resolve("sensei") == hub.fetch() == (file,)
         weights.verify(file)
-        weights.read_config(file.path)
-        weights.read_state(file.path)
+        state_dicts.read_config(file.path)
+        state_dicts.read_state(file.path)
         assert main(["weights", "verify"]) == 0
         assert tree(cache) == before
     finally:
@@ -570,11 +570,11 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path):
     path, trace = tmp_path / "weights.pt", tmp_path / "trace"
     torch.save({"layer": torch.zeros(1), "intruder": Intruder(trace)}, path)
     with pytest.raises(WeightsError, match="never run") as caught:
-        weights.read_state(path)
+        state_dicts.read_state(path)
     assert "weights_only=False" not in str(caught.value)
     path.write_bytes(pickle.dumps({"intruder": Intruder(trace)}))
     with pytest.raises(WeightsError, match="never run"):
-        weights.read_state(path)
+        state_dicts.read_state(path)
     assert not trace.exists()
 
 
@@ -586,7 +586,7 @@ def test_both_formats(tmp_path, suffix):
     state = {"a.weight": torch.rand(3, 4), "a.steps": torch.tensor(7)}
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(state, path)
-    read = weights.read_state(path)
+    read = state_dicts.read_state(path)
     assert sorted(read) == sorted(state)
     assert all(torch.equal(read[name], state[name]) for name in state)
 
@@ -602,7 +602,7 @@ def test_a_damaged_file_is_an_error_of_ours(tmp_path, suffix, left):
     content = path.read_bytes()
     path.write_bytes(content[: left if isinstance(left, int) else int(left * len(content))])
     with pytest.raises(WeightsError, match="cannot be read"):
-        weights.read_state(path)
+        state_dicts.read_state(path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"a": 1}}, 5, {"epoch": 3}])
@@ -611,12 +611,12 @@ def test_more_than_tensors_is_refused(tmp_path, content):
 
     torch.save(content, tmp_path / "weights.pt")
     with pytest.raises(WeightsError, match="more than tensors"):
-        weights.read_state(tmp_path / "weights.pt")
+        state_dicts.read_state(tmp_path / "weights.pt")
 
 
 def test_an_unknown_format_is_refused():
     with pytest.raises(WeightsError, match=r"weights\.h5") as caught:
-        weights.read_state("weights.h5")
+        state_dicts.read_state("weights.h5")
     assert ".safetensors" in caught.value.expected
 
 
@@ -626,11 +626,11 @@ def test_an_unknown_format_is_refused():
 def test_a_configuration_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(WeightsError, match=r"config\.yaml"):
-        weights.read_config(tmp_path / "weights.pt")
+        state_dicts.read_config(tmp_path / "weights.pt")
 
 
 def test_a_configuration_is_optional(tmp_path):
-    assert weights.read_config(tmp_path / "weights.pt") == {}
+    assert state_dicts.read_config(tmp_path / "weights.pt") == {}
 
 
 # --- the command line

@@ -103,8 +103,16 @@ def test_bands_of_sensors_come_in_the_order_of_the_roles() -> None:
     assert (np.diff(six.mean(axis=1)) > 0).all()
     assert len(six) == 6
     assert len(worlds.bands_of("cbers-4a-wpm", worlds.VISIBLE_NIR)) == 4
-    for name in sensors():
+    for name in worlds.SENSORS:
         assert len(worlds.bands_of(name)) >= 3
+
+
+def test_a_new_sensor_changes_no_world() -> None:
+    assert len(worlds.SENSORS) == 15
+    assert set(worlds.SENSORS) < set(sensors())
+    drawn = [worlds.draw_bands(np.random.default_rng(seed)) for seed in range(40)]
+    total = np.concatenate([bands.ravel() for bands in drawn]).sum(dtype="float64")
+    assert total == pytest.approx(358421.7485, rel=1e-7)  # as before there were more sensors
 
 
 def test_testing_worlds_have_clouds_of_their_own() -> None:

@@ -18,6 +18,7 @@ from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.catalog import Catalog
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
+from xr_cloudmask.description import Description, describe
 from xr_cloudmask.errors import (
     BandError,
     CatalogError,
@@ -50,6 +51,7 @@ __all__ = [
     "CbersMetadata",
     "CloudMaskError",
     "CubeError",
+    "Description",
     "FileError",
     "Model",
     "ModelError",
@@ -58,6 +60,7 @@ __all__ = [
     "ReflectanceError",
     "StacError",
     "WeightsError",
+    "describe",
     "indices",
     "models",
     "parse_cbers_metadata",

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import xarray as xr
 
-from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube import reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.calibration import Nodata
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels, morphology
@@ -39,9 +42,23 @@ class CloudmaskAccessor(Generic[CubeT]):
     def __init__(self, obj: CubeT) -> None:
         self._obj: CubeT = obj
 
+    def __repr__(self) -> str:
+        return self._shown.__repr__()
+
+    def _repr_html_(self) -> str:
+        return self._shown._repr_html_()
+
+    @property
+    def _shown(self) -> Description | MaskDescription:
+        return MaskDescription.of(self._obj) if labels.is_mask(self._obj) else describe(self._obj)
+
+    def describe(self, model: str = "auto", **keywords: Any) -> Description:
+        """Say what is understood of the cube, and what is missing; computes nothing. See `xr_cloudmask.describe`."""
+        return describe(self._obj, model, **keywords)
+
     def descriptors(self, sensor: str | None = None) -> tuple[BandDescriptor, ...]:
         """Return what each recognised band measures; computes nothing. See `cube.bands.describe`."""
-        return bands.describe(layout.view(self._obj), sensor)
+        return DescribedCube.of(self._obj, Told(sensor=sensor)).descriptors
 
     def reflectance(
         self,
@@ -49,9 +66,11 @@ class CloudmaskAccessor(Generic[CubeT]):
         scale: Any = None,
         offset: Any = None,
         level: str | None = None,
+        *,
+        nodata: Nodata | None = None,
     ) -> CubeT:
         """Return the cube as float32 reflectance; lazy where the cube is. See `cube.reflectance.to_reflectance`."""
-        return cast("CubeT", reflectance.to_reflectance(self._obj, sensor, scale, offset, level))
+        return cast("CubeT", reflectance.to_reflectance(self._obj, sensor, scale, offset, level, nodata=nodata))
 
     def predict(self, model: str = "auto", **keywords: Any) -> xr.Dataset:
         """Predict a mask; lazy where the cube is. See `xr_cloudmask.predict`."""
@@ -98,9 +117,11 @@ class CloudmaskAccessor(Generic[CubeT]):
         given: dict[str, Any] = {"percentile": percentile, "target": target, "scoring": scoring}
         return cast("CubeT", composite.composite(self._obj, method, mask, groupby=groupby, **given))
 
-    def refine(self, mask: xr.Dataset | xr.DataArray | None = None, limits: Refinement | None = None) -> xr.Dataset:
+    def refine(
+        self, mask: xr.Dataset | xr.DataArray | None = None, limits: Refinement | None = None, **keywords: Any
+    ) -> xr.Dataset:
         """Return the mask corrected by the series, to be passed on as ``mask=``; lazy. See `series.refine.refine`."""
-        return refine(mask, self._obj, limits=limits)
+        return refine(mask, self._obj, limits=limits, **keywords)
 
     def dilate(self, metres: float) -> xr.Dataset:
         """Return the mask with clouds and shadows that are larger by some metres. See `masks.morphology.dilate`."""

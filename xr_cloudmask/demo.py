@@ -14,6 +14,7 @@ import xarray as xr
 from xr_cloudmask import export, plot, simulate
 from xr_cloudmask.masks.agreement import compare
 from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, MASK_NAME
 
 SIZE = (900, 900)  # pixels of 10 m
 MAX_CLOUD = 0.5  # of the dates that go into the composite
@@ -34,7 +35,7 @@ def run(folder: Path) -> None:
     cube, truth = scenes.drop_vars("truth").cloudmask.reflectance(), scenes["truth"].compute()
 
     masked = cube.cloudmask.with_mask().compute()  # small enough to keep: used more than once
-    mask = masked["cloudmask"]
+    mask = masked[MASK_NAME]
     kept = masked.cloudmask.filter(max_cloud=MAX_CLOUD)
     composite = kept.cloudmask.composite("median")
 
@@ -73,7 +74,7 @@ def real_surface() -> xr.DataArray:
 
 def fractions(mask: xr.DataArray, truth: xr.DataArray) -> pd.DataFrame:
     """Return cloud and shadow fractions per date, true and predicted."""
-    columns = {"cloud": "cloud_fraction", "shadow": "cloud_shadow_fraction"}
+    columns = {"cloud": CLOUD_FRACTION, "shadow": CLOUD_SHADOW_FRACTION}
     found = {
         f"{name}, {who}": coverage(labels)[fraction].to_series()
         for name, fraction in columns.items()

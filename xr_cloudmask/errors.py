@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+MOST_LISTED = 10  # names in a message: a hyperspectral cube has hundreds
+
+
+def listed(names: Iterable[Any], most: int = MOST_LISTED) -> str:
+    """Write names in one line; of many, the first ones and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["blue", "green"])
+    'blue, green'
+    >>> listed(range(1, 286))
+    '1, 2, 3, 4, 5, 6, 7, 8, 9, 10 … and 275 more'
+    """
+    texts = [str(name) for name in names]
+    left = len(texts) - most
+    return ", ".join(texts[:most]) + f" … and {left} more" if left > 0 else ", ".join(texts)
+
 
 class CloudMaskError(ValueError):
     """Base of every error this package raises about its input.
@@ -14,6 +35,8 @@ class CloudMaskError(ValueError):
         What would have been accepted, with the known names listed.
     remedy : str
         What to type next.
+    keywords : mapping of str to object, optional
+        Keywords that settle it, with values that work: what a program, or another shell, can type for the user.
 
     Examples
     --------
@@ -25,12 +48,13 @@ class CloudMaskError(ValueError):
     try: predict(model='csmask')
     """
 
-    def __init__(self, found: str, expected: str, remedy: str) -> None:
-        # All three go to args, so that the error survives pickling between dask workers.
-        super().__init__(found, expected, remedy)
+    def __init__(self, found: str, expected: str, remedy: str, keywords: Mapping[str, Any] | None = None) -> None:
+        # All go to args, so that the error survives pickling between dask workers.
+        super().__init__(found, expected, remedy, keywords)
         self.found = found
         self.expected = expected
         self.remedy = remedy
+        self.keywords = dict(keywords or {})
 
     def __str__(self) -> str:
         return f"found: {self.found}\nexpected: {self.expected}\ntry: {self.remedy}"
@@ -66,3 +90,27 @@ class StacError(CloudMaskError):
 
 class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
+
+
+def close_to(name: object, known: Iterable[str], otherwise: str) -> str:
+    """Return the known name that somebody probably meant.
+
+    Examples
+    --------
+    >>> close_to("csmsk", ["csmask", "universal"], "auto")
+    'csmask'
+    """
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), otherwise)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the first of all last."""
+    yield error
+    if error.__cause__ is not None:
+        yield from causes(error.__cause__)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error that tells most: GDAL names the file only in the first of a chain."""
+    *_, first = causes(error)
+    return first

@@ -17,12 +17,13 @@ import xarray as xr
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
+from xr_cloudmask.files.raster import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
-from xr_cloudmask.masks.labels import MASK_NAME, mask_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.predict import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
-SIX = ("blue", "green", "red", "nir", "swir16", "swir22")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PatchLayout:
     bands : tuple of str
         Of the image, in its order: roles (STAC common names), or names of a sensor's bands.
     codes : mapping of int to str
-        What the labels mean: ``'cloud'`` or words of `masks.labels.VOCABULARY`. Other codes are not judged.
+        What the labels mean: ``'cloud'`` or words of `masks.schemes.VOCABULARY`. Other codes are not judged.
     """
 
     image: str = "img"
@@ -102,7 +103,7 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",
             f"(y, x, band) with the bands {list(layout.bands)}",
-            "PatchLayout(bands=...), or --layout",
+            f"PatchLayout(bands={SIX[: image.shape[-1]]}), or --layout {','.join(SIX[: image.shape[-1]])}",
         )
     size = image.shape[:2]
     if codes.shape not in (size, (*size, 1)) or codes.dtype.kind not in "biuf":
@@ -155,21 +156,23 @@ def evaluate(
     """
     cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
     mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
-    return Agreement.of(labelled.truth, most_probable(mask["probability"]))
+    return Agreement.of(labelled.truth, most_probable(mask[PROBABILITY_NAME]))
 
 
 def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
     absent = [band for band in bands if band not in labelled.cube]
     if absent:
-        raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {list(labelled.cube)}", "bands=[...]")
+        known = list(map(str, labelled.cube))
+        present = [band for band in bands if band in known] or known
+        raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {known}", f"bands={present}")
     return list(bands)
 
 
 def most_probable(probability: xr.DataArray) -> npt.NDArray[np.uint8]:
     """Return the place in `JUDGED` with the largest sum of probabilities; `NOT_JUDGED` where there are no data."""
-    names = [str(name) for name in probability["class"].values if name != "no_data"]
+    names = [str(name) for name in probability[CLASS_NAME].values if name != "no_data"]
     places = np.array([place_of((name,), f"class {name!r} of the model") for name in names])
-    chances = probability.sel({"class": names}).transpose("class", ...).values
+    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...).values
     sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(JUDGED))])
     found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums).argmax(axis=0))
     return found.astype("uint8")

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.calibration import Calibration, Factor
-from xr_cloudmask.cube.layout import Cube, CubeView
-from xr_cloudmask.engine import scenes, tile
+from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.grid import dated, is_lazy, undated
+from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.reflectance import measured
+from xr_cloudmask.engine import scenes
 from xr_cloudmask.errors import BandError, CloudMaskError
+from xr_cloudmask.masks.by_scenes import scene_job
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
 from xr_cloudmask.models.index.scene import NAMES
-from xr_cloudmask.predict import dated, is_lazy, scene_job, undated
+from xr_cloudmask.names import STATISTIC_NAME, STATISTICS_NAME
 
 # Of blue, green, red and nir, as 4-4A has them; spyndex has everything else by name.
 OWN: Mapping[str, Callable[..., Any]] = {
@@ -37,12 +40,12 @@ INPUTS = ("scene", "reflectance")
 
 def indices(
     cube: Cube,
-    names: Sequence[str] = tuple(OWN),
+    names: str | Sequence[str] = tuple(OWN),
     *,
     of: str = "scene",
     sensor: str | None = None,
     descriptors: Sequence[BandDescriptor] | None = None,
-    nodata: float | None = None,
+    nodata: Nodata | None = None,
     scale: Factor | None = None,
     offset: Factor | None = None,
     level: str | None = None,
@@ -53,7 +56,7 @@ def indices(
     ----------
     cube : Dataset or DataArray
         A variable per band, or a band dimension; with or without time. Not modified.
-    names : sequence of str
+    names : str or sequence of str
         ``'ndvi'``, ``'whiteness'``, ``'hot'``, ``'cloud_index'``, ``'nscd'``, which need blue, green, red and nir; and
         whatever spyndex defines, by its names, such as ``'NDWI'`` or ``'NDSI'``, for bands the cube has.
     of : {'scene', 'reflectance'}
@@ -93,17 +96,18 @@ def indices(
     given = [name for name, value in radiometry.items() if value is not None]
     if of == "scene" and given:
         raise CloudMaskError(f"{given} for of='scene'", "none: scenes are stretched as they are", "of='reflectance'")
-    view = layout.view(cube)
-    described = bands.describe(view, sensor, descriptors)
+    names = [names] if isinstance(names, str) else list(names)
+    described = DescribedCube.of(cube, Told(sensor, level, scale, offset, nodata, descriptors))
     if of == "reflectance":
-        values = _reflectance(view, _needed(described, names), {"sensor": sensor, "nodata": nodata, **radiometry})
-        return xr.Dataset({name: _index(name, values) for name in names}, coords=view.coords)
-    values, statistics = _stretched(view, described, nodata)
+        values = _reflectance(described, _needed(described.descriptors, names))
+        return xr.Dataset({name: _index(name, values) for name in names}, coords=described.view.coords)
+    values, statistics = _stretched(described)
     inside = reduce(and_, (band > 0 for band in values.values()))
     values = {role: band.where(inside) for role, band in values.items()}
     layers = {name: _index(name, values) for name in names}
-    out = xr.Dataset({**layers, "scene_statistics": statistics}, coords=view.coords)
-    return out if is_lazy(view, described) else out.compute(scheduler="threads")
+    out = xr.Dataset({**layers, STATISTICS_NAME: statistics}, coords=described.view.coords)
+    lazy = is_lazy(described.view, [band.name for band in described.descriptors])
+    return out if lazy else out.compute(scheduler="threads")
 
 
 def _needed(described: Sequence[BandDescriptor], names: Sequence[str]) -> list[BandDescriptor]:
@@ -114,15 +118,13 @@ def _needed(described: Sequence[BandDescriptor], names: Sequence[str]) -> list[B
     return [band for role, band in by_role.items() if role in roles]
 
 
-def _reflectance(
-    view: CubeView, used: Sequence[BandDescriptor], radiometry: Mapping[str, Any]
-) -> dict[str, xr.DataArray]:
+def _reflectance(cube: DescribedCube, used: Sequence[BandDescriptor]) -> dict[str, xr.DataArray]:
     """Return reflectance by role, as models see it: NaN where there are no data."""
     if not used:
         return {}
-    rules = calibration.calibrate(view, used, **radiometry).calibrations
+    view, rules = cube.view, tuple(cube.calibrated(used).values())
     arrays = [dated(view, band.name) for band in used]
-    if is_lazy(view, used):
+    if is_lazy(view, [band.name for band in used]):
         arrays = scenes.chunked(arrays)
         chunks = ((len(used),), *arrays[0].chunks)
         meta = np.empty((0,) * 4, "float32")
@@ -136,40 +138,36 @@ def _reflectance(
 def _calibrated(*blocks: Any, rules: Sequence[Calibration], block_info: Any = None) -> Any:
     """Return the reflectance ``(band, date, y, x)`` of digital numbers ``(date, y, x)``."""
     first = block_info[0]["array-location"][0][0] if block_info else 0
-    dates = [tile.model_pixels([block[i] for block in blocks], rules, 1, first + i)[0] for i in range(len(blocks[0]))]
+    dates = [measured([block[i] for block in blocks], rules, first + i) for i in range(len(blocks[0]))]
     return np.stack([np.stack(of_date) for of_date in dates], axis=1)
 
 
-def _stretched(
-    view: CubeView, described: Sequence[BandDescriptor], nodata: float | None
-) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
+def _stretched(cube: DescribedCube) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
     """Return the stretched bands by role, and the statistics of each scene."""
-    layers = _examined(view, scene_layers.BANDS, described, nodata).layers
+    view = cube.view
+    layers = _examined(cube, scene_layers.BANDS).layers
     values = {role: xr.DataArray(undated(view, layer), dims=view.dims) for role, layer in layers.items()}
-    table = undated(view, _examined(view, scene_layers.STATISTICS, described, nodata).statistics)
-    dated = view.dims[:-2]
+    table = undated(view, _examined(cube, scene_layers.STATISTICS).statistics)
     count = len(NAMES) * len(STATISTICS)
     shape = (*table.shape[:-1], len(NAMES), len(STATISTICS))
     statistics = xr.DataArray(
         table[..., :count].reshape(shape),
-        dims=(*dated, "quantity", "statistic"),
-        coords={"quantity": list(NAMES), "statistic": list(STATISTICS)},
+        dims=(*view.dims[:-2], "quantity", STATISTIC_NAME),
+        coords={"quantity": list(NAMES), STATISTIC_NAME: list(STATISTICS)},
         attrs={"long_name": "statistics of the scene's normalised bands and indices"},
     )
     return values, statistics
 
 
-def _examined(
-    view: CubeView, spec: Any, described: Sequence[BandDescriptor], nodata: float | None
-) -> scenes.SceneResult:
-    used = spec.inputs(described)
+def _examined(cube: DescribedCube, spec: Any) -> scenes.SceneResult:
+    used = spec.inputs(cube.descriptors)
     if not used:
         raise BandError(
-            f"no band for {', '.join(spec.missing(described))}",
+            f"no band for {', '.join(spec.missing(cube.descriptors))}",
             spec.needs,
             "indices(descriptors=[BandDescriptor(...)])",
         )
-    return scenes.examine(*scene_job(view, spec, used, nodata))
+    return scenes.examine(*scene_job(cube, spec, used))
 
 
 def _index(name: str, values: Mapping[str, xr.DataArray]) -> xr.DataArray:

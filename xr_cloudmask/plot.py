@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import bands, layout, reflectance
+from xr_cloudmask.cube import layout, reflectance
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.calibration import Factor, Nodata
+from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, labels, schemes
+from xr_cloudmask.names import CLOUD_FRACTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +54,14 @@ def overview(
     truth: xr.DataArray | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
-    sensor: str | None = None,
     max_dates: int = 8,
     max_pixels: int = 400,
+    sensor: str | None = None,
+    level: str | None = None,
+    scale: Factor | None = None,
+    offset: Factor | None = None,
+    nodata: Nodata | None = None,
+    descriptors: Sequence[BandDescriptor] | None = None,
 ) -> Figure:
     """Draw a sheet: a column per date, the image on top, its mask below, and one legend.
 
@@ -69,12 +78,12 @@ def overview(
         A second mask to compare with, drawn as a third row.
     path : path-like, optional
         File to write, its format by suffix.
-    sensor : str, optional
-        Sensor id, where the cube's metadata does not tell.
     max_dates : int, default 8
         Most columns; of more dates, evenly chosen ones are drawn.
     max_pixels : int, default 400
         Most rows or columns of pixels drawn of a scene.
+    sensor, level, scale, offset, nodata, descriptors : optional
+        What the cube's metadata do not tell, as for `predict`; by default what `predict` was told for the mask.
 
     Returns
     -------
@@ -108,7 +117,8 @@ def overview(
     shown = {name: _thin(values, max_dates, max_pixels).compute() for name, values in masks.items()}
     rows = [Row(name, _class_pictures(values)) for name, values in shown.items()]
     if cube is not None:
-        rows.insert(0, _image_row(_thin(cube, max_dates, max_pixels), shown["mask"], sensor))
+        told = Told(sensor, level, scale, offset, nodata, descriptors).or_else(Told.of(shown["mask"].attrs))
+        rows.insert(0, _image_row(_thin(cube, max_dates, max_pixels), shown["mask"], told))
     counted = _few_dates(masks["mask"], max_dates)
     exact = not counted.chunks or counted.size == shown["mask"].size
     titles = _titles(shown["mask"] if counted.chunks else counted, exact=exact)
@@ -160,15 +170,16 @@ def _dated(values: xr.DataArray) -> xr.DataArray:
 
 
 def _class_pictures(mask: xr.DataArray) -> list[Colors]:
-    scheme = labels.scheme_of(mask)
+    scheme = schemes.scheme_of(mask)
     table = np.zeros((256, 3), "uint8")  # no data is black
     for entry in scheme.classes:
         table[entry.code] = list(bytes.fromhex(entry.color[1:]))
     return [table[date] for date in _dated(mask).values]
 
 
-def _image_row(cube: Any, mask: xr.DataArray, sensor: str | None) -> Row:
-    roles = {band.role: band.name for band in reversed(bands.describe(layout.view(cube), sensor))}
+def _image_row(cube: Any, mask: xr.DataArray, told: Told) -> Row:
+    described = DescribedCube.of(cube, told)
+    roles = {band.role: band for band in reversed(described.descriptors)}
     name = next((name for name, wanted in COMPOSITES.items() if set(wanted) <= set(roles)), None)
     if name is None:
         raise BandError(
@@ -176,8 +187,10 @@ def _image_row(cube: Any, mask: xr.DataArray, sensor: str | None) -> Row:
             f"one of the band sets {list(COMPOSITES.values())}",
             "overview(None, mask) to draw the mask alone",
         )
-    calibrated = layout.view(reflectance.to_reflectance(cube, sensor)).bands
-    values = np.asarray(np.stack([_dated(calibrated[roles[role]]).data for role in COMPOSITES[name]], axis=-1))
+    used = [roles[role] for role in COMPOSITES[name]]
+    made = reflectance.converted(described, described.calibrated(used), described.provenance_of(used))
+    calibrated = layout.view(made).bands
+    values = np.asarray(np.stack([_dated(calibrated[band.name]).data for band in used], axis=-1))
     return Row(name, list(_stretched(values, labels.clear(_dated(mask)).values)))
 
 
@@ -199,7 +212,7 @@ def _stretched(values: npt.NDArray[np.float32], clear: npt.NDArray[np.bool_]) ->
 
 
 def _titles(mask: xr.DataArray, *, exact: bool) -> list[str]:
-    fraction = coverage.coverage(mask)["cloud_fraction"]
+    fraction = coverage.coverage(mask)[CLOUD_FRACTION]
     time = layout.view(mask).time or "time"
     days = np.atleast_1d(mask[time].values) if time in mask.coords else [None] * fraction.size
     about = "" if exact else "≈ "
@@ -213,10 +226,10 @@ def _title(day: Any, share: float, about: str) -> str:
 
 def _legend(masks: Iterable[xr.DataArray]) -> dict[str, str]:
     """Return names and colours of the classes, and of no data where it is drawn."""
-    schemes = [(mask, labels.scheme_of(mask)) for mask in masks]
-    entries = {entry.name: entry.color for _, scheme in schemes for entry in scheme.classes}
-    if any((mask == scheme.no_data).any() for mask, scheme in schemes):
-        entries["no_data"] = labels.BLACK
+    told = [(mask, schemes.scheme_of(mask)) for mask in masks]
+    entries = {entry.name: entry.color for _, scheme in told for entry in scheme.classes}
+    if any((mask == scheme.no_data).any() for mask, scheme in told):
+        entries["no_data"] = schemes.BLACK
     return {name.replace("_", " "): color for name, color in entries.items()}
 
 

@@ -1,10 +1,12 @@
 """A crash-proof catalogue of processed scenes: items go in, masks and what is known of them stay.
 
 `Catalog` is what people use. Behind it: `schema` (the database), `queue` (which scene is next), `work` (from an item to
-the bytes of a mask), `runs` (who does it), `store` (where masks are), `items` and `formats` (what others read).
+the bytes of a mask), `runs` (who does it), `archive` (where masks are), `filters` (which are clear enough), `cube`
+(masks along time), `items` and `formats` (what others read).
 """
 
-from xr_cloudmask.catalog.catalog import LIMITS, Catalog
-from xr_cloudmask.catalog.runs import Run
+from xr_cloudmask.catalog.catalog import Catalog
+from xr_cloudmask.catalog.filters import FILTERS
+from xr_cloudmask.catalog.runs import RunResult
 
-__all__ = ["LIMITS", "Catalog", "Run"]
+__all__ = ["FILTERS", "Catalog", "RunResult"]

@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xr_cloudmask.catalog import schema, store
-from xr_cloudmask.catalog.formats import FORMATS, WGS84, Rows
-from xr_cloudmask.catalog.items import item_of
-from xr_cloudmask.catalog.runs import Run, asked_for, run
+from xr_cloudmask.catalog import archive, schema
+from xr_cloudmask.catalog.cube import cube_of
+from xr_cloudmask.catalog.filters import FILTERS, as_fraction
+from xr_cloudmask.catalog.formats import FORMATS, Rows
+from xr_cloudmask.catalog.runs import RunResult, asked_for, run
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.coverage import FRACTIONS, VALID_FRACTION, WATER_FRACTION
-from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.names import (
+    BAND_MISMATCH,
+    CLOUD_FRACTION,
+    CLOUD_SHADOW_FRACTION,
+    FRACTIONS,
+    VALID_FRACTION,
+    WATER_FRACTION,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,15 +36,8 @@ if TYPE_CHECKING:
 # Columns of the database that are for machines; the footprint and the mask's path are shown in their place.
 HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
-SHOWN = ("datetime", "model", "status", "cloud_fraction", "cloud_shadow_fraction", "valid_fraction", "error")
+SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
-CHUNK = 2048  # pixels of a cube of masks, along y and x
-# What `filter` compares: a column, and on which side of the limit scenes are kept.
-LIMITS = {
-    "max_cloud": ("cloud_fraction", "<="),
-    "max_shadow": ("cloud_shadow_fraction", "<="),
-    "min_valid": (VALID_FRACTION, ">="),
-}
 
 
 class Catalog:
@@ -71,8 +72,8 @@ class Catalog:
     """
 
     def __init__(self, path: str | Path, masks: str = "files") -> None:
-        if masks not in store.KINDS:
-            raise CatalogError(f"masks={masks!r}", f"one of {list(store.KINDS)}", "masks='files'")
+        if masks not in archive.KINDS:
+            raise CatalogError(f"masks={masks!r}", f"one of {list(archive.KINDS)}", "masks='files'")
         self.path = Path(path)
         self._inside = masks == "database"
         self._conditions: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ class Catalog:
         client: Client | None = None,
         progress: bool = True,
         **options: Any,
-    ) -> Run:
+    ) -> RunResult:
         """Make the masks that are missing, and keep each as it is finished.
 
         A scene is done once per collection, model, version, checksum of the weights, and options. What is done is
@@ -118,7 +119,7 @@ class Catalog:
 
         Returns
         -------
-        Run
+        RunResult
             Ids that are done, failed, and in the hands of another run.
 
         Raises
@@ -169,7 +170,7 @@ class Catalog:
             A limit that is no fraction and no percentage.
         """
         limits = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
-        conditions = [f"{column} {side} ?" for name, (column, side) in LIMITS.items() if limits[name] is not None]
+        conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if limits[name] is not None]
         values: list[Any] = [as_fraction(name, value) for name, value in limits.items() if value is not None]
         for column, wanted in (("model", model), ("collection", collection)):
             if wanted is not None:
@@ -201,13 +202,13 @@ class Catalog:
             rows = self._rows(database)
         table = pd.DataFrame([tuple(row) for row in rows], columns=names)
         footprints = [json.loads(item)["geometry"] for item in table["item"]]
-        folder = store.folder_of(self.path)
+        folder = archive.folder_of(self.path)
         table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
         for name in JSON:
             table[name] = [None if text is None else json.loads(text) for text in table[name]]
         for name in ("datetime", "queued", "started", "finished"):
             table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
-        table["band_mismatch"] = table["band_mismatch"].astype("boolean")
+        table[BAND_MISMATCH] = table[BAND_MISMATCH].astype("boolean")
         floats = [*FRACTIONS, WATER_FRACTION, "seconds"]
         table[floats] = table[floats].astype("float64")
         outlines = [None if footprint is None else shape(footprint) for footprint in footprints]
@@ -234,7 +235,7 @@ class Catalog:
         """
         with schema.connect(self.path) as database:
             row = self._one(database, scene)
-            return open_mask(store.path_of(database, store.folder_of(self.path), row))
+            return open_mask(archive.path_of(database, archive.folder_of(self.path), row))
 
     def cube(
         self,
@@ -270,14 +271,7 @@ class Catalog:
         """
         with schema.connect(self.path) as database:
             rows = self._done(database, scenes)
-        schemes = sorted({row["scheme"] for row, _ in rows})
-        if len(schemes) != 1:
-            raise CatalogError(f"masks in schemes {schemes}", "masks of one scheme", "catalog.filter(model=...).cube()")
-        cube = _loaded(rows, chunks, {"geobox": geobox, "crs": crs, "resolution": resolution})
-        cube[MASK_NAME].attrs = _shared([open_mask(path)[MASK_NAME].attrs for _, path in rows])
-        columns = {name: ("time", [row[name] for row, _ in rows]) for name in ("id", "scene")}
-        columns |= {name: ("time", [_nan(row[name]) for row, _ in rows]) for name in (*FRACTIONS, WATER_FRACTION)}
-        return cube.assign_coords(columns)
+        return cube_of(rows, {"geobox": geobox, "crs": crs, "resolution": resolution}, chunks)
 
     def export(self, folder: str | Path, fmt: str = "tif") -> tuple[Path, ...]:
         """Write the masks that are done in a format of others.
@@ -365,64 +359,7 @@ class Catalog:
             rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
         if not rows:
             raise CatalogError("no scene that is done", "at least one", "catalog.run(items), or a filter that is wider")
-        return [(row, store.path_of(database, store.folder_of(self.path), row)) for row in rows]
-
-
-def as_fraction(name: str, limit: float) -> float:
-    """Return a limit as a fraction: below 1 it is one, above it is percent.
-
-    Raises
-    ------
-    CatalogError
-        1, which could be either, and what is neither.
-
-    Examples
-    --------
-    >>> as_fraction("max_cloud", 15), as_fraction("max_cloud", 0.15)
-    (0.15, 0.15)
-    """
-    if 0 <= limit < 1:
-        return float(limit)
-    if 1 < limit <= 100:
-        return limit / 100
-    everything = "leave it out for all scenes" if name.startswith("max") else "100 for scenes without a gap"
-    found = f"{name}={limit!r}" + ", which is 1 % or everything" * (limit == 1)
-    raise CatalogError(found, "a fraction below 1, or percent above 1", f"{name}=0.01 for one percent; {everything}")
-
-
-def _loaded(rows: Rows, chunks: Mapping[str, int] | None, grid: Mapping[str, Any]) -> xr.Dataset:
-    import odc.stac
-
-    given = {name: value for name, value in grid.items() if value is not None}
-    try:
-        cube: xr.Dataset = odc.stac.load(
-            [item_of(row, path) for row, path in rows],
-            bands=[MASK_NAME],
-            groupby="id",
-            dtype="uint8",
-            nodata=255,
-            resampling="nearest",
-            chunks={"y": CHUNK, "x": CHUNK, **(chunks or {})},
-            **given,
-        )
-    except ValueError as error:
-        raise CatalogError(
-            f"masks that make no grid with {given or 'their own projections'}: {error}",
-            "geobox=; or crs= and resolution=",
-            "catalog.cube(crs='EPSG:32723', resolution=10)",
-        ) from error
-    return cube
-
-
-def _shared(attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attributes that all masks have; flags, of one scheme, are among them."""
-    return {
-        name: value for name, value in attrs[0].items() if all(repr(other.get(name)) == repr(value) for other in attrs)
-    }
-
-
-def _nan(number: float | None) -> float:
-    return float("nan") if number is None else number
+        return [(row, archive.path_of(database, archive.folder_of(self.path), row)) for row in rows]
 
 
 def _escaped(text: str) -> str:

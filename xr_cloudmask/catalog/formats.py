@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from xr_cloudmask import atomic
+from xr_cloudmask.catalog import archive
 from xr_cloudmask.catalog.items import item_of
-from xr_cloudmask.catalog.store import SIDECAR, write_whole
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, scheme_of
+from xr_cloudmask.masks.schemes import SURFACES, scheme_of
+from xr_cloudmask.names import MASK_NAME
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from pystac import StacIO
 
 Rows: TypeAlias = Sequence[tuple[sqlite3.Row, Path]]  # of the table, and where the masks are
 Exporter: TypeAlias = Callable[[Rows, "GeoDataFrame", Path], list[Path]]
 
 GEOPACKAGE = "cloudmasks.gpkg"
 COLLECTION = "cloudmasks"
-WGS84 = "EPSG:4326"
-WORLD = (-180.0, -90.0, 180.0, 90.0)
+DESCRIPTION = "Cloud masks by xr-cloudmask: cloud, thin cloud, cloud shadow, clear and no data."
+WORLD = [-180.0, -90.0, 180.0, 90.0]
 LICENCE = "other"
 
 
@@ -33,8 +36,7 @@ def to_tif(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
 
 def _copied(row: sqlite3.Row, path: Path, folder: Path) -> Path:
     target = folder / f"{row['name']}.tif"
-    for suffix in (SIDECAR, ""):  # the file itself last
-        write_whole(target.with_name(target.name + suffix), path.with_name(path.name + suffix).read_bytes())
+    archive.copy(path, target)
     return target
 
 
@@ -45,18 +47,13 @@ def to_gpkg(rows: Rows, table: GeoDataFrame, folder: Path) -> list[Path]:
     ``scene`` is that of the footprints.
     """
     target = folder / GEOPACKAGE
-    part = target.with_name(f".new-{target.name}")
-    part.unlink(missing_ok=True)
-    try:
+    with atomic.replacing(target) as part:
         flat = table.drop(columns=["statistics", "provenance"])
         flat.to_file(part, layer="scenes", driver="GPKG", engine="pyogrio", index=True)
         for row, path in rows:  # one after the other: outlines are large
             outlines = _outlines(row, path)
             if len(outlines):
                 outlines.to_file(part, layer="classes", driver="GPKG", engine="pyogrio", mode="a")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return [target]
 
 
@@ -86,55 +83,33 @@ def _outlines(row: sqlite3.Row, path: Path) -> GeoDataFrame:
 
 def to_stac(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
     """Write a self-contained STAC collection: an item with its COG in a folder for each mask."""
-    written = []
+    from pystac import CatalogType, Collection, Extent, SpatialExtent
+
     items = []
     for row, path in rows:
         home = folder / str(row["name"])
         home.mkdir(exist_ok=True)
-        cog = _copied(row, path, home)
-        item = item_of(row, cog).to_dict(include_self_link=False)
-        item["assets"][MASK_NAME]["href"] = f"./{cog.name}"
-        item["collection"] = COLLECTION
-        item["links"] += [
-            {"rel": rel, "href": "../collection.json", "type": "application/json"}
-            for rel in ("root", "parent", "collection")
-        ]
-        written.append(_write_json(home / f"{row['name']}.json", item))
-        items.append(item)
-    return [_write_json(folder / "collection.json", _collection(items)), *written]
+        items.append(item_of(row, _copied(row, path, home)))
+    extent = Extent.from_items(items)
+    if all(item.bbox is None for item in items):
+        extent.spatial = SpatialExtent([WORLD])
+    collection = Collection(COLLECTION, DESCRIPTION, extent, title="Cloud masks", license=LICENCE)
+    collection.add_items(items)
+    collection.normalize_hrefs(str(folder.absolute()))
+    collection.make_all_asset_hrefs_relative()
+    collection.save(CatalogType.SELF_CONTAINED, stac_io=_whole_files())  # items first
+    return [folder / "collection.json", *(folder / item.id / f"{item.id}.json" for item in items)]
 
 
-def _collection(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    boxes = [item["bbox"] for item in items if "bbox" in item] or [WORLD]
-    dates = sorted(item["properties"]["datetime"] or item["properties"]["start_datetime"] for item in items)
-    links = [
-        {"rel": "item", "href": f"./{item['id']}/{item['id']}.json", "type": "application/geo+json"} for item in items
-    ]
-    return {
-        "type": "Collection",
-        "stac_version": items[0]["stac_version"],
-        "id": COLLECTION,
-        "title": "Cloud masks",
-        "description": "Cloud masks by xr-cloudmask: cloud, thin cloud, cloud shadow, clear and no data.",
-        "license": LICENCE,
-        "extent": {
-            "spatial": {
-                "bbox": [
-                    [
-                        *map(min, zip(*[box[:2] for box in boxes], strict=True)),
-                        *map(max, zip(*[box[2:] for box in boxes], strict=True)),
-                    ]
-                ]
-            },
-            "temporal": {"interval": [[dates[0], dates[-1]]]},
-        },
-        "links": [{"rel": "root", "href": "./collection.json", "type": "application/json"}, *links],
-    }
+def _whole_files() -> StacIO:
+    """Return what writes every file of a collection whole."""
+    from pystac.stac_io import DefaultStacIO
 
+    class WholeFiles(DefaultStacIO):
+        def write_text_to_href(self, href: str, txt: str) -> None:
+            atomic.write_bytes(Path(href), txt.encode())
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    write_whole(path, json.dumps(content, indent=2, default=str).encode())
-    return path
+    return WholeFiles()
 
 
 FORMATS: Mapping[str, Exporter] = {"tif": to_tif, "gpkg": to_gpkg, "stac": to_stac}

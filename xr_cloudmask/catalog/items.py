@@ -7,7 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.labels import MASK_NAME, scheme_of
+from xr_cloudmask.masks.schemes import scheme_of
+from xr_cloudmask.names import CLOUD_FRACTION, MASK_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def _footprint(row: sqlite3.Row, source: Item) -> tuple[dict[str, Any] | None, l
 def _properties(row: sqlite3.Row, source: Item) -> dict[str, Any]:
     carried = {name: source.properties[name] for name in CARRIED if source.properties.get(name) is not None}
     said = json.loads(row["provenance"])
-    cloud = {} if row["cloud_fraction"] is None else {"eo:cloud_cover": round(100 * row["cloud_fraction"], 4)}
+    cloud = {} if row[CLOUD_FRACTION] is None else {"eo:cloud_cover": round(100 * row[CLOUD_FRACTION], 4)}
     return (
         carried
         | cloud

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from xr_cloudmask.catalog import schema, store
+from xr_cloudmask.catalog import archive, schema
 
 LONGEST_PAUSE = 300.0  # seconds that a failed scene waits at most, from its failure to the next attempt
 
@@ -128,11 +128,11 @@ class Queue:
     def finish(self, scene: Queued, columns: Mapping[str, Any], cog: bytes, class_names: bytes, inside: bool) -> None:
         """Keep a mask, then say that it is there."""
         if not inside:
-            store.keep_file(self.folder, scene.name, cog, class_names, self.run)
+            archive.keep_file(self.folder, scene.name, cog, class_names, self.run)
         kept = {"scene": scene.scene, "now": now(), "mask": "database" if inside else "file"}
         with schema.transaction(self.database):
             if inside:
-                store.keep_inside(self.database, scene.scene, cog, class_names)
+                archive.keep_inside(self.database, scene.scene, cog, class_names)
             self.database.execute(FINISH, {**columns, **kept})
 
     def fail(self, scene: Queued, error_type: str, error: str) -> None:
@@ -155,7 +155,7 @@ class Queue:
             except Timeout:
                 continue  # it is alive
             self.database.execute(TAKE_OVER, (run,))
-            store.forget_unfinished(self.folder, run)
+            archive.forget_unfinished(self.folder, run)
             _release(lock)
 
     def states(self) -> dict[str, list[str]]:
@@ -169,7 +169,7 @@ class Queue:
 @contextmanager
 def open_queue(path: Path) -> Iterator[Queue]:
     """Open a database for a run, with the lock that tells others that the run is alive."""
-    folder, run = store.folder_of(path), uuid.uuid4().hex
+    folder, run = archive.folder_of(path), uuid.uuid4().hex
     with schema.connect(path) as database, _alive(folder, run):
         queue = Queue(database, folder, run, now())
         queue.take_over()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask import stac
+from xr_cloudmask.catalog.archive import file_name
 from xr_cloudmask.catalog.interrupt import held_back
 from xr_cloudmask.catalog.queue import Queue, Queued, open_queue
-from xr_cloudmask.catalog.store import file_name
 from xr_cloudmask.catalog.work import Failure, Made, Request, attempt
-from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.errors import CatalogError, close_to
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.predict import OPTIONS, predict
@@ -40,7 +39,7 @@ GLANCE = 0.2  # seconds between two looks for Ctrl-C
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResult:
     """What became of the scenes of a run: their ids, by date.
 
     Attributes
@@ -83,7 +82,7 @@ def run(
     workers: int,
     client: Client | None,
     progress: bool,
-) -> Run:
+) -> RunResult:
     """Make the masks that are missing; see `Catalog.run`."""
     rows = _rows(items, request)
     with held_back() as look, open_queue(path) as queue:
@@ -97,7 +96,7 @@ def run(
                 queue.take_over()  # of runs that were killed meanwhile
         states = queue.states()
     done, failed, running = (tuple(states.get(status, ())) for status in ("done", "failed", "running"))
-    return Run(done, failed, running, made)
+    return RunResult(done, failed, running, made)
 
 
 def _work_off(
@@ -119,7 +118,7 @@ def _work_off(
         if not busy and pause is None:
             return made
         for future in _finished(busy, pause if len(busy) < pool.scenes else None, look):
-            made += _keep(queue, busy.pop(future), _outcome(future), inside)
+            made += _write_down(queue, busy.pop(future), _outcome(future), inside)
             advance()
 
 
@@ -144,7 +143,7 @@ def _outcome(future: Future[Made | Failure]) -> Made | Failure:
     return future.result() if error is None else Failure.of(error)
 
 
-def _keep(queue: Queue, scene: Queued, outcome: Made | Failure, inside: bool) -> bool:
+def _write_down(queue: Queue, scene: Queued, outcome: Made | Failure, inside: bool) -> bool:
     """Write an outcome down at once; return whether there is a mask."""
     if isinstance(outcome, Made):
         try:
@@ -210,8 +209,8 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
 def _require_known(given: Mapping[str, Any], known: set[str], remedy: str) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1) or sorted(known)[:1]
-        raise CatalogError(f"unknown keyword {unknown[0]!r}", f"one of {sorted(known)}", remedy.format(close[0]))
+        close = close_to(unknown[0], known, min(known))
+        raise CatalogError(f"unknown keyword {unknown[0]!r}", f"one of {sorted(known)}", remedy.format(close))
 
 
 def _specs(request: Request) -> list[ModelSpec]:

@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,16 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import export, stac
-from xr_cloudmask.catalog.store import SIDECAR
-from xr_cloudmask.cube import bands, layout
-from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION
-from xr_cloudmask.masks.labels import MASK_NAME
+from xr_cloudmask.cog import SIDECAR
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.errors import CloudMaskError, causes
+from xr_cloudmask.files.raster import GDAL_CACHE
 from xr_cloudmask.models import registry
+from xr_cloudmask.names import BAND_MISMATCH, FRACTIONS, MASK_NAME, STATISTIC_NAME, STATISTICS_NAME, WATER_FRACTION
 from xr_cloudmask.predict import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
 IN_MEMORY = 256 << 20  # bytes of a scene's bands up to which they stay in memory, as many as a few chunks have
-GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 # Columns of the table by the attributes that fill them.
 NAMED = {"variant": "model_variant", "version": "model_version", "weights_sha256": "weights_sha256", "scheme": "scheme"}
 
@@ -69,14 +68,9 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Name an error by its type, and say what it says; GDAL names the file in one of the errors that led to it."""
-        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in _causes(error)))
+        told = [error] if isinstance(error, CloudMaskError) else causes(error)  # ours say all of it
+        said = "\n".join(dict.fromkeys(str(cause) or repr(cause) for cause in told))
         return cls(type(error).__name__, said.encode(errors="backslashreplace").decode())
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    yield error
-    if error.__cause__ is not None and not isinstance(error, CloudMaskError):
-        yield from _causes(error.__cause__)
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the caller asked for it
@@ -136,7 +130,8 @@ def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[s
     spec = registry.variants(request.model)[0]
     if spec.context != "scene":
         return cube
-    used = [band.name for band in spec.inputs(bands.describe(layout.view(cube), request.options.get("sensor")))]
+    told = Told(sensor=request.options.get("sensor"), descriptors=request.options.get("descriptors"))
+    used = [band.name for band in spec.inputs(DescribedCube.of(cube, told).descriptors)]
     sources = [cube[name].data for name in used]
     small = sum(band.nbytes for band in sources) <= IN_MEMORY
     copies: list[Any] = [
@@ -190,7 +185,7 @@ def _measured(attrs: Mapping[str, Any], coords: Mapping[Any, xr.DataArray]) -> d
     said = {name: value for name, value in attrs.items() if name not in FLAGS}
     return {
         **fractions,
-        "band_mismatch": _number(coords, "band_mismatch"),
+        BAND_MISMATCH: _number(coords, BAND_MISMATCH),
         "statistics": _statistics(coords),
         **{column: attrs.get(name) for column, name in NAMED.items()},
         "provenance": json.dumps(said, default=str),
@@ -204,9 +199,9 @@ def _number(coords: Mapping[Any, xr.DataArray], name: str) -> float | None:
 
 
 def _statistics(coords: Mapping[Any, xr.DataArray]) -> str | None:
-    if "scene_statistics" not in coords:
+    if STATISTICS_NAME not in coords:
         return None
-    names, values = coords["statistic"].values.tolist(), coords["scene_statistics"].values.tolist()
+    names, values = coords[STATISTIC_NAME].values.tolist(), coords[STATISTICS_NAME].values.tolist()
     return json.dumps(dict(zip(names, values, strict=True)))
 
 

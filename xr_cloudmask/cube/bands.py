@@ -2,88 +2,55 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
+from xr_cloudmask.cube.descriptor import KINDS, BandDescriptor
+from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.properties import band_metadata, texts
-from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_names, named, sensors
-from xr_cloudmask.errors import BandError
+from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_name, common_names, named, sensors
+from xr_cloudmask.cube.spelling import image_id, is_number, key, keys, looks_spectral
+from xr_cloudmask.cube.wavelengths import bad_bands, limits_in, measured_limits
+from xr_cloudmask.errors import BandError, listed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from xr_cloudmask.cube.layout import CubeView
+__all__ = [
+    "INSTRUMENT_KEYS", "KINDS", "PLATFORM_KEYS", "PRODUCT_KEYS", "BandDescriptor", "bad_bands", "candidate_sensors",
+    "describe", "identify_sensor", "left_out",
+]  # fmt: skip
 
 PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SPACECRAFT_NAME", "constellation")
 INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
 PRODUCT_KEYS = (
-    "collection", "collections", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
-    "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID", "reader",
+    "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
+    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
+    "reader",
 )  # fmt: skip
 
-CENTRE_KEYS = ("center_wavelength", "radiation_wavelength", "wavelength", "central_wavelength")
-WIDTH_KEYS = ("full_width_half_max", "fwhm", "bandwidth")
-NANOMETRES = {"nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "m": 1e9}
+DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number
+TWO_SWIR = ("swir1", "swir2")  # 1.6 and 2.2 µm, unless the cube has a third
 NARROW = 0.1  # of the centre wavelength: narrower bands take the narrow common names (nir08, rededge071, lwir11)
+OTHER_WIDTH = 2.0  # times as wide or as narrow as in the sensor's table is another band, or an error
 PANCHROMATIC = 150.0  # nm: narrower visible bands are not panchromatic
 THERMAL = 3000.0  # nm: beyond, the Earth's emission outweighs reflected sunlight
 
-KINDS = (
-    "reflectance",
-    "brightness_temperature",  # kelvin
-    "normalised_brightness_temperature",  # as some networks take it
-    "SAR VV",
-    "SAR VH",
-    "SAR Angle",
-    "DEM",
-    "fill",  # nothing: keeps a place
-)
-
-
-@dataclass(frozen=True)
-class BandDescriptor:
-    """What a band measures.
-
-    Attributes
-    ----------
-    name : str
-        The band's name in the cube.
-    role : str or None
-        STAC common name: coastal, blue, green, red, rededge071, nir, nir08, swir16, swir22, lwir11 …
-    min_wavelength, max_wavelength : float
-        Limits of the band in nanometres; 0 where it has none (radar, elevation).
-    kind : str
-        One of `KINDS`.
-    multitemporal : bool
-        Whether the band is made of several dates.
-    """
-
-    name: str
-    role: str | None
-    min_wavelength: float = 0.0
-    max_wavelength: float = 0.0
-    kind: str = "reflectance"
-    multitemporal: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise BandError(f"kind {self.kind!r} of band {self.name!r}", f"one of {list(KINDS)}", f"kind={KINDS[0]!r}")
-
 
 def describe(
-    view: CubeView, sensor: str | None = None, descriptors: Sequence[BandDescriptor] | None = None
+    view: CubeView,
+    sensor: str | None = None,
+    descriptors: Sequence[BandDescriptor] | None = None,
+    candidates: Sequence[Sensor] | None = None,
 ) -> tuple[BandDescriptor, ...]:
     """Describe the spectral bands of a cube; computes nothing.
 
     The first source that answers for a band wins: `descriptors`; the table of `sensor`; wavelengths and common names
     in coordinates along the band dimension or in the bands' attributes (STAC, satpy, ENVI, CF); the table of the
     sensor that the cube's metadata or its band names identify; STAC common names. Other bands (quality, angles)
-    are left out.
+    are left out, and so are those that a product marks as bad; a warning names those that look spectral but are
+    known to nobody.
 
     Parameters
     ----------
@@ -93,6 +60,8 @@ def describe(
         Sensor id or any usual spelling of a platform or instrument.
     descriptors : sequence of BandDescriptor, optional
         The caller's own description, by band name.
+    candidates : sequence of Sensor, optional
+        What `candidate_sensors` found, where it has been asked before.
 
     Returns
     -------
@@ -119,19 +88,39 @@ def describe(
     """
     if descriptors is not None:
         return _given(view, descriptors)
-    measured = {name: _measured(view, name) for name in view.bands}
-    candidates = candidate_sensors(view, sensor)
-    if any(measured.values()) and len(candidates) > 1:
+    candidates = candidate_sensors(view, sensor) if candidates is None else tuple(candidates)
+    bands = _bands(view)
+    if len(candidates) > 1 and any(band.measured for band in bands):
         candidates = ()
     # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
-    readings = {_read_bands(measured, table, sensor is not None) for table in candidates or (None,)}
+    readings = {_read_bands(bands, table, sensor is not None) for table in candidates or (None,)}
     if len(readings) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     recognised = _unique_guesses(list(readings.pop()))
+    table = candidates[0] if len(candidates) == 1 else None
     if not recognised:
-        table = candidates[0] if len(candidates) == 1 else None
         raise _unrecognised(view, table)
+    _require_one_image(view, recognised)
+    unknown = left_out(view, recognised, candidates)
+    if unknown:
+        warnings.warn(
+            f"bands {listed(unknown)} are left out: their names look spectral, but neither metadata nor a table says "
+            f"what they measure. Name them ({_renaming(view, unknown[0])}) or drop them.",
+            stacklevel=2,
+        )
     return tuple(recognised)
+
+
+def left_out(
+    view: CubeView, descriptors: Sequence[BandDescriptor], candidates: Sequence[Sensor] = ()
+) -> tuple[str, ...]:
+    """Return the bands that look spectral by their names, and that `describe` could not recognise."""
+    known = {descriptor.name for descriptor in descriptors} | bad_bands(view)
+    return tuple(
+        name
+        for name in view.bands
+        if name not in known and looks_spectral(name) and not any(table.is_quality(name) for table in candidates)
+    )
 
 
 def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
@@ -164,28 +153,41 @@ def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
     """
     candidates = candidate_sensors(view, sensor)
     if len(candidates) > 1:
-        raise _ambiguous(view, candidates)
+        raise ambiguous(view, candidates)
     return candidates[0] if candidates else None
 
 
 def candidate_sensors(view: CubeView, sensor: str | None = None) -> tuple[Sensor, ...]:
     """Return every sensor a cube can be from: those that recognise the most of its band names."""
     pool = named(sensor) if sensor is not None else _hinted(view)
-    known = tuple(sensors().values()) if pool is None else pool
-    counts = {candidate.id: candidate.recognises(view.bands) for candidate in known}
-    best = max(counts.values(), default=(0, 0))
-    found = tuple(candidate for candidate in known if counts[candidate.id] == best)
+    names = [_name_of(name, view) for name in view.bands]
     if pool is not None:
-        return found
+        found = _best(_with_products(pool), names)
+        return tuple(table for table in found if table in pool) or found
+    names = [name for name in names if not is_number(name)]
+    found = _best([table for table in sensors().values() if table.names_tell], names)
+    spectral, quality, _ = found[0].recognises(names)
     # STAC common names are nobody's own: only a quality band that one sensor alone has tells the sensor.
-    generic = sum(name in common_names() for name in map(str.casefold, view.bands))
-    own = best[0] > generic or (best[0] > 0 and best[1] > 0 and len(found) == 1)
+    generic = sum(common_name(name) is not None for name in names)
+    own = spectral > generic or (spectral > 0 and quality > 0 and len(found) == 1)
     return found if own else ()
+
+
+def _best(tables: Sequence[Sensor], names: Sequence[str]) -> tuple[Sensor, ...]:
+    counts = [table.recognises(names) for table in tables]
+    return tuple(table for table, count in zip(tables, counts, strict=True) if count == max(counts))
+
+
+def _with_products(pool: Sequence[Sensor]) -> tuple[Sensor, ...]:
+    """Return sensors, and the products that other providers make of their data."""
+    ids = {table.id for table in pool}
+    return (*pool, *(table for table in sensors().values() if ids & set(table.of) and table.id not in ids))
 
 
 def _hinted(view: CubeView) -> tuple[Sensor, ...] | None:
     """Return the sensors that platform, instrument and product names point at; None where there are no such names."""
     hints = tuple(texts(view, *keys) for keys in (PRODUCT_KEYS, PLATFORM_KEYS, INSTRUMENT_KEYS))
+    hints = (tuple(row | _image_ids(view) for row in hints[0]), *hints[1:])
     dates = max(len(hint) for hint in hints)
     rows = {tuple(hint[i % len(hint)] for hint in hints) for i in range(dates)}
     per_row = [pool for pool in (_pointed_at(*row) for row in sorted(rows, key=repr)) if pool is not None]
@@ -205,12 +207,21 @@ def _pointed_at(products: frozenset[str], platforms: frozenset[str], instruments
     by_product = {s.id for s in sensors().values() if any(map(s.is_product, products))}
     by_platform = {s.id for s in sensors().values() if any(map(s.is_platform, platforms))}
     by_instrument = {s.id for s in sensors().values() if any(map(s.is_instrument, instruments))}
-    # A product name is the most specific: HLS items name Sentinel-2 and Landsat as their platforms.
+    # A product name is the most specific: HLS items name Sentinel-2 and Landsat as their platforms, and the names of
+    # products that others make of a sensor's data hold its own.
+    by_product -= {origin for name in by_product for origin in sensors()[name].of}
     if by_product:
         return by_product & by_platform or by_product
     if platforms:
-        return by_platform & by_instrument or by_platform
+        # Where a platform has an instrument of which no table is its own (MSS of Landsat 5), the instrument tells.
+        return by_platform and (by_platform & by_instrument or by_instrument or by_platform)
     return by_instrument or None
+
+
+def _image_ids(view: CubeView) -> frozenset[str]:
+    """Return the ids of images that stand before the names of bands, as Earth Engine's ``toBands`` writes them."""
+    ids = (image_id(name, known) for name in view.bands for known in keys(name)[1:])
+    return frozenset(found for found in ids if found is not None)
 
 
 def _given(view: CubeView, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
@@ -219,92 +230,78 @@ def _given(view: CubeView, descriptors: Sequence[BandDescriptor]) -> tuple[BandD
     unknown = [name for name in by_name if name not in view.bands]
     if unknown or not by_name:
         raise BandError(
-            f"descriptors of bands {_listed(unknown) or 'none'}" if are_descriptors else f"descriptors={descriptors!r}",
-            f"descriptors of bands in the cube: {_listed(view.bands)}",
+            f"descriptors of bands {listed(unknown) or 'none'}" if are_descriptors else f"descriptors={descriptors!r}",
+            f"descriptors of bands in the cube: {listed(view.bands)}",
             "descriptors=[BandDescriptor(name='B02', role='blue', min_wavelength=446, max_wavelength=542), ...]",
         )
     return tuple(by_name[name] for name in view.bands if name in by_name)
 
 
-def _read_bands(
-    measured: Mapping[str, BandDescriptor | None], table: Sensor | None, trust_table: bool
-) -> tuple[BandDescriptor, ...]:
-    found = (_described(name, band, table, trust_table) for name, band in measured.items())
+@dataclass(frozen=True)
+class _Band:
+    """A band before it is recognised: its name, what it is called in tables, and what its metadata say."""
+
+    name: str
+    called: str
+    measured: BandDescriptor | None
+    is_generic: bool  # whether a common name among the names of the cube means what it usually does
+
+
+def _bands(view: CubeView) -> tuple[_Band, ...]:
+    """Return the bands that no flag marks as bad."""
+    limits, bad = measured_limits(view), bad_bands(view)
+    called = {name: _name_of(name, view) for name in view.bands if name not in bad}
+    third = any(key(other) in ("swir3", "swir4", "swir5") for other in called.values())
+    return tuple(
+        _Band(name, other, _measured(view, name, limits[name], other), not (third and key(other) in TWO_SWIR))
+        for name, other in called.items()
+    )
+
+
+def _name_of(name: str, view: CubeView) -> str:
+    """Return what a band is called: its name, or its description where the name is only a number."""
+    attrs = view.bands[name].attrs
+    told = (attrs.get(field) for field in DESCRIPTIONS if is_number(name))
+    return next((text for text in told if isinstance(text, str) and text.strip()), name)
+
+
+def _read_bands(bands: Iterable[_Band], table: Sensor | None, trust_table: bool) -> tuple[BandDescriptor, ...]:
+    found = (_described(band, table, trust_table) for band in bands)
     return tuple(band for band in found if band is not None)
 
 
-def _described(
-    name: str, measured: BandDescriptor | None, table: Sensor | None, trust_table: bool
-) -> BandDescriptor | None:
-    if table is not None and name in table.quality:
+def _described(band: _Band, table: Sensor | None, trust_table: bool) -> BandDescriptor | None:
+    name, called, measured = band.name, band.called, band.measured
+    if table is not None and table.is_quality(called):
         return None
-    entry = table.band(name) if table is not None else None
-    if entry is not None and (trust_table or measured is None):
+    entry = table.band(called) if table is not None else None
+    if entry is not None and (trust_table or measured is None or not _can_be_as_wide(measured, entry)):
         return _from_entry(name, entry)
     if measured is None:
-        generic = common_names().get(name.casefold())
+        generic = common_name(called) if band.is_generic else None
         return _from_entry(name, generic) if generic is not None else None
     return measured if entry is None else replace(measured, role=entry.role, kind=entry.kind)
+
+
+def _can_be_as_wide(measured: BandDescriptor, entry: SensorBand) -> bool:
+    """Whether a width in metadata can be that of a sensor's band; some state none, some half of the wavelength."""
+    known, stated = (band.max_wavelength - band.min_wavelength for band in (entry, measured))
+    return known / OTHER_WIDTH <= stated <= known * OTHER_WIDTH
 
 
 def _from_entry(name: str, entry: SensorBand) -> BandDescriptor:
     return BandDescriptor(name, entry.role, entry.min_wavelength, entry.max_wavelength, entry.kind)
 
 
-def _measured(view: CubeView, name: str) -> BandDescriptor | None:
+def _measured(view: CubeView, name: str, limits: tuple[float, float] | None, called: str) -> BandDescriptor | None:
     """Describe a band from its own metadata, None where there is none."""
-    metadata = band_metadata(view, name)
-    common = common_names().get(str(metadata.get("common_name") or "").casefold())
-    limits = _limits(metadata, _declared_unit(view, metadata))
+    common = common_names().get(str(band_metadata(view, name).get("common_name") or "").casefold())
+    limits = limits or limits_in(called)
     if limits is None:
         return None if common is None else _from_entry(name, common)
     low, high = limits
     role = _role(common.role if common else None, low, high)
     return BandDescriptor(name, role, low, high, "brightness_temperature" if low > THERMAL else "reflectance")
-
-
-def _limits(metadata: Mapping[str, Any], unit: float | None) -> tuple[float, float] | None:
-    pair = (_number(metadata.get("min_wavelength")), _number(metadata.get("max_wavelength")))
-    if pair[0] is not None and pair[1] is not None:
-        return _in_nanometres(pair[0], pair[1], unit)
-    for key in CENTRE_KEYS:
-        value: Any = metadata.get(key)
-        if hasattr(value, "min") and hasattr(value, "central"):  # satpy's WavelengthRange
-            return _in_nanometres(float(value.min), float(value.max), NANOMETRES.get(str(value.unit)))
-        if isinstance(value, list | tuple) and len(value) == 3:
-            return _in_nanometres(float(value[0]), float(value[2]), unit)
-        centre = _number(value)
-        if centre is not None:
-            width = next((w for w in map(_number, map(metadata.get, WIDTH_KEYS)) if w is not None), 0.0)
-            return _in_nanometres(centre - width / 2, centre + width / 2, unit)
-    return None
-
-
-def _in_nanometres(low: float, high: float, unit: float | None) -> tuple[float, float]:
-    if unit is None:
-        unit = NANOMETRES["um"] if high < 100 else NANOMETRES["nm"]
-    return round(low * unit, 3), round(high * unit, 3)
-
-
-def _declared_unit(view: CubeView, metadata: Mapping[str, Any]) -> float | None:
-    """Return nanometres per unit of the wavelengths, None where nothing says."""
-    coords = view.source.coords
-    declared = [coords[key].attrs.get("units") for key in ("min_wavelength", *CENTRE_KEYS) if key in coords]
-    declared.append(metadata.get("wavelength_units"))
-    spelt = (str(text).casefold().replace("micrometer", "um").replace("micrometre", "um") for text in declared if text)
-    spelt = (text.replace("nanometer", "nm").replace("nanometre", "nm").rstrip("s") for text in spelt)
-    return next((NANOMETRES[text] for text in spelt if text in NANOMETRES), None)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if not isinstance(value, int | float | np.number) or not np.isfinite(value) or value <= 0:
-        return None
-    return float(value)
 
 
 def _role(common: str | None, low: float, high: float) -> str | None:
@@ -332,29 +329,60 @@ def _unique_guesses(bands: list[BandDescriptor]) -> list[BandDescriptor]:
     return [replace(band, role=None) if band.role in crowded else band for band in bands]
 
 
-def _ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+def _require_one_image(view: CubeView, found: Sequence[BandDescriptor]) -> None:
+    """Refuse the same band of several images side by side: a model would take whichever comes first."""
+    of_limits: dict[tuple[str | None, float, float], list[str]] = {}
+    for band in found:
+        of_limits.setdefault((band.role, band.min_wavelength, band.max_wavelength), []).append(band.name)
+    for names in of_limits.values():
+        shared = set(keys(names[0])[1:]).intersection(*(keys(name)[1:] for name in names))
+        images = [{image_id(name, known) for name in names} - {None} for known in shared]
+        ids = max(images, key=len, default=set())
+        if len(ids) > 1:
+            of_one = f"if str(name).startswith({min(map(str, ids)) + '_'!r})"
+            raise BandError(
+                f"bands of several images side by side: {listed(names)}",
+                "one image, or images along a time dimension",
+                f"cube.sel({view.band}=[name for name in cube[{view.band!r}].values {of_one}])"
+                if view.band
+                else f"cube[[name for name in cube {of_one}]]",
+            )
+
+
+def ambiguous(view: CubeView, candidates: Iterable[Sensor]) -> BandError:
+    """Return the error for bands that several sensors have."""
     ids = sorted(sensor.id for sensor in candidates)
     choices = " or ".join(f"sensor={name!r}" for name in ids)
-    return BandError(f"bands {_listed(view.bands)}, which fit several sensors: {_ids(ids)}", "one sensor", choices)
+    return BandError(
+        f"bands {listed(view.bands)}, which fit several sensors: {_ids(ids)}",
+        "one sensor",
+        choices,
+        {"sensor": min(ids, key=lambda name: name.startswith("hls"))},  # made of others, and rarer
+    )
 
 
 def _unrecognised(view: CubeView, table: Sensor | None) -> BandError:
-    names = f"band names of {table.title}: {_listed(b.name for b in table.bands)}" if table else ""
-    renamed = (
-        f"cube.assign_coords({view.band}=['blue', ...])" if view.band else "cube.rename({'your_band': 'blue', ...})"
-    )
-    if isinstance(view.source, xr.DataArray) and view.band is None:
-        renamed = "cube.rename('red')"
+    roles = listed(dict.fromkeys(band.role for band in common_names().values()))
+    expected = f"STAC common names ({roles}) or the band names of one of: {_ids(sensors())}"
+    remedies = [_renaming(view), "sensor='sentinel-2'", "descriptors=[BandDescriptor(...), ...]"]
+    if table is not None:
+        expected = f"band names of {table.title}: {listed(band.name for band in table.bands)}"
+    if table is not None and not table.bands:
+        expected = f"wavelengths of the bands of {table.title}, in nanometres, along the band dimension"
+        remedies = [f"cube.assign_coords(wavelength=({view.band or 'band'!r}, [...]))", remedies[-1]]
     return BandError(
-        f"bands {_listed(view.bands)}, none of which is known",
-        names or f"STAC common names ({_listed(common_names())}) or the band names of one of: {_ids(sensors())}",
-        f"{renamed}, sensor='sentinel-2', or descriptors=[BandDescriptor(...), ...]",
+        f"bands {listed(view.bands)}, none of which is known",
+        expected,
+        f"{', '.join(remedies[:-1])}, or {remedies[-1]}",
     )
+
+
+def _renaming(view: CubeView, name: str = "your_band") -> str:
+    """Return what to type to give bands the names of what they measure."""
+    if view.band:
+        return f"cube.assign_coords({view.band}=['blue', ...])"
+    return "cube.rename('red')" if isinstance(view.source, xr.DataArray) else f"cube.rename({{{name!r}: 'blue', ...}})"
 
 
 def _ids(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return listed(sorted(names))

@@ -1,7 +1,6 @@
-"""How a cube's values become reflectance or kelvin, settled from metadata alone.
+"""How a cube's values become reflectance or kelvin, settled from metadata and from what the caller says.
 
-`calibrate` reads what is declared and settles, per band and date, one linear rule; `cube.reflectance` computes it. What
-the metadata cannot settle is an error that says what to pass.
+`rules` finds scale and offset of reflectance bands; here they meet no data, plausible limits, and bands of other kinds.
 """
 
 from __future__ import annotations
@@ -10,43 +9,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from xr_cloudmask.cube.bands import BandDescriptor, candidate_sensors, identify_sensor
-from xr_cloudmask.cube.declared import (
-    BASELINE_KEYS,
-    LEVELS,
-    Declared,
-    declared_nodata,
-    declared_scaling,
-    is_from_stackstac,
-    is_marked,
-    mark_of,
-    named_levels,
-    offsets_by_baseline,
-    scale_of_units,
-    sines_of_sun_elevation,
-    zero_of_mark,
-)
+from xr_cloudmask.cube import rules
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.declared import LEVELS, declared_scaling, named_levels
 from xr_cloudmask.cube.layout import CubeView, require_real_numbers
-from xr_cloudmask.cube.plausible import (
-    LARGEST_SCALE_OF_NUMBERS,
-    LARGEST_TYPICAL_REFLECTANCE,
-    not_reflectance,
-    require_plausible_rule,
-    typical_of,
-)
-from xr_cloudmask.cube.properties import as_number, spelt, stac_band
-from xr_cloudmask.cube.radiance import toa_scales
+from xr_cloudmask.cube.nodata import declared_nodata, moved_nodata, valid_range
+from xr_cloudmask.cube.plausible import COLDEST, HIGHEST, HOTTEST, LARGEST_SCALE_OF_NUMBERS, LOWEST
+from xr_cloudmask.cube.properties import as_number, stac_band
+from xr_cloudmask.cube.rules import Linear, Numbers, Product
+from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 from xr_cloudmask.cube.temperature import temperature_rule
-from xr_cloudmask.errors import ReflectanceError
+from xr_cloudmask.errors import ReflectanceError, listed
 
-if TYPE_CHECKING:
-    from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
-Factor: TypeAlias = float | Mapping[str, float]
+Factor: TypeAlias = float | str | Mapping[str, float]
+Nodata: TypeAlias = float | Sequence[float]
 EXAMPLES = {"scale": "0.0001", "offset": "-0.1"}
+LIMITS = {"reflectance": (LOWEST, HIGHEST), "brightness_temperature": (COLDEST, HOTTEST)}
 
 
 @dataclass(frozen=True)
@@ -66,175 +48,76 @@ class Calibration:
         What comes of it, one of `bands.KINDS`.
     planck : tuple of tuple of float, or None
         K1 and K2, for each scale, of thermal bands whose digital numbers become radiance, and only then kelvin.
+    stretch : tuple of float
+        1 / the sine of the sun elevation where the rule divides by it, one number or one per date.
+    valid : tuple of float or None
+        The CF valid range of the values as they are.
     """
 
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-    nodata: tuple[float, ...] = ()
-    zero: tuple[float, ...] = (0.0,)
+    scale: Numbers
+    offset: Numbers
+    nodata: Numbers = ()
+    zero: Numbers = (0.0,)
     kind: str = "reflectance"
     planck: tuple[tuple[float, float], ...] | None = None
+    stretch: Numbers = (1.0,)
+    valid: tuple[float, float] | None = None
+
+    @property
+    def dates(self) -> int:
+        """How many dates it tells apart; 1 where it is the same for all."""
+        return max(map(len, (self.scale, self.offset, self.zero, self.stretch)))
+
+    def linear(self, date: int) -> tuple[float, float]:
+        """Return scale and offset of a date."""
+        return self.scale[date % len(self.scale)], self.offset[date % len(self.offset)]
+
+    def limits(self, date: int) -> tuple[float, float]:
+        """Return what can be measured, before Planck's law: lowest and highest result of ``dn * scale + offset``."""
+        if self.planck is not None or self.kind not in LIMITS:
+            return -math.inf, math.inf
+        stretch = self.stretch[date % len(self.stretch)] if self.kind == "reflectance" else 1.0
+        low, high = (limit * stretch for limit in LIMITS[self.kind])
+        if self.valid is None:
+            return low, high
+        scale, offset = self.linear(date)
+        ends = [end * scale + offset for end in self.valid]
+        slack = 1e-6 * max(map(abs, ends)) if all(map(math.isfinite, ends)) else 0.0  # of single precision
+        return max(low, ends[0] - slack), min(high, ends[1] + slack)
 
 
-@dataclass(frozen=True)
-class Radiometry:
-    """How a cube's values become reflectance.
-
-    Attributes
-    ----------
-    level : str or None
-        ``"TOA"`` or ``"BOA"``; None where the cube does not say.
-    calibrations : tuple of Calibration
-        In the order of the descriptors.
-    provenance : str
-        One line about where scale and offset come from.
-    """
-
-    level: str | None
-    calibrations: tuple[Calibration, ...]
-    provenance: str
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What holds for all bands of a cube."""
-
-    view: CubeView
-    sensor_name: str | None
-    sensor: Sensor | None
-    level: str | None
-    level_given: bool
-    rule: RadiometryRule | None
-
-
-def calibrate(
+def product_of(
     view: CubeView,
+    candidates: tuple[Sensor, ...],
     descriptors: Sequence[BandDescriptor],
-    *,
-    sensor: str | None = None,
-    scale: Factor | None = None,
-    offset: Factor | None = None,
-    level: str | None = None,
-    nodata: float | Sequence[float] | None = None,
-) -> Radiometry:
-    """Settle how the values of each band become reflectance, from metadata alone.
-
-    First answer wins: `scale` and `offset`; the mark of an earlier conversion; units (percent, 1); STAC
-    ``raster:bands``, ``bands`` or ``eo:bands``; CF ``scale_factor`` and ``add_offset``; the sensor table's rule. What
-    a loader has applied already (xarray's ``mask_and_scale``, stackstac's ``rescale``) is not applied again. For
-    Sentinel-2 the offset follows the harmonised flag or the processing baseline of every date; for CBERS and
-    Amazonia-1 the scale follows the calibration coefficient, sun elevation and distance of every date.
-
-    Parameters
-    ----------
-    view : CubeView
-        The cube; dask arrays are not computed.
-    descriptors : sequence of BandDescriptor
-        Its bands. Thermal ones become kelvin; radar, elevation and what is normalised already stay as they are, but
-        for a scale and offset in their own metadata.
-    sensor : str, optional
-        Sensor id or spelling, where the cube does not say.
-    scale, offset : float or mapping of band name to float, optional
-        ``reflectance = dn * scale + offset``. One of them alone leaves the other to the metadata; ``scale=1`` says
-        that the values are reflectance. Bands that are not reflectance take theirs from a mapping alone.
-    level : {"TOA", "BOA"}, optional
-        Top or bottom of atmosphere.
-    nodata : float or sequence of float, optional
-        No-data values of the digital numbers, besides those that are declared.
-
-    Returns
-    -------
-    Radiometry
+    level: str | None,
+    sensor_name: str | None,
+) -> Product:
+    """Say what product a cube is of: its sensor, its level, and the sensor table's rule for it.
 
     Raises
     ------
     ReflectanceError
-        The metadata do not settle it.
-
-    References
-    ----------
-    Sentinel-2 Products Specification Document (processing baseline 04.00); Landsat Collection 2 Product Guides;
-    STAC raster extension; CF conventions, section 8.1.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xr_cloudmask.cube import bands, layout
-    >>> cube = xr.Dataset({"B04": (("y", "x"), np.full((2, 2), 3000, "uint16"))}, attrs={
-    ...     "platform": "Sentinel-2A", "processing:level": "L2A", "s2:processing_baseline": "05.09"})
-    >>> view = layout.view(cube)
-    >>> calibrate(view, bands.describe(view)).calibrations
-    (Calibration(scale=(0.0001,), offset=(-0.1,), nodata=(0.0,), zero=(0.0,), kind='reflectance', planck=None),)
+        `level` is neither TOA nor BOA, or the metadata name both.
     """
-    context = _context(view, descriptors, sensor, level)
-    given = _numbers_given(nodata)
-    calibrations, sources = [], []
-    for descriptor in descriptors:
-        name = descriptor.name
-        require_real_numbers(name, view.bands[name])
-        if descriptor.kind == "reflectance":
-            factors = _of_band("scale", scale, name), _of_band("offset", offset, name)
-            calibration, source = _calibration(context, name, *factors, given)
-        else:
-            calibration, source = _other_calibration(context, descriptor, scale, offset)
-        calibrations.append(calibration)
-        sources.append(source)
-    return Radiometry(context.level, tuple(calibrations), _summary(descriptors, sources))
-
-
-def level_of(
-    view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None = None, level: str | None = None
-) -> str | None:
-    """Say whether a cube is top or bottom of atmosphere, from metadata alone.
-
-    Parameters
-    ----------
-    view : CubeView
-        The cube.
-    descriptors : sequence of BandDescriptor
-        Its bands; Landsat's ``SR_B2`` and CF standard names tell the level.
-    sensor, level : str, optional
-        What the caller says; it wins.
-
-    Returns
-    -------
-    {"TOA", "BOA"} or None
-        None where the cube does not say.
-
-    Raises
-    ------
-    ReflectanceError
-        `level` is neither, or the metadata name both.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xr_cloudmask.cube import layout
-    >>> cube = xr.Dataset({"SR_B2": (("y", "x"), np.ones((2, 2)))})
-    >>> level_of(layout.view(cube), [BandDescriptor("SR_B2", "blue", 452, 512)], sensor="landsat-8-9")
-    'BOA'
-    """
-    return _context(view, descriptors, sensor, level).level
-
-
-def _context(view: CubeView, descriptors: Sequence[BandDescriptor], sensor: str | None, level: str | None) -> _Context:
     if level is not None and (not isinstance(level, str) or level.upper() not in LEVELS):
         raise ReflectanceError(f"level {level!r}", "one of 'TOA', 'BOA'", "level='BOA'")
-    candidates = candidate_sensors(view, sensor)
     table = candidates[0] if len(candidates) == 1 else None
-    evidence = named_levels(view, table, descriptors)
-    stated = level.upper() if level else _agreed(evidence)
+    stated = level.upper() if level else _agreed(named_levels(view, table, descriptors))
     rule = _rule(table, stated)
     if stated is None and rule is not None and table is not None and len(table.radiometry) == 1:
         stated = rule.level
-    return _Context(view, sensor, table, stated, level is not None, rule)
+    return Product(view, candidates, stated, rule, sensor_name)
 
 
 def _agreed(evidence: list[set[str]]) -> str | None:
     named = set().union(*evidence)
     if len(named) > 1:
         raise ReflectanceError(
-            "metadata that name both TOA and BOA", "one level per cube", "level='BOA', or a cube per level"
+            "metadata that name both TOA and BOA",
+            "one level per cube",
+            "level='BOA', or a cube per level",
+            {"level": "BOA"},
         )
     return next(iter(named), None)
 
@@ -243,232 +126,90 @@ def _rule(table: Sensor | None, level: str | None) -> RadiometryRule | None:
     """Return the table's rule for a level; without a level only where all levels share one rule."""
     if table is None:
         return None
-    rules = [rule for rule in table.radiometry if level in (None, rule.level)]
-    linear = {(r.scale, r.offset, r.baseline, r.sun_elevation, r.radiance, r.unsupported) for r in rules}
-    return rules[0] if len(linear) == 1 else None
+    found = [rule for rule in table.radiometry if level in (None, rule.level)]
+    linear = {(r.scale, r.offset, r.baseline, r.sun_elevation, r.radiance, r.unsupported) for r in found}
+    return found[0] if len(linear) == 1 else None
 
 
-def _calibration(
-    context: _Context, name: str, scale: float | None, offset: float | None, nodata: tuple[float, ...]
+def calibration_of(
+    product: Product, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None, nodata: Numbers
 ) -> tuple[Calibration, str]:
-    scales, offsets, source = _linear(context, name, scale, offset)
-    are_numbers = context.view.bands[name].dtype.kind != "f" or max(scales) <= LARGEST_SCALE_OF_NUMBERS
-    missing = dict.fromkeys((*nodata, *_nodata(context, name, are_numbers)))
-    zero = 0.0 if are_numbers else _zero(context, name)
-    return Calibration(scales, offsets, tuple(missing), (zero,)), source
+    """Settle one band, from metadata and what the caller says; also say where the numbers come from.
+
+    Thermal bands become kelvin; radar, elevation and what is normalised already stay as they are, but for a scale and
+    offset in their own metadata. A single scale for the whole cube is not meant for those.
+
+    Raises
+    ------
+    CubeError, ReflectanceError
+        The values are no numbers, or the metadata do not settle it.
+    """
+    require_real_numbers(descriptor.name, product.view.bands[descriptor.name])
+    if descriptor.kind != "reflectance":
+        return _other_calibration(product, descriptor, scale, offset)
+    name = descriptor.name
+    factors = _of_band("scale", scale, name), _of_band("offset", offset, name)
+    linear = rules.settled(product, name) if factors == (None, None) else rules.told(product, name, *factors)
+    return _reflectance(product, name, linear, nodata), linear.source
 
 
-def _linear(
-    context: _Context, name: str, scale: float | None, offset: float | None
-) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Return scales, offsets and where they come from: the first source that answers."""
-    values = context.view.bands[name]
-    if scale is not None or offset is not None:
-        require_plausible_rule(name, values.dtype, scale, offset)
-        return *_completed(context, name, scale, offset), "scale and offset given by the caller"
-    if is_marked(context.view, name):
-        return (1.0,), (0.0,), mark_of(context.view, name)
-    unit = scale_of_units(name, values)
-    if unit is not None:
-        return (unit,), (0.0,), f"units {values.attrs['units']!r}"
-    declared = declared_scaling(context.view, name)
-    if declared is None and values.dtype.kind == "f" and _are_reflectance(context, name):
-        return (1.0,), (0.0,), "floating-point values taken as reflectance"
-    if declared is not None:
-        require_plausible_rule(name, values.dtype, declared.scale, declared.offset)
-    return _settled(context, name, declared)
+def _reflectance(product: Product, name: str, linear: Linear, nodata: Numbers) -> Calibration:
+    values = product.view.bands[name]
+    are_numbers = values.dtype.kind != "f" or max(linear.scale) <= LARGEST_SCALE_OF_NUMBERS
+    missing = dict.fromkeys((*nodata, *_nodata(product, name, are_numbers)))
+    zero = (0.0,) if are_numbers else linear.zero
+    valid = valid_range(values, linear.scale[0], linear.offset[0])
+    return Calibration(linear.scale, linear.offset, tuple(missing), zero, stretch=linear.stretch, valid=valid)
 
 
 def _other_calibration(
-    context: _Context, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None
+    product: Product, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None
 ) -> tuple[Calibration, str]:
-    """Settle a band that is not reflectance; a single scale for the whole cube is not meant for it."""
     name, kind = descriptor.name, descriptor.kind
-    nodata = declared_nodata(context.view.bands[name])
+    nodata = declared_nodata(product.view.bands[name])
     given = [factor.get(name) if isinstance(factor, Mapping) else None for factor in (scale, offset)]
     if any(factor is not None for factor in given):
         factors = (1.0 if given[0] is None else given[0],), (given[1] or 0.0,)
         return Calibration(*factors, nodata, kind=kind), "scale and offset given by the caller"
     if kind == "brightness_temperature":
-        rule = temperature_rule(context.view, name, context.sensor, context.sensor_name)
-        fill = _nodata(context, name, rule.planck is not None)
+        rule = temperature_rule(product.view, name, product.sensor, product.sensor_name)
+        fill = _nodata(product, name, rule.planck is not None)
         return Calibration(rule.scale, rule.offset, fill, kind=kind, planck=rule.planck), rule.source
-    declared = declared_scaling(context.view, name)
+    declared = declared_scaling(product.view, name)
     if declared is None or declared.applied:
         return Calibration((1.0,), (0.0,), nodata, kind=kind), "values as they are"
-    return Calibration((declared.scale,), (declared.offset or 0.0,), nodata, kind=kind), declared.source
+    return Calibration(declared.scale, declared.offsets, nodata, kind=kind), declared.source
 
 
-def _completed(
-    context: _Context, name: str, scale: float | None, offset: float | None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Complete what the caller gave: the other half comes from the metadata, where there are any."""
-    if scale is not None and (offset is not None or scale == 1 or not _has_rule(context, name)):
-        return (float(scale),), (float(offset or 0.0),)
-    if scale is None:
-        scales, offsets, _ = _settled(context, name, declared_scaling(context.view, name), offset=offset)
-        return scales, offsets
-    _, offsets, _ = _settled(context, name, declared_scaling(context.view, name))
-    return (float(scale),), offsets
-
-
-def _has_rule(context: _Context, name: str) -> bool:
-    rule = context.rule
-    is_known = rule is not None and rule.unsupported is None and not rule.radiance  # radiance has no offset to look up
-    return is_known or declared_scaling(context.view, name) is not None
-
-
-def _settled(
-    context: _Context, name: str, declared: Declared | None, offset: float | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Return scales, offsets and their source from what is declared, completed by the sensor's rule."""
-    rule = context.rule
-    if declared is None:
-        rule = _require_rule(context, name)
-        if rule.radiance and context.sensor is not None:
-            factors, source = toa_scales(context.view, context.sensor, name, rule.attach)
-            return factors, (offset or 0.0,), source
-        constant = rule.offset if rule.baseline is None else None
-        declared = Declared(rule.scale, constant, False, f"{_title(context)} table")
-    totals, why = _offsets(context, rule, declared) if offset is None else ((offset,), "given by the caller")
-    scales: tuple[float, ...] = (1.0,) if declared.applied else (declared.scale,)
-    offsets = _differences(totals, declared.offset or 0.0) if declared.applied else totals
-    if rule is not None and rule.sun_elevation:
-        scales, offsets = _over_sine_of_sun_elevation(context.view, scales, offsets)
-        why += ", over the sine of the sun elevation"
-    done = "applied by the loader" if declared.applied else f"DN * {declared.scale:g}"
-    undone = f", {spelt(offsets)} added to what the loader made of it" if declared.applied and any(offsets) else ""
-    return scales, offsets, f"{declared.source}: {done}, offset {spelt(totals)} ({why}){undone}"
-
-
-def _require_rule(context: _Context, name: str) -> RadiometryRule:
-    if context.rule is not None and context.rule.unsupported is None:
-        return context.rule
-    dtype = context.view.bands[name].dtype
-    if context.sensor is None:
-        sensor = identify_sensor(context.view, context.sensor_name)  # raises where several fit
-        if sensor is None:
-            raise ReflectanceError(
-                f"band {name!r} of dtype {dtype} whose metadata name neither scale nor sensor",
-                "reflectance from 0 to 1, or digital numbers with a known scale and offset",
-                "scale=0.0001, offset=0 or sensor='sentinel-2'; scale=1 if the values are reflectance",
-            )
-    if context.rule is not None:
-        raise ReflectanceError(
-            f"{_title(context)} digital numbers: {context.rule.unsupported}",
-            "surface reflectance products, or digital numbers with scale and offset",
-            "scale={'BAND1': ..., ...}, offset=0, level='TOA'",
-        )
-    levels = ", ".join(rule.level for rule in context.sensor.radiometry) if context.sensor else ""
-    raise ReflectanceError(
-        f"{_title(context)} digital numbers of an unknown processing level",
-        f"one of the levels {levels}: their scale and offset differ",
-        "level='BOA' for surface reflectance products, level='TOA' for top of atmosphere",
-    )
-
-
-def _offsets(context: _Context, rule: RadiometryRule | None, declared: Declared) -> tuple[tuple[float, ...], str]:
-    """Return the offset of the digital numbers, one or one per date, and why."""
-    if rule is None and context.sensor is None and declared.offset is None:
-        identify_sensor(context.view, context.sensor_name)  # several sensors fit: one of them may have an offset
-    if rule is None or rule.baseline is None or rule.baseline_offset is None:
-        return (declared.offset or 0.0,), "constant"
-    dates = offsets_by_baseline(context.view, rule.baseline, rule.baseline_offset)
-    if dates is not None and dates.final:
-        return dates.offsets, dates.source
-    if declared.offset is not None:
-        if dates is not None and any(o == 0 != declared.offset for o in dates.offsets):
-            raise ReflectanceError(
-                f"{declared.source} with offset {declared.offset:g}, but {dates.source}, which has none",
-                "metadata that agree",
-                f"offset={declared.offset:g}, offset=0, or cube.drop_vars('raster:bands') to go by the baselines",
-            )
-        return (declared.offset,), "declared"
-    if dates is None:
-        raise ReflectanceError(
-            f"{_title(context)} digital numbers of an unknown processing baseline",
-            f"a coordinate or attribute {BASELINE_KEYS[0]!r}, or a harmonised flag: from baseline "
-            f"{rule.baseline:05.2f} on, an offset of {rule.baseline_offset:g} applies",
-            f"offset=0 before baseline {rule.baseline:05.2f} and for harmonised collections, "
-            f"offset={rule.baseline_offset:g} otherwise",
-        )
-    return dates.offsets, dates.source
-
-
-def _over_sine_of_sun_elevation(
-    view: CubeView, scales: tuple[float, ...], offsets: tuple[float, ...]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    sines = sines_of_sun_elevation(view)
-    length = max(len(sines), len(scales), len(offsets))
-    dated = [(scales[i % len(scales)], offsets[i % len(offsets)], sines[i % len(sines)]) for i in range(length)]
-    return tuple(scale / sine for scale, _, sine in dated), tuple(offset / sine for _, offset, sine in dated)
-
-
-def _are_reflectance(context: _Context, name: str) -> bool:
-    """Whether floating-point values without scale and offset are reflectance; raises where nothing tells."""
-    values = context.view.bands[name]
-    if np.issubdtype(np.dtype(values.encoding.get("dtype") or "f4"), np.integer):
-        return False  # integers that the loader masked
-    if context.sensor is None:
-        return True
-    typical = typical_of(values.variable) if values.chunks is None else None
-    if typical is not None and typical <= LARGEST_TYPICAL_REFLECTANCE:
-        return True
-    if is_from_stackstac(context.view):
-        return _stackstac_left_numbers(context)
-    if typical is not None:
-        raise not_reflectance(typical, values.dtype)
-    if context.level_given:
-        return True
-    raise ReflectanceError(
-        f"band {name!r}: lazy floating-point values of {context.sensor.title} without scale, units or mark",
-        "metadata that tell reflectance from digital numbers turned into floats",
-        "load integers, for example odc.stac.load(..., dtype='uint16', nodata=0); or scale=1 if the values are "
-        "reflectance from 0 to 1, scale=0.0001 and offset=... if they are digital numbers",
-    )
-
-
-def _stackstac_left_numbers(context: _Context) -> bool:
-    """Return False, for digital numbers: without ``raster:bands`` stackstac has nothing to rescale with."""
-    if any(str(key).startswith("earthsearch:") for key in context.view.source.coords):
-        raise ReflectanceError(
-            "floats from stackstac whose dates have different raster:bands, which it does not keep",
-            "digital numbers, or one scale and offset for all dates",
-            "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=0)",
-        )
-    return False
-
-
-def _nodata(context: _Context, name: str, are_numbers: bool) -> tuple[float, ...]:
+def _nodata(product: Product, name: str, are_numbers: bool) -> Numbers:
     """Return the declared no-data values in the values as they are: the band's, else the sensor's."""
-    values = context.view.bands[name]
+    values, rule = product.view.bands[name], product.rule
     declared = declared_nodata(values)
     if not are_numbers:
-        return declared
-    stac = as_number(stac_band(context.view, name).get("nodata"))
+        # Digital number 0 of the product, after arithmetic of the user's own.
+        moved = (rule.offset, rule.baseline_offset) if rule is not None and not rule.sun_elevation else ()
+        return (*declared, *moved_nodata(values), *(number for number in moved if number))
+    stac = as_number(stac_band(product.view, name).get("nodata"))
     declared = declared if stac is None or values.dtype.kind == "f" else (*declared, stac)
-    if declared or context.sensor is None:
+    if declared or product.sensor is None:
         return declared
-    rule = context.rule
-    return (rule.nodata if rule is not None and rule.nodata is not None else context.sensor.nodata,)
+    return (rule.nodata if rule is not None and rule.nodata is not None else product.sensor.nodata,)
 
 
-def _zero(context: _Context, name: str) -> float:
-    """Return what digital number 0 has become: the offset, where one has been applied already."""
-    if is_marked(context.view, name):
-        return zero_of_mark(context.view, name)
-    declared = declared_scaling(context.view, name)
-    return declared.offset or 0.0 if declared is not None and declared.applied else 0.0
+def summary(sources: Mapping[str, str]) -> str:
+    """Write where numbers come from in one line: what bands have of their own with their names, what all share once.
 
-
-def _summary(descriptors: Sequence[BandDescriptor], sources: Sequence[str]) -> str:
-    """Write the sources in one line: what bands have of their own with their names, what all share once."""
-    if len(set(sources)) == 1:
-        return sources[0]
-    clauses = [source.split("; ") for source in sources]
+    Examples
+    --------
+    >>> summary({"B02": "table: DN * 0.0001; offset 0", "B03": "table: DN * 0.0002; offset 0"})
+    'B02: table: DN * 0.0001; B03: table: DN * 0.0002; offset 0'
+    """
+    if len(set(sources.values())) == 1:
+        return next(iter(sources.values()))
+    clauses = [source.split("; ") for source in sources.values()]
     shared = [clause for clause in clauses[0] if all(clause in others for others in clauses)]
     own = ["; ".join(clause for clause in of_band if clause not in shared) for of_band in clauses]
-    names = {text: [d.name for d, other in zip(descriptors, own, strict=True) if other == text] for text in own}
+    names = {text: [name for name, other in zip(sources, own, strict=True) if other == text] for text in own}
     return "; ".join([*(f"{', '.join(bands)}: {text}" for text, bands in names.items()), *shared])
 
 
@@ -477,11 +218,11 @@ def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
         if name not in factor:
             raise ReflectanceError(
                 f"no number for band {name!r}",
-                f"one per band; given: {', '.join(map(str, factor))}",
+                f"one per band; given: {listed(factor)}",
                 f"{{{name!r}: 0.0001, ...}}",
             )
         factor = factor[name]
-    if factor is None or (_is_number(factor) and math.isfinite(factor)):
+    if factor is None or (_is_number(factor) and math.isfinite(float(factor))):
         return None if factor is None else float(factor)
     raise ReflectanceError(
         f"{keyword}={factor!r}", "a number, or a mapping of band name to number", f"{keyword}={EXAMPLES[keyword]}"
@@ -489,20 +230,19 @@ def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
-def _numbers_given(nodata: float | Sequence[float] | None) -> tuple[float, ...]:
-    values: Sequence[Any] = nodata if isinstance(nodata, list | tuple) else [] if nodata is None else [nodata]
+def numbers_given(nodata: Nodata | None) -> Numbers:
+    """Return the caller's no-data values as floats.
+
+    Raises
+    ------
+    ReflectanceError
+        They are no numbers.
+    """
+    values: Sequence[Any] = np.ravel(nodata).tolist() if isinstance(nodata, list | tuple | np.ndarray) else [nodata]
+    values = [] if nodata is None else values
     if not all(map(_is_number, values)):
         raise ReflectanceError(f"nodata={nodata!r}", "a number, or a list of numbers", "nodata=-9999")
     return tuple(map(float, values))
-
-
-def _title(context: _Context) -> str:
-    return context.sensor.id if context.sensor is not None else "cube"
-
-
-def _differences(totals: tuple[float, ...], applied: float) -> tuple[float, ...]:
-    """Return what is left to add once a loader has added `applied`."""
-    return tuple(0.0 if math.isclose(total, applied) else total - applied for total in totals)

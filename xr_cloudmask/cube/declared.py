@@ -34,14 +34,24 @@ LEVEL_KEYS = (
     *PRODUCT_KEYS, "processing:level", "processing_level", "s2:processing_level", "landsat:correction",
     "landsat:processing_level", "PROCESSING_LEVEL",
 )  # fmt: skip
-BASELINE_KEYS = ("s2:processing_baseline", "processing_baseline", "processing:version", "PROCESSING_BASELINE")
+BASELINE_KEYS = (
+    "s2:processing_baseline", "sentinel:processing_baseline", "processing_baseline", "processing:version",
+    "PROCESSING_BASELINE",
+)  # fmt: skip
 HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 DATE_KEYS = ("datetime", "start_datetime")
-NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
+# What `stac.attach` and `stac.load` write down of a band: what items state, and what a loader has applied already.
+SCALE, OFFSET = "scale_factor", "add_offset"
+APPLIED_SCALE, APPLIED_OFFSET = "applied_scale", "applied_offset"
+FACTORS = (SCALE, OFFSET, APPLIED_SCALE, APPLIED_OFFSET)
+NUMBERS_UNITS = "DN"  # units of floating-point values that are digital numbers
 BASELINE = re.compile(r"^N?(\d{1,2})\.?(\d{2})$")
 BASELINE_IN_ID = re.compile(r"_N(\d{2})(\d{2})_")
+FIRST_BASELINE, NO_BASELINE = 0.01, 10.0  # 99.99 is what is written where nobody knows
+ENVI_FACTOR_KEYS = ("reflectance_scale_factor", "reflectance scale factor")  # reflectance is numbers over it
 
 # CF standard names and processing levels that say the level whatever the sensor.
 LEVEL_PATTERNS = {
@@ -52,12 +62,17 @@ LEVEL_PATTERNS = {
 
 @dataclass(frozen=True)
 class Declared:
-    """Scale and offset that a band's metadata declare; `offset` is None where they leave it open."""
+    """Scale and offset that a band's metadata declare, one or one per date; an offset is None where it is left open."""
 
-    scale: float
-    offset: float | None
+    scale: tuple[float, ...]
+    offset: tuple[float | None, ...]
     applied: bool
     source: str
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """The offsets, 0 where they are left open."""
+        return tuple(offset or 0.0 for offset in self.offset)
 
 
 @dataclass(frozen=True)
@@ -73,10 +88,16 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     """Return the scale and offset in the band's own metadata; a scale of 1 without offset declares nothing."""
     values, stac = view.bands[name], stac_band(view, name)
     is_float = values.dtype.kind == "f"
+    of_items = _of_items(view, name)
+    if of_items is not None:
+        return of_items
     stac_offset = stac.get("offset", stac.get("scale_add"))
-    # stackstac rescales by raster:bands whenever it delivers floats (its default), and keeps raster:bands.
+    # stackstac rescales by raster:bands, and by nothing else, whenever it delivers floats (its default); it keeps them.
+    rescaled = is_float and is_from_stackstac(view) and "raster:bands" in view.coords_of_bands[name]
+    envi = next(filter(None, (as_number(values.attrs.get(key)) for key in ENVI_FACTOR_KEYS)), 1.0)
     candidates = [
-        _linear(stac.get("scale"), stac_offset, "STAC", is_float and is_from_stackstac(view)),
+        _linear(stac.get("scale"), stac_offset, "STAC", rescaled),
+        _linear(1 / envi, 0.0, "ENVI reflectance scale factor", applied=False),
         _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
     ]
     if is_float:  # what xarray decoded moves to the encoding
@@ -91,32 +112,38 @@ def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | N
     factor, shift = as_number(scale), as_number(offset)
     if factor in (None, 1.0) and not shift:
         return None
-    return Declared(1.0 if factor is None else factor, shift, applied, source)
+    return Declared((1.0 if factor is None else factor,), (shift,), applied, source)
+
+
+def _of_items(view: CubeView, name: str) -> Declared | None:
+    """Return what `stac.attach` and `stac.load` wrote down of a band, date by date where dates differ."""
+    for scale, offset, applied in ((APPLIED_SCALE, APPLIED_OFFSET, True), (SCALE, OFFSET, False)):
+        factors = _band_numbers(view, name, scale)
+        if applied and not factors:
+            factors = (as_number(view.bands[name].attrs.get(scale)),)
+        if not factors or None in factors:
+            continue
+        shifts = _band_numbers(view, name, offset) or (as_number(view.bands[name].attrs.get(offset)),)
+        return Declared(tuple(factor for factor in factors if factor is not None), shifts, applied, "STAC items")
+    return None
+
+
+def _band_numbers(view: CubeView, name: str, key: str) -> tuple[float | None, ...]:
+    """Return a band's numbers in a coordinate, one or one per date: ``key:name``, or `key` along the band dimension."""
+    for label in (f"{key}:{name}", key):
+        coord = view.source.coords.get(label)
+        if coord is None:
+            continue
+        if view.band in coord.dims:
+            coord = coord.isel({view.band: list(view.bands).index(name)})
+        if coord.dims in ((), (view.time,)):
+            return tuple(map(as_number, np.atleast_1d(read(coord)).tolist()))
+    return ()
 
 
 def is_from_stackstac(view: CubeView) -> bool:
-    """Whether the cube has the layout that stackstac and cubo deliver: item ids, an EPSG code and a band dimension."""
-    coords = view.source.coords
-    return view.band is not None and "epsg" in coords and "id" in coords
-
-
-def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
-    """Return every no-data value that a band's attributes or encoding declare, in order; empty where there is none.
-
-    Parameters
-    ----------
-    values : DataArray
-        One band. The encoding counts for integers only: values decoded to floats have NaN there.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
-    (0.0,)
-    """
-    places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
-    stated = (as_number(value) for place in places for key in NODATA_KEYS for value in np.ravel(place.get(key, ())))
-    return tuple(dict.fromkeys(number for number in stated if number is not None))
+    """Whether the cube has what stackstac and cubo deliver: item ids and an EPSG code, as coordinates."""
+    return {"epsg", "id"} <= set(view.source.coords)
 
 
 def is_marked(view: CubeView, name: str) -> bool:
@@ -137,14 +164,15 @@ def zero_of_mark(view: CubeView, name: str) -> float:
 
 def scale_of_units(name: str, values: xr.DataArray) -> float | None:
     """Return the factor to reflectance that a band's ``units`` state, None where they state nothing."""
-    calibration = str(values.attrs.get("calibration", ""))
-    if calibration == "radiance":
-        raise ReflectanceError(
-            f"band {name!r} in units of radiance",
-            "reflectance or digital numbers",
-            "scn.load(..., calibration='reflectance')",
-        )
     units = str(values.attrs.get("units", "")).strip()
+    named = " ".join(str(values.attrs.get(key, "")) for key in ("standard_name", "calibration", "long_name")).casefold()
+    if "radiance" in named or RADIANCE.search(units):
+        raise ReflectanceError(
+            f"band {name!r} in units of radiance{f' ({units})' * bool(units)}",
+            "reflectance or digital numbers: radiance needs the solar illumination, the sun and the date of its sensor",
+            "the product as reflectance, such as satpy's scn.load(..., calibration='reflectance'); or scale= and "
+            "offset= from this radiance to reflectance",
+        )
     if units in ("%", "percent"):
         return 0.01
     standard_name = str(values.attrs.get("standard_name", ""))
@@ -199,12 +227,17 @@ def _baselines(view: CubeView) -> tuple[float, ...] | None:
     """Return the processing baselines, one or one per date; None where a date lacks it."""
     stated = item_property(view, *BASELINE_KEYS) or ()
     spelt = (f"{value:.2f}" if isinstance(value, float | int) else str(value) for value in stated)
-    matches = [BASELINE.search(text) for text in spelt]
-    if not matches or None in matches:
+    found = [_baseline(BASELINE.search(text)) for text in spelt]
+    if not found or None in found:
         rows = texts(view, *PRODUCT_KEYS)
-        matches = [next((m for m in map(BASELINE_IN_ID.search, sorted(row)) if m), None) for row in rows]
-    found = tuple(float(f"{match[1]}.{match[2]}") for match in matches if match is not None)
-    return found if len(found) == len(matches) else None
+        found = [next((b for b in map(_baseline, map(BASELINE_IN_ID.search, sorted(row))) if b), None) for row in rows]
+    known = tuple(baseline for baseline in found if baseline is not None)
+    return known if len(known) == len(found) else None
+
+
+def _baseline(match: re.Match[str] | None) -> float | None:
+    number = float(f"{match[1]}.{match[2]}") if match is not None else 0.0
+    return number if FIRST_BASELINE <= number < NO_BASELINE else None
 
 
 def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -14,21 +14,22 @@ NAN, INF = np.float32(np.nan), np.float32(np.inf)
 
 @compiled
 def scaled(
-    dn: npt.NDArray[Any], scale: np.float32, offset: np.float32, nodata: npt.NDArray[Any], out: npt.NDArray[np.float32]
+    dn: npt.NDArray[Any],
+    linear: tuple[np.float32, np.float32],
+    limits: tuple[np.float32, np.float32],
+    out: npt.NDArray[np.float32],
 ) -> None:
-    """Write ``dn * scale + offset`` of flat arrays, NaN where there is no data. Each loop does many pixels at once."""
+    """Write ``dn * scale + offset`` of flat arrays: infinite beyond the limits, NaN where it is no number."""
+    scale, offset = linear
+    low, high = limits
     for i in range(dn.size):
         value = np.float32(dn[i]) * scale + offset
-        out[i] = value if abs(value) < INF else NAN
-    for number in nodata:
-        for i in range(dn.size):
-            out[i] = NAN if dn[i] == number else out[i]
+        beyond = INF if abs(value) < INF else NAN
+        out[i] = value if (low <= value) & (value <= high) else beyond
 
 
 @compiled
-def count_below(lowest: np.float32, reflectance: npt.NDArray[np.float32], dn: npt.NDArray[Any]) -> int:
-    """Count the pixels of flat arrays with a reflectance below the lowest, where the digital number is not 0."""
-    count = 0
+def replaced(dn: npt.NDArray[Any], number: Any, value: np.float32, out: npt.NDArray[np.float32]) -> None:
+    """Write a value where flat numbers are one number."""
     for i in range(dn.size):
-        count += (reflectance[i] < lowest) & (dn[i] != 0)
-    return count
+        out[i] = value if dn[i] == number else out[i]

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.ground import ground_of
-from xr_cloudmask.errors import CubeError
+from xr_cloudmask.cube.spelling import looks_spectral
+from xr_cloudmask.errors import CubeError, listed
+from xr_cloudmask.names import PREDICTED_NAMES
 
 Cube: TypeAlias = xr.Dataset | xr.DataArray
 
-# Names in use, most common first. Where none fits, CF attributes (axis, standard_name) decide.
-Y_NAMES = ("y", "latitude", "lat", "Y", "northing", "row", "rows")
-X_NAMES = ("x", "longitude", "lon", "X", "easting", "col", "cols", "columns")
+# Names in use, most common first, in any case. Where none fits, CF attributes (axis, standard_name) decide.
+Y_NAMES = (
+    "y", "latitude", "lat", "Y", "northing", "row", "rows", "YDim", "downtrack", "along_track", "number_of_lines",
+    "line", "lines", "scanline", "ny", "nj", "j",
+)  # fmt: skip
+X_NAMES = (
+    "x", "longitude", "lon", "X", "easting", "col", "cols", "columns", "column", "XDim", "crosstrack", "across_track",
+    "cross_track", "number_of_pixels", "pixel", "pixels", "sample", "samples", "nx", "ni", "i",
+)  # fmt: skip
 TIME_NAMES = ("time", "t", "date", "datetime", "valid_time")
-BAND_NAMES = ("band", "bands", "channel", "channels", "spectral", "wavelength", "variable")
+BAND_NAMES = (
+    "band", "bands", "channel", "channels", "spectral", "wavelength", "wavelengths", "variable", "number_of_bands",
+    "spectral_band", "spectral_bands", "band_name", "band_id", "wavelength_3d",
+)  # fmt: skip
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
-
-# What a prediction adds to a cube; it says nothing about the next one.
-PREDICTED_NAMES = (
-    "cloudmask", "probability", "class",
-    "cloud_fraction", "thin_cloud_fraction", "cloud_shadow_fraction", "clear_fraction", "valid_fraction",
-    "water", "water_fraction", "cloud_percentage", "cloud_shadow_percentage", "water_percentage",
-    "scene_statistics", "statistic", "band_mismatch",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,18 @@ class CubeView:
             coords.setdefault(self.grid_mapping, self.source[self.grid_mapping].reset_coords(drop=True))
         return coords
 
+    @cached_property
+    def coords_of_bands(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the coordinates along the band dimension, and those without dimension, say at each band.
+
+        stackstac makes a coordinate that is the same for all bands one without dimension. Nothing else is read.
+        """
+        if self.band is None:
+            return {name: _scalars(values.coords) for name, values in self.bands.items()}
+        along = {str(name): read(coord) for name, coord in self.source.coords.items() if coord.dims == (self.band,)}
+        shared = _scalars(self.source.coords)
+        return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
+
     @property
     def grid_mapping(self) -> str | None:
         """Name of the CF grid mapping variable, where there is one."""
@@ -91,6 +106,17 @@ class CubeView:
             if name is not None:
                 return str(name)
         return "spatial_ref" if "spatial_ref" in _variables_of(self.source) else None
+
+
+def read(coord: xr.DataArray) -> np.ndarray:
+    """Read a small coordinate in this thread, whatever scheduler is set."""
+    variable = coord.variable
+    values: np.ndarray = (variable if coord.chunks is None else variable.compute(scheduler="synchronous")).values
+    return values
+
+
+def _scalars(coords: Mapping[Any, xr.DataArray]) -> dict[str, Any]:
+    return {str(name): read(coord).item() for name, coord in coords.items() if coord.ndim == 0}
 
 
 def _variables_of(cube: Cube) -> Mapping[Any, Any]:
@@ -116,11 +142,7 @@ def view(cube: Cube) -> CubeView:
         the same name.
     """
     if not isinstance(cube, xr.Dataset | xr.DataArray):
-        raise CubeError(
-            f"an object of type {type(cube).__name__}",
-            "an xarray Dataset with a variable per band, or a DataArray with a band dimension",
-            "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})",
-        )
+        raise _no_cube(cube)
     y, x = _spatial_dims(cube)
     time = _time_dim(cube, exclude=(y, x))
     array = _banded_array(cube, y, x)
@@ -132,6 +154,18 @@ def view(cube: Cube) -> CubeView:
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
     bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
     return CubeView(cube, y, x, time, band, MappingProxyType(bands))
+
+
+def _no_cube(given: Any) -> CubeError:
+    remedy = "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})"
+    if isinstance(given, xr.DataTree):
+        groups = [node.path for node in given.subtree if node.data_vars]
+        remedy = f"tree[{groups[0] if groups else '/'!r}].to_dataset(), one of the groups {_listed(groups)}"
+    return CubeError(
+        f"an object of type {type(given).__name__}",
+        "an xarray Dataset with a variable per band, or a DataArray with a band dimension",
+        remedy,
+    )
 
 
 def _spatial_dims(cube: Cube) -> tuple[str, str]:
@@ -152,15 +186,15 @@ def _time_dim(cube: Cube, exclude: tuple[str | None, ...]) -> str | None:
     if named is not None:
         return named
     for dim in cube.dims:
-        if dim not in exclude and dim in cube.coords and np.issubdtype(cube.coords[dim].dtype, np.datetime64):
+        if dim not in exclude and dim in cube.coords and cube.coords[dim].dtype.kind == "M":
             return str(dim)
     return None
 
 
 def _dim(cube: Cube, names: Iterable[str], standard_names: Iterable[str], axis: str) -> str | None:
-    for name in names:
-        if name in cube.dims:
-            return name
+    found = _named(cube.dims, names)
+    if found is not None:
+        return found
     for dim in cube.dims:
         attrs = cube.coords[dim].attrs if dim in cube.coords else {}
         if attrs.get("axis") == axis or attrs.get("standard_name") in tuple(standard_names):
@@ -168,25 +202,44 @@ def _dim(cube: Cube, names: Iterable[str], standard_names: Iterable[str], axis: 
     return None
 
 
+def _named(dims: Iterable[Hashable], names: Iterable[str]) -> str | None:
+    """Return the dimension with the first of some names, in any case; HDF-EOS writes ``YDim:MOD_Grid``."""
+    exact = {str(dim).partition(":")[0]: str(dim) for dim in dims}
+    folded = {name.casefold(): dim for name, dim in exact.items()}
+    return next((exact.get(name, folded.get(name.casefold())) for name in names if name.casefold() in folded), None)
+
+
 def _banded_array(cube: Cube, y: str, x: str) -> xr.DataArray | None:
     """Return the DataArray that holds all bands: the cube itself, or the only variable with a band dimension."""
     if isinstance(cube, xr.DataArray):
         return cube
-    banded = [v for v in cube.data_vars.values() if {y, x} <= set(v.dims) and set(BAND_NAMES) & set(v.dims)]
-    return banded[0] if len(banded) == 1 else None
+    banded = {
+        str(name): v for name, v in cube.data_vars.items() if {y, x} <= set(v.dims) and _named(v.dims, BAND_NAMES)
+    }
+    if len(banded) > 1:
+        first = next(iter(banded))
+        raise CubeError(
+            f"several variables with a band dimension: {_listed(banded)}",
+            "one, with the reflectance",
+            f"cube[{first!r}]",
+        )
+    return next(iter(banded.values()), None)
 
 
 def _band_dim(array: xr.DataArray, exclude: tuple[str | None, ...]) -> str | None:
     others = [str(dim) for dim in array.dims if dim not in exclude]
-    if not others:
-        return None
-    for name in BAND_NAMES:
-        if others == [name]:
-            return name
+    band = _named(others, BAND_NAMES)
+    unknown = [dim for dim in others if dim != band]
+    if not unknown:
+        return band
+    time_is_known = exclude[-1] is not None
+    options = [f"cube.rename({{{unknown[0]!r}: 'band'}})"] if band is None else []
+    options += [] if time_is_known else [f"cube.rename({{{unknown[0]!r}: 'time'}}) if it holds dates"]
+    options += [f"cube.isel({{{unknown[-1]!r}: 0}}) to drop it"]
     raise CubeError(
         f"dimensions {_listed(array.dims)}",
         f"besides space and time only a band dimension, called one of {_listed(BAND_NAMES)}",
-        f"cube.rename({{{others[0]!r}: 'band'}}), or cube.isel({others[-1]}=0) to drop a dimension",
+        ", or ".join(options),
     )
 
 
@@ -206,10 +259,12 @@ def band_labels(array: xr.DataArray, band: str) -> list[str]:
     """Name every band: the coordinate's labels, or rioxarray's ``long_name`` where the labels are only numbers."""
     size = array.sizes[band]
     labels = array[band].values if band in array.coords else np.arange(1, size + 1)
-    long_name = array.attrs.get("long_name")
-    if np.issubdtype(labels.dtype, np.number) and isinstance(long_name, tuple | list) and len(long_name) == size:
-        return [str(name) for name in long_name]
-    return [str(label) for label in labels]
+    told = array.attrs.get("long_name")
+    if isinstance(told, str) and looks_spectral(told):  # of a file with one band
+        told = [told]
+    if labels.dtype.kind in "iuf" and isinstance(told, tuple | list) and len(told) == size:
+        return [str(name or label) for name, label in zip(told, labels, strict=True)]
+    return [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
 
 
 def _variables(cube: xr.Dataset, y: str, x: str, time: str | None) -> dict[str, xr.DataArray]:
@@ -243,7 +298,8 @@ def _ordered(name: str, values: xr.DataArray, sizes: Mapping[str, int]) -> xr.Da
         raise CubeError(
             f"band {name!r} with dimensions {_listed(values.dims)}",
             f"no dimensions besides {_listed(sizes)}",
-            f"cube.isel({unexpected[0]}=0)",
+            ("" if "time" in sizes else f"cube.rename({{{unexpected[0]!r}: 'time'}}) if it holds dates, or ")
+            + f"cube.isel({{{unexpected[0]!r}: 0}})",
         )
     if 0 in values.shape:
         raise CubeError(
@@ -265,10 +321,5 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
         )
 
 
-def ground_sample_distance(cube: CubeView) -> float | None:
-    """Return the longer side of a pixel in true metres, or None where it is unknown; see `cube.ground`."""
-    return ground_of(cube).gsd
-
-
 def _listed(names: Iterable[Any]) -> str:
-    return ", ".join(repr(str(name)) for name in names) or "none"
+    return listed(repr(str(name)) for name in names) or "none"

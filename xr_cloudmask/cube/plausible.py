@@ -1,21 +1,39 @@
-"""What can be reflectance: refuse scales, offsets and values that no calibration can mean."""
+"""What can be reflectance: refuse scales, offsets and values that no calibration can mean.
+
+Values are judged in windows of a fixed lattice, so that what is refused does not depend on chunks; the messages name
+limits rather than what one window happened to show, for the same reason.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xr_cloudmask.cube.remedies import ATTACH
 from xr_cloudmask.errors import ReflectanceError
 
-# Medians of reflectance are within these, medians of digital numbers above them.
-LOWEST_TYPICAL_REFLECTANCE, LARGEST_TYPICAL_REFLECTANCE = -0.5, 2.0
-LOWEST_REFLECTANCE = -0.9  # below are fill values, -9999 * 0.0001 among them
-NEGLIGIBLE = 1e-4  # share of pixels that may be below: defects
+if TYPE_CHECKING:
+    from xr_cloudmask.cube.calibration import Calibration
+
+# Reflectance that can be measured: what lies beyond is fill, or a defect. Over the sine of the sun elevation.
+LOWEST, HIGHEST = -0.4, 3.0
+COLDEST, HOTTEST = 100.0, 400.0  # kelvin
+LARGEST_TYPICAL = 2.0  # median of reflectance, bright snow under a low sun; medians of digital numbers are above
+DARKEST_VISIBLE = -0.01  # medians of visible bands: aerosol corrections overshoot by less
+BRIGHTEST_OF_NOTHING, OF_PERCENT = 0.002, 0.012  # the brightest pixels of all bands are above, over dark water too
+BRIGHTEST = 99.9  # percentile: what is the brightest, single defects left out
+LEAST_WHITE = 0.3  # of the largest number of a dtype: with less, clouds would be dark
+MANY = 0.01  # share of values beyond the limits, no two of which are alike, that is no defect
+ALIKE = 0.05  # share of values beyond the limits that are one number: fill
 SMALLEST_SCALE_OF_REFLECTANCE = 0.1  # 1, or up to about 10 over the sine of a low sun
 LARGEST_SCALE_OF_NUMBERS = 0.0099  # 8-bit radiance under a low sun; 0.01 is percent
-SAMPLE = 4096
+PERCENT = 0.01
+SAMPLE = 4096  # values of a band that are judged in a window
+FEWEST = 16  # that tell something
 
 
 def require_plausible_rule(name: str, dtype: np.dtype[Any], scale: float | None, offset: float | None) -> None:
@@ -25,70 +43,184 @@ def require_plausible_rule(name: str, dtype: np.dtype[Any], scale: float | None,
         raise ReflectanceError(
             f"scale {scale:g} for band {name!r} of dtype {dtype}",
             "reflectance = digital number * scale + offset, with a scale above 0, and far below 1 for integers",
-            "scale=0.0001, or the product's own",
+            f"{_usual(dtype)}, or the product's own",
         )
-    if offset is not None and abs(offset) > LARGEST_TYPICAL_REFLECTANCE:
+    if offset is not None and abs(offset) > LARGEST_TYPICAL:
         raise ReflectanceError(
             f"offset {offset:g} for band {name!r}",
-            f"an offset in reflectance, not in digital numbers: within ±{LARGEST_TYPICAL_REFLECTANCE:g}",
+            f"an offset in reflectance, not in digital numbers: within ±{LARGEST_TYPICAL:g}",
             f"offset={offset * (scale or 1e-4):g}, the offset in digital numbers times the scale",
+        )
+    white = np.iinfo(dtype).max * scale + (offset or 0.0) if is_integer and scale is not None else math.inf
+    if white < LEAST_WHITE:
+        raise ReflectanceError(
+            f"scale {scale:g} and offset {offset or 0:g} for band {name!r} of dtype {dtype}: "
+            f"its largest number would be reflectance {white:.3g}",
+            f"a scale with which the largest number is bright, at least {LEAST_WHITE:g}",
+            f"{_usual(dtype)}, or the product's own",
         )
 
 
-def require_reflectance(dn: np.ndarray, reflectance: np.ndarray, scale: float) -> None:
-    """Refuse values that cannot be reflectance. Medians decide: single pixels may be saturated or defective.
+def _usual(dtype: np.dtype[Any]) -> str:
+    return "scale='display' or scale=1/255" if dtype.itemsize == 1 else "scale=0.0001"
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a sample of one band shows: its numbers, and the reflectance that they would be."""
+
+    numbers: np.ndarray
+    values: np.ndarray
+    scale: float
+    impossible: float
+
+
+def require_plausible(
+    numbers: Sequence[np.ndarray], calibrations: Sequence[Calibration], visible: Sequence[bool], date: int
+) -> None:
+    """Refuse a window whose values cannot be what the calibrations make of them.
+
+    Fill that nobody declared is no data, and few defects are none: they are dropped elsewhere, pixel by pixel.
 
     Parameters
     ----------
-    dn : ndarray
-        The values as they were, any shape.
-    reflectance : ndarray of float
-        What `scale` and an offset made of them, same shape, NaN where no data.
-    scale : float
-        Tells digital numbers (small) from reflectance.
+    numbers : sequence of ndarray
+        A sample of the values of each band of the window, as they are; all of one shape.
+    calibrations : sequence of Calibration
+    visible : sequence of bool
+        Whether a band is visible light.
+    date : int
+        Position of the date in the cube.
 
     Raises
     ------
     ReflectanceError
-        Digital numbers taken for reflectance, reflectance taken for digital numbers, or fill taken for data.
+        Digital numbers taken for reflectance, or the reverse; a scale or an offset applied twice; no temperatures.
     """
-    numbers, values = _data(dn, reflectance)
-    if scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(numbers):
+    solar, shown = [], []
+    for sample, calibration, is_visible in zip(numbers, calibrations, visible, strict=True):
+        if calibration.kind == "brightness_temperature" and calibration.planck is None:
+            _require_kelvin(sample, calibration, date)
+        if calibration.kind == "reflectance":
+            band = _judged(sample, calibration, date)
+            solar.append(band)
+            shown += [band] * is_visible
+    enough = [band for band in solar if band.values.size >= max(FEWEST, numbers[0].size * MANY)]
+    for band in enough:
+        _require_range(band)
+    if enough:
+        _require_light(enough, [band for band in shown if any(band is one for one in enough)])
+
+
+def _judged(sample: np.ndarray, calibration: Calibration, date: int) -> Band:
+    """Return what there is to judge of a band: neither no data, nor saturated, nor one number beyond the limits."""
+    scale, offset = calibration.linear(date)
+    low, high = calibration.limits(date)
+    is_data = np.isfinite(sample) & (sample != calibration.zero[date % len(calibration.zero)]) & (sample != 0)
+    for number in calibration.nodata:
+        is_data &= sample != number
+    if sample.dtype.kind != "f":
+        is_data &= sample != np.iinfo(sample.dtype).max
+    numbers = sample[is_data]
+    values = numbers * scale + offset
+    beyond = (values < low) | (values > high)
+    if beyond.any():
+        found, counts = np.unique(numbers[beyond], return_counts=True)
+        fill = found[(counts >= ALIKE * counts.sum()) & (counts > 1)]
+        kept = ~np.isin(numbers, fill)
+        numbers, values, beyond = numbers[kept], values[kept], beyond[kept]
+    return Band(numbers, values, scale, float(beyond.mean()) if beyond.size else 0.0)
+
+
+def _require_range(band: Band) -> None:
+    if band.scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(band.numbers):
+        raise scaled_already(band.scale)
+    if np.median(band.values) > LARGEST_TYPICAL:
+        raise not_reflectance(band.numbers.dtype, band.scale)
+    if band.impossible > MANY:
         raise ReflectanceError(
-            f"fractions of about {np.median(numbers):.2g} where digital numbers were expected (scale {scale:g})",
-            "digital numbers, not yet scaled",
-            "scale=1 if the values are reflectance; with stackstac, rescale=False and dtype='uint16'",
-        )
-    typical = float(np.median(values)) if values.size else 0.0
-    if typical > LARGEST_TYPICAL_REFLECTANCE:
-        raise not_reflectance(float(np.median(numbers)), dn.dtype, scale)
-    low = _count_low(dn, reflectance) / max(reflectance.size, 1)
-    if low > NEGLIGIBLE or typical < LOWEST_TYPICAL_REFLECTANCE:
-        number = f"{dn[np.isfinite(reflectance)].min():.9g}"
-        raise ReflectanceError(
-            f"values down to {number}, reflectance below {LOWEST_REFLECTANCE} in {low:.1%} of the pixels",
-            "reflectance from 0 to 1, with every fill value declared",
-            f"nodata={number} if that marks missing pixels; otherwise the product's own scale= and offset=",
+            f"more than {MANY:.0%} of the values of a band below reflectance {LOWEST:g} or above {HIGHEST:g}, with "
+            f"scale {band.scale:g}, and no single number that marks missing pixels",
+            "reflectance from 0 to 1",
+            "the product's own scale= and offset=; nodata=[...] for the numbers that mark missing pixels",
         )
 
 
-def not_reflectance(typical: float, dtype: np.dtype[Any], scale: float = 1.0) -> ReflectanceError:
+def _require_light(solar: Sequence[Band], shown: Sequence[Band]) -> None:
+    if shown and max(float(np.median(band.values)) for band in shown) < DARKEST_VISIBLE:
+        raise ReflectanceError(
+            f"reflectance that is negative in most pixels of every visible band, with scale {shown[0].scale:g}",
+            "reflectance from 0 to 1: an offset that the values have already, or that is not theirs, makes them dark",
+            "offset=0; scale=1 if the values are reflectance already; or the product's own scale= and offset=",
+        )
+    is_percent = all(band.scale == PERCENT for band in solar)
+    brightest = max(float(np.percentile(band.values, BRIGHTEST)) for band in solar)
+    if brightest < (OF_PERCENT if is_percent else BRIGHTEST_OF_NOTHING):
+        said = "units of percent" if is_percent else f"scale {solar[0].scale:g}"
+        raise ReflectanceError(
+            f"values that {said} would make black in all bands",
+            "reflectance from 0 to 1: a scale is applied once",
+            "scale=1 if the values are reflectance already (units that arithmetic has outlived say otherwise)",
+        )
+
+
+def _require_kelvin(sample: np.ndarray, calibration: Calibration, date: int) -> None:
+    scale, offset = calibration.linear(date)
+    data = sample[np.isfinite(sample) & (sample != 0) & ~np.isin(sample, calibration.nodata)] * scale + offset
+    if data.size >= FEWEST and not COLDEST <= float(np.median(data)) <= HOTTEST:
+        raise ReflectanceError(
+            "a thermal band whose values are no temperatures",
+            f"brightness temperature in kelvin, {COLDEST:g} to {HOTTEST:g}",
+            "digital numbers as integers; scale= and offset= to kelvin; or "
+            "BandDescriptor(..., kind='normalised_brightness_temperature') where it is 0 to 1",
+        )
+
+
+def require_some(numbers: np.ndarray, values: np.ndarray, scale: float) -> None:
+    """Refuse a block that is nothing but numbers which cannot be what its calibration says.
+
+    For what looks at pixels one by one, without windows: only what every part of such an array shows is refused.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        The values of a band as they were, any shape.
+    values : ndarray of float32
+        What came of them, same shape; infinite where that is beyond the limits.
+    scale : float
+    """
+    step = max(1, numbers.size // SAMPLE)
+    sample, became = numbers.reshape(-1)[::step], values.reshape(-1)[::step]
+    is_data = ~np.isnan(became) & (sample != 0)
+    if is_data.sum() < FEWEST:
+        return
+    sample, became = sample[is_data], became[is_data]
+    if scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(sample):
+        raise scaled_already(scale)
+    if np.mean(np.isinf(became)) > 1 - MANY and np.ptp(sample[np.isinf(became)]) > 0:
+        raise not_reflectance(numbers.dtype, scale)
+
+
+def scaled_already(scale: float) -> ReflectanceError:
+    """Return the error for fractions that would be scaled once more."""
+    return ReflectanceError(
+        f"fractions from 0 to 1 where digital numbers were expected (scale {scale:g})",
+        "digital numbers, not yet scaled",
+        "scale=1 if the values are reflectance; with stackstac, rescale=False and dtype='uint16'",
+        {"scale": 1},
+    )
+
+
+def not_reflectance(dtype: np.dtype[Any], scale: float = 1.0) -> ReflectanceError:
     """Return the error for digital numbers that `scale` leaves too large."""
     kind = "floating-point" if dtype.kind == "f" else "integer"
     with_scale = "" if scale == 1 else f" with scale {scale:g}"
     return ReflectanceError(
-        f"{kind} values of about {typical:.0f} where reflectance was expected{with_scale}",
+        f"{kind} values that are above {LARGEST_TYPICAL:g} in most pixels where reflectance was expected{with_scale}",
         "reflectance from 0 to 1",
-        "scale=0.0001 (or the product's own) if these are digital numbers, scale=0.01 if percent",
+        "scale=0.0001 (or the product's own) if these are digital numbers, scale=0.01 if percent, scale='display' if "
+        f"they are the 0 to 255 of an image; {ATTACH} where the cube was loaded from STAC items",
     )
-
-
-def typical_of(values: Any) -> float:
-    """Return the median of a sample of a band (an `xarray.Variable` that is not dask), zero and NaN left out."""
-    step = max(1, math.isqrt(max(values.size // SAMPLE, 1)))
-    sample = values.isel(dict.fromkeys(values.dims[-2:], slice(None, None, step))).values
-    data = sample[np.isfinite(sample) & (sample != 0)]
-    return float(np.median(data)) if data.size else 0.0
 
 
 def countable(dn: np.ndarray) -> np.ndarray:
@@ -103,24 +235,7 @@ def countable(dn: np.ndarray) -> np.ndarray:
     return dn.astype(dtype, copy=False)
 
 
-def _count_low(dn: np.ndarray, reflectance: np.ndarray) -> int:
-    from xr_cloudmask.cube import kernels
-
-    below: int = kernels.count_below(np.float32(LOWEST_REFLECTANCE), reflectance.reshape(-1), countable(dn).reshape(-1))
-    return below
-
-
-def _data(dn: np.ndarray, reflectance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a regular sample of both where there is data, neither zero nor saturated."""
-    step = max(1, math.isqrt(dn.size // SAMPLE))
-    numbers, values = (np.atleast_2d(array)[..., ::step, ::step] for array in (dn, reflectance))
-    is_data = np.isfinite(values) & (numbers != 0)
-    if dn.dtype.kind != "f":
-        is_data &= numbers != np.iinfo(dn.dtype).max
-    return numbers[is_data], values[is_data]
-
-
 def _are_fractions(numbers: np.ndarray) -> bool:
-    if not numbers.size or np.median(np.abs(numbers)) > LARGEST_TYPICAL_REFLECTANCE:
+    if not numbers.size or np.median(np.abs(numbers)) > LARGEST_TYPICAL:
         return False
     return bool(np.mean(numbers % 1 != 0) > 0.5)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import xarray as xr
+from xr_cloudmask.cube.layout import CubeView, read
+from xr_cloudmask.cube.stac_fields import band_field, without_prefixes
 
-    from xr_cloudmask.cube.layout import CubeView
+__all__ = ["as_number", "band_metadata", "item_property", "read", "spelt", "stac_band", "texts"]
 
 # Attributes that hold a whole STAC item, and the key of its properties.
 NESTED = ("stac_discovery", "stac_item", "other_metadata")
@@ -64,24 +64,16 @@ def texts(view: CubeView, *names: str) -> tuple[frozenset[str], ...]:
 def band_metadata(view: CubeView, name: str) -> dict[str, Any]:
     """Gather everything the cube says about one band: coordinates along the band dimension, then attributes.
 
-    STAC's ``bands``, ``eo:bands`` and ``raster:bands`` are opened, and the prefixes ``eo:`` and ``raster:`` dropped.
+    STAC's lists of bands are opened, and their prefixes dropped; see `cube.stac_fields`.
     """
-    coords = _band_coords(view, name)
-    attrs = dict(view.bands[name].attrs)
-    found: dict[str, Any] = {}
-    for source in (attrs, coords):
-        for key in ("bands", "eo:bands", "raster:bands"):
-            found |= _unprefixed(_single(source.get(key)))
-    return attrs | found | coords
+    attrs, coords = view.bands[name].attrs, view.coords_of_bands[name]
+    return without_prefixes(attrs) | stac_band(view, name) | without_prefixes(coords)
 
 
 def stac_band(view: CubeView, name: str) -> dict[str, Any]:
     """Return only what STAC's ``bands``, ``eo:bands`` and ``raster:bands`` say about one band."""
-    found: dict[str, Any] = {}
-    for source in (view.bands[name].attrs, _band_coords(view, name)):
-        for key in ("eo:bands", "bands", "raster:bands"):
-            found |= _unprefixed(_single(source.get(key)))
-    return found
+    place = list(view.bands).index(name), len(view.bands)
+    return band_field(view.bands[name].attrs, *place) | band_field(view.coords_of_bands[name], *place)
 
 
 def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
@@ -98,39 +90,6 @@ def _values(view: CubeView, name: str) -> Iterator[tuple[Any, ...]]:
         nested = view.source.attrs.get(key)
         if isinstance(nested, Mapping):
             yield from ((level[name],) for level in (nested, nested.get("properties", {})) if name in level)
-
-
-def _band_coords(view: CubeView, name: str) -> dict[str, Any]:
-    """Coordinates along the band dimension at one band; stackstac makes equal ones scalars."""
-    if view.band is None:
-        return {str(key): read(coord).item() for key, coord in view.bands[name].coords.items() if coord.ndim == 0}
-    index = list(view.bands).index(name)
-    found: dict[str, Any] = {}
-    for key, coord in view.source.coords.items():
-        if coord.dims == (view.band,):
-            found[str(key)] = read(coord)[index]
-        elif coord.ndim == 0:
-            found[str(key)] = read(coord).item()
-    return found
-
-
-def read(coord: xr.DataArray) -> np.ndarray:
-    """Read a small coordinate in this thread, whatever scheduler is set."""
-    variable = coord.variable
-    values: np.ndarray = (variable if coord.chunks is None else variable.compute(scheduler="synchronous")).values
-    return values
-
-
-def _single(bands: Any) -> Mapping[str, Any]:
-    if isinstance(bands, np.ndarray):
-        bands = bands.tolist()
-    if isinstance(bands, list | tuple) and len(bands) == 1:
-        bands = bands[0]
-    return bands if isinstance(bands, Mapping) else {}
-
-
-def _unprefixed(band: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(key).removeprefix("eo:").removeprefix("raster:"): value for key, value in band.items()}
 
 
 def _is_something(value: Any) -> bool:

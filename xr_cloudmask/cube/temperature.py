@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import Sensor, ThermalRule
 
 KELVIN_UNITS = ("K", "kelvin", "Kelvin", "degK")
-COLDEST, HOTTEST = 100.0, 400.0  # kelvin: typical values of a scene lie between
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def temperature_rule(view: CubeView, name: str, table: Sensor | None, sensor: st
     values = view.bands[name]
     declared = declared_scaling(view, name)
     if declared is not None:
-        scale, offset = (1.0, 0.0) if declared.applied else (declared.scale, declared.offset or 0.0)
-        return TemperatureRule((scale,), (offset,), None, f"{declared.source}: kelvin")
+        scale, offset = ((1.0,), (0.0,)) if declared.applied else (declared.scale, declared.offsets)
+        return TemperatureRule(scale, offset, None, f"{declared.source}: kelvin")
     if values.dtype.kind == "f" or values.attrs.get("units") in KELVIN_UNITS:
         return TemperatureRule((1.0,), (0.0,), None, "values taken as kelvin")
     band = table.band(name) if table is not None else None
@@ -116,16 +115,3 @@ def kelvin(radiance: np.ndarray, k1: float, k2: float) -> np.ndarray:
     np.log1p(radiance, out=radiance)
     np.divide(np.float32(k2), radiance, out=radiance)
     return radiance
-
-
-def check_kelvin(values: np.ndarray) -> None:
-    """Refuse values that are no temperatures in kelvin, such as digital numbers that a loader made floats of."""
-    data = values[np.isfinite(values) & (values != 0)]
-    typical = float(np.median(data)) if data.size else COLDEST
-    if not COLDEST <= typical <= HOTTEST:
-        raise ReflectanceError(
-            f"a thermal band with values of about {typical:.4g}",
-            f"brightness temperature in kelvin, {COLDEST:g} to {HOTTEST:g}",
-            "digital numbers as integers; scale= and offset= to kelvin; or "
-            "BandDescriptor(..., kind='normalised_brightness_temperature') where it is 0 to 1",
-        )

@@ -149,7 +149,7 @@ class KeptLayer(MaterializedLayer):
     """
 
     def __init__(self, tasks: Mapping[Any, Any], array: KeptArray) -> None:
-        super().__init__({key: (_keep, KeptChunk(array, key[1:]), task) for key, task in tasks.items()})
+        super().__init__({key: (_store_chunk, KeptChunk(array, key[1:]), task) for key, task in tasks.items()})
         self._array = array
 
     def cull(self, keys: set[Any], all_hlg_keys: Collection[Any]) -> Any:
@@ -163,7 +163,7 @@ class KeptLayer(MaterializedLayer):
         return MaterializedLayer(tasks, annotations=self.annotations).cull(set(tasks), all_hlg_keys)
 
 
-def _keep(chunk: KeptChunk, block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _store_chunk(chunk: KeptChunk, block: npt.NDArray[Any]) -> npt.NDArray[Any]:
     chunk.array.made()[chunk.region] = block
     return block
 

@@ -11,12 +11,19 @@ NAN, INF, ZERO, ONE = (np.float32(number) for number in (np.nan, np.inf, 0, 1))
 
 
 @compiled
-def mark(values: npt.NDArray[np.float32], blank: npt.NDArray[np.bool_], valid: npt.NDArray[np.bool_]) -> None:
-    """Make flat values NaN where they are blank or not finite; those pixels are not valid either."""
+def mark(
+    values: npt.NDArray[np.float32],
+    blank: npt.NDArray[np.bool_],
+    valid: npt.NDArray[np.bool_],
+    dropped: npt.NDArray[np.bool_],
+) -> None:
+    """Make flat values NaN where they are blank or not finite; those pixels are not valid, infinite ones dropped."""
     for i in range(values.size):
-        missing = blank[i] | (not (abs(values[i]) < INF))
+        beyond = abs(values[i]) == INF
+        missing = blank[i] | beyond | (values[i] != values[i])
         values[i] = NAN if missing else values[i]
         valid[i] &= not missing
+        dropped[i] |= beyond
 
 
 @compiled
@@ -37,3 +44,12 @@ def block_mean(values: npt.NDArray[np.float32], factor: int, out: npt.NDArray[np
                     count[column] += ONE if there else ZERO
         for column in range(out.shape[1]):
             out[row, column] = total[column] / count[column]
+
+
+@compiled
+def add(values: npt.NDArray[np.float32], total: npt.NDArray[np.float32], count: npt.NDArray[np.float32]) -> None:
+    """Add flat values to `total`, and 1 to `count`, where they are finite."""
+    for i in range(values.size):
+        there = abs(values[i]) < INF
+        total[i] += values[i] if there else ZERO
+        count[i] += ONE if there else ZERO

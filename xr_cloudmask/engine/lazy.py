@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
-from xr_cloudmask.engine.tile import Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.engine.tile import DROPPED, Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
 Grid = tuple[tuple[tuple[int, int], ...], ...]  # window ranges of the tiles along rows and columns
 Bounds = tuple[int, ...]  # where the chunks of an axis begin, and its length
+Blocks = tuple[Any, Any | None, Any]  # labels, probabilities, counts of what was dropped
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Work:
 
 def predict_blocks(
     job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None = None
-) -> tuple[Any, Any | None]:
+) -> Blocks:
     """Predict a cube: labels ``(date, y, x)`` and, if asked for, probabilities ``(date, class, y, x)``.
 
     Parameters
@@ -63,6 +65,8 @@ def predict_blocks(
         uint8; for dask input with the chunks of the first band, made regular for a cache.
     probabilities : array or None
         float32, NaN where no data.
+    dropped : array
+        int64 ``(date,)``: pixels whose values can be no measurement, and became no data.
     """
     if not all(isinstance(band, np.ndarray) for band in bands):
         return _predict_later(job, bands, probabilities, cache)
@@ -72,13 +76,11 @@ def predict_blocks(
 
     dates = [da.from_array(band, chunks=(1, *band.shape[1:])) for band in bands]
     found = [array for array in _predict_later(job, dates, probabilities, cache) if array is not None]
-    labels, *chances = da.compute(*found, scheduler="threads")
-    return labels, chances[0] if chances else None
+    labels, *chances, dropped = da.compute(*found, scheduler="threads")
+    return labels, chances[0] if chances else None, dropped
 
 
-def _predict_now(
-    job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
+def _predict_now(job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: bool) -> Blocks:
     dates, *shape = bands[0].shape
     labels = np.empty((dates, *shape), "uint8")
     chances = np.empty((dates, len(job.to_labels.names), *shape), "float32") if probabilities else None
@@ -90,12 +92,10 @@ def _predict_now(
         labels[target], some = predict_tile(job, tile, part, probabilities)
         if chances is not None:
             chances[target[0], :, *target[1:]] = some
-    return labels, chances
+    return _labels(labels, job.to_labels.no_data), chances, _dropped(labels)[:, 0, 0]
 
 
-def _predict_later(
-    job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None
-) -> tuple[Any, Any | None]:
+def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None) -> Blocks:
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
@@ -114,12 +114,10 @@ def _predict_later(
     layer = _tile_layer(job, bands, grid, name=tile_name, job_name=job_name, probabilities=probabilities)
     graph = HighLevelGraph.from_collections(tile_name, layer, dependencies=bands)
 
-    def output(index: int, name: str, dtype: str, middle: tuple[str, ...], fill: float) -> Any:
-        classes = ((len(job.to_labels.names),),) * len(middle)
-        whole, key = (*chunks[:1], *classes, *chunks[1:]), f"{name}-{token}"
-        outer: Any = _output_layer(job, grid, chunks, tile_name, name=key, index=index, middle=len(middle))
+    def output(name: str, dims: tuple[str, ...], whole: Any, tasks: Any, *, dtype: str, fill: float) -> Any:
+        key = f"{name}-{token}"
+        outer: Any = {(key, *index): task for index, task in tasks.items()}
         if cache is not None:
-            dims = ("time", *middle, "y", "x")
             # Labels depend neither on the batches nor on the device.
             made = tokenize(replace(job, batch_size=None, device=None), names, probabilities, chunks)
             group = f"{made}-{version('xr-cloudmask')}"
@@ -127,8 +125,30 @@ def _predict_later(
         layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
-    labels = output(0, "cloudmask", "uint8", (), job.to_labels.no_data)
-    return labels, output(1, "probability", "float32", ("class",), np.nan) if probabilities else None
+    parts, laid = _Parts(job, grid, chunks, tile_name), ("time", "y", "x")
+    coded = output(MASK_NAME, laid, chunks, parts.cut(0, ()), dtype="uint8", fill=job.to_labels.no_data)
+    labels, dropped = _told_apart(job, coded)
+    if not probabilities:
+        return labels, None, dropped
+    whole, dims = (chunks[0], (len(job.to_labels.names),), *chunks[1:]), ("time", CLASS_NAME, "y", "x")
+    return labels, output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan), dropped
+
+
+def _told_apart(job: Job, coded: Any) -> tuple[Any, Any]:
+    """Return the labels, and how many pixels of each date are `DROPPED`; both of the same chunks."""
+    labels = coded.map_blocks(_labels, job.to_labels.no_data, dtype="uint8", meta=np.empty((0, 0, 0), "uint8"))
+    ones = (coded.chunks[0], *((1,) * count for count in coded.numblocks[1:]))
+    counts = coded.map_blocks(_dropped, dtype="int64", chunks=ones, meta=np.empty((0, 0, 0), "int64"))
+    return labels, counts.sum(axis=(1, 2), split_every=8)
+
+
+def _labels(coded: npt.NDArray[np.uint8], no_data: int) -> npt.NDArray[np.uint8]:
+    beyond = coded == DROPPED
+    return np.where(beyond, np.uint8(no_data), coded) if beyond.any() else coded
+
+
+def _dropped(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    return np.asarray(np.sum(coded == DROPPED, axis=(1, 2), keepdims=True), "int64")
 
 
 def _as_dask(band: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
@@ -202,32 +222,32 @@ def _meeting(wanted: slice, sizes: Sequence[int]) -> list[tuple[slice, slice]]:
     return out
 
 
-def _output_layer(
-    job: Job,
-    grid: Grid,
-    chunks: tuple[tuple[int, ...], ...],
-    tile_name: str,
-    *,
-    name: str,
-    index: int,
-    middle: int,
-) -> dict[Any, Any]:
-    """Cut the tiles back to the cube's chunks."""
-    lines = [
-        _bounds_of_tiles(axis.edges, job.factor, size, ranges)
-        for axis, ranges, size in zip((job.rows, job.columns), grid, job.shape, strict=True)
-    ]
-    rows, columns = (
-        [_cover(line, slice(a, b)) for a, b in pairwise(bounds_of(sizes))]
-        for line, sizes in zip(lines, chunks[1:], strict=True)
-    )
-    layer: dict[Any, Any] = {}
-    for (y, (tile_rows, row_cut)), (x, (tile_columns, column_cut)) in product(enumerate(rows), enumerate(columns)):
-        cut = _Cut(row_cut, column_cut)
-        for t in range(len(chunks[0])):
-            parts = [[(tile_name, t, i, j) for j in tile_columns] for i in tile_rows]
-            layer[(name, t, *(0,) * middle, y, x)] = (_assemble, parts, index, cut)
-    return layer
+@dataclass(frozen=True)
+class _Parts:
+    """The tiles, and how what they make is put together: tasks by the index of a chunk."""
+
+    job: Job
+    grid: Grid
+    chunks: tuple[tuple[int, ...], ...]
+    tile_name: str
+
+    def cut(self, index: int, middle: tuple[int, ...]) -> dict[Any, Any]:
+        """Cut the tiles back to the cube's chunks."""
+        lines = [
+            _bounds_of_tiles(axis.edges, self.job.factor, size, ranges)
+            for axis, ranges, size in zip((self.job.rows, self.job.columns), self.grid, self.job.shape, strict=True)
+        ]
+        rows, columns = (
+            [_cover(line, slice(a, b)) for a, b in pairwise(bounds_of(sizes))]
+            for line, sizes in zip(lines, self.chunks[1:], strict=True)
+        )
+        tasks: dict[Any, Any] = {}
+        for (y, (tile_rows, row_cut)), (x, (tile_columns, column_cut)) in product(enumerate(rows), enumerate(columns)):
+            cut = _Cut(row_cut, column_cut)
+            for t in range(len(self.chunks[0])):
+                parts = [[(self.tile_name, t, i, j) for j in tile_columns] for i in tile_rows]
+                tasks[t, *middle, y, x] = (_assemble, parts, index, cut)
+        return tasks
 
 
 def _assemble(parts: list[list[Any]], index: int, cut: _Cut) -> npt.NDArray[Any]:

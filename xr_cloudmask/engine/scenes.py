@@ -19,6 +19,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.cube.nodata import FULL, NUMBERS, fill_of_all
 from xr_cloudmask.engine.lazy import bounds_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec, ScenePipeline
@@ -93,7 +94,7 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     pipeline = job.pipeline()
     chunks = ((1,), *bands[0].chunks)[-3:]
     token = tokenize(job, [band.name for band in bands])
-    source = _Source.of(bands)
+    source = _CubeTasks.of(bands)
     layer: dict[Any, Any] = {f"scene-job-{token}": job}
     for t in range(len(chunks[0])):
         _add_dates(layer, source, chunks, t, token=token, passes=pipeline.passes)
@@ -145,7 +146,7 @@ def _views(band: npt.NDArray[Any], chunks: tuple[tuple[int, ...], ...]) -> Any:
 
 def _add_dates(
     layer: dict[Any, Any],
-    source: _Source,
+    source: _CubeTasks,
     chunks: tuple[tuple[int, ...], ...],
     t: int,
     *,
@@ -189,7 +190,7 @@ def _add_dates(
 
 
 @dataclass(frozen=True)
-class _Source:
+class _CubeTasks:
     """The cube's own tasks, fused as dask would fuse them, and the names of its bands."""
 
     graph: Mapping[Any, Any]
@@ -197,7 +198,7 @@ class _Source:
     dims: int
 
     @classmethod
-    def of(cls, bands: Sequence[Any]) -> _Source:
+    def of(cls, bands: Sequence[Any]) -> _CubeTasks:
         from dask.base import optimize
 
         fused = optimize(*bands)
@@ -287,12 +288,19 @@ def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any
 def _dates(job: SceneJob, blocks: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], ...]]:
     """Return the bands of each date, with NaN where there are no data."""
     dated = [block.reshape(-1, *block.shape[-2:]) for block in map(np.asarray, blocks)]
-    bands = [_with_nan(block, nodata) for block, nodata in zip(dated, job.nodata, strict=True)]
+    fill = fill_of_all(dated, FULL)
+    fill = None if fill is None else fill & (dated[0] != 0)  # of which the pipelines know themselves
+    bands = [_with_nan(block, nodata, fill) for block, nodata in zip(dated, job.nodata, strict=True)]
     return list(zip(*bands, strict=True))
 
 
-def _with_nan(values: npt.NDArray[Any], nodata: Sequence[float]) -> npt.NDArray[Any]:
-    missing = np.isinf(values) if values.dtype.kind == "f" else np.zeros((), bool)
+def _with_nan(
+    values: npt.NDArray[Any], nodata: Sequence[float], fill: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[Any]:
+    missing = np.zeros((), bool) if fill is None else fill
+    low, high = map(np.float64, NUMBERS)
+    if values.dtype.kind != "u" and not (values.min() > low and values.max() < high):  # NaN, too
+        missing = missing | ~((values > low) & (values < high))
     for number in nodata:
         missing = missing | (values == number)
     values = np.where(missing, np.nan, values) if missing.any() else values

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import compress, product
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,15 +15,20 @@ import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Calibration
-from xr_cloudmask.cube.reflectance import physical
+from xr_cloudmask.cube.plausible import SAMPLE, require_plausible
+from xr_cloudmask.cube.reflectance import blank, to_units
 from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
-from xr_cloudmask.models.base import FloatArray, Model, ModelSpec
+from xr_cloudmask.models.base import FloatArray, Model, ModelSpec, shows_visible
+from xr_cloudmask.models.merging import Merged
 
 # A model uses every thread of its process, unless it says otherwise (`threaded = False`), so one window batch at a time
 # is as fast as the process can be. Other threads meanwhile read, calibrate and write.
 _INFERENCE = threading.Lock()
+
+# Label of a pixel whose values can be no measurement, until it is counted and becomes no data; a code of no scheme.
+DROPPED = 254
 
 
 class ToLabels(Protocol):
@@ -55,7 +61,9 @@ class Job:
     ----------
     spec : ModelSpec
     descriptors : tuple of BandDescriptor
-        The bands, in the order in which they come, which is the model's.
+        The bands, in the order in which they come.
+    merged : tuple of Merged
+        The bands as the model sees them, in its order.
     calibrations : tuple of Calibration
         How each becomes reflectance.
     rows, columns : Axis
@@ -74,6 +82,7 @@ class Job:
 
     spec: ModelSpec
     descriptors: tuple[BandDescriptor, ...]
+    merged: tuple[Merged, ...]
     calibrations: tuple[Calibration, ...]
     rows: Axis
     columns: Axis
@@ -137,33 +146,59 @@ def predict_tile(
     Returns
     -------
     labels : ndarray
-        uint8 ``(date, y, x)`` over `writes`.
+        uint8 ``(date, y, x)`` over `writes`; `DROPPED` where values can be no measurement.
     probabilities : ndarray or None
         float32 ``(date, class, y, x)`` over `writes`, NaN where no data.
+
+    Raises
+    ------
+    ReflectanceError
+        What a window shows cannot be what the calibrations make of it.
     """
     read, write = reads(job, tile), writes(job, tile)
     shape = tuple(part.stop - part.start for part in write)
     dates = len(bands[0])
     labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
     chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
+    together = [one.positions for one in job.merged]
     for date in range(dates):
         values = [band[date] for band in bands]
-        reflectance, valid = model_pixels(values, job.calibrations, job.factor, tile.date + date)
+        _judge(job, tile, values, tile.date + date)
+        reflectance, valid, beyond = model_pixels(values, job.calibrations, job.factor, tile.date + date, together)
         core = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(write, read, strict=True))
         if not valid[core].any():
+            labels[date][beyond[core]] = DROPPED
             continue
         out = None if chances is None else chances[date]
         _predict_windows(job, replace(tile, date=tile.date + date), reflectance, labels[date], out)
         labels[date][~valid[core]] = job.to_labels.no_data
+        labels[date][beyond[core]] = DROPPED
         if out is not None:
             out[:, ~valid[core]] = np.nan
     return labels, chances
 
 
+def _judge(job: Job, tile: Tile, values: Sequence[npt.NDArray[Any]], date: int) -> None:
+    """Refuse what a window shows; a window is the same whatever chunks the cube has."""
+    read, visible = reads(job, tile), [shows_visible(band) for band in job.descriptors]
+    for i, j in product(range(*tile.rows), range(*tile.columns)):
+        seen = reads(job, Tile(date, (i, i + 1), (j, j + 1)))
+        rows, columns = (slice(s.start - r.start, s.stop - r.start) for s, r in zip(seen, read, strict=True))
+        step = max(1, math.isqrt((rows.stop - rows.start) * (columns.stop - columns.start) // SAMPLE))
+        sample = [band[rows, columns][::step, ::step] for band in values]
+        require_plausible(sample, job.calibrations, visible, date)
+
+
 def model_pixels(
-    bands: Sequence[npt.NDArray[Any]], calibrations: Sequence[Calibration], factor: int, date: int
-) -> tuple[list[FloatArray], npt.NDArray[np.bool_]]:
-    """Return each band's reflectance at the model's pixels and, at the cube's pixels, where all bands have data.
+    bands: Sequence[npt.NDArray[Any]],
+    calibrations: Sequence[Calibration],
+    factor: int,
+    date: int,
+    together: Sequence[tuple[int, ...]],
+) -> tuple[list[FloatArray], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return merged bands at the model's pixels and, at the cube's pixels, where all of them have data.
+
+    Returned last is where values that can be no measurement became no data, at the cube's pixels.
 
     Parameters
     ----------
@@ -175,47 +210,70 @@ def model_pixels(
         Cube pixels per model pixel, along an axis.
     date : int
         Position of the date in the cube.
+    together : sequence of tuple of int
+        Which bands are averaged to one; mostly each by itself.
     """
-    blank = np.ones(bands[0].shape, dtype=bool)  # digital number zero in all bands: fill at the edge of a swath
-    for band, calibration in zip(bands, calibrations, strict=True):
-        blank &= is_close(band, _of_date(calibration.zero, date))
-    valid = ~blank
-    coarse = []
-    again = np.empty(blank.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
-    for band, calibration in zip(bands, calibrations, strict=True):
-        coarse.append(block_mean(physical(band, calibration, date, again), blank, factor, valid))
-    return coarse, valid
+    zero, dropped = blank(bands, calibrations, date)
+    without = zero | dropped
+    valid, coarse = ~without, []
+    again = np.empty(valid.shape, "float32") if factor > 1 else None  # a mean needs the pixels no longer
+    for positions in together:
+        values = (to_units(bands[i], calibrations[i], date, again) for i in positions)
+        mean = _mean_of_bands(values, len(positions), factor, blank=without, valid=valid, dropped=dropped)
+        coarse.append(mean)
+    return coarse, valid, dropped & ~zero & ~valid
 
 
-def _of_date(rule: tuple[float, ...], date: int) -> float:
-    return rule[0] if len(rule) == 1 else rule[date]
+def _mean_of_bands(
+    bands: Iterable[FloatArray],
+    number: int,
+    factor: int,
+    *,
+    blank: npt.NDArray[np.bool_],
+    valid: npt.NDArray[np.bool_],
+    dropped: npt.NDArray[np.bool_],
+) -> FloatArray:
+    """Average the block means of some bands, one after the other; a pixel is valid where any of them is."""
+    from xr_cloudmask.engine import kernels
 
-
-def is_close(values: npt.NDArray[Any], number: float) -> npt.NDArray[np.bool_]:
-    """Whether values are a number, as far as single precision tells."""
-    if values.dtype.kind != "f" or number == 0:
-        return np.asarray(values == number)
-    return np.asarray(np.abs(values - number) < 1e-6)
+    if number == 1:
+        return block_mean(next(iter(bands)), blank, factor, valid, dropped)
+    shape = tuple(-(-size // factor) for size in valid.shape)
+    total, count = np.zeros(shape, "float32"), np.zeros(shape, "float32")
+    seen = np.zeros_like(valid)
+    for band in bands:
+        has_data = valid.copy()
+        mean = block_mean(band, blank, factor, has_data, dropped)
+        kernels.add(mean.reshape(-1), total.reshape(-1), count.reshape(-1))
+        seen |= has_data
+    valid &= seen
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
 
 
 def block_mean(
-    values: FloatArray, blank: npt.NDArray[np.bool_], factor: int, valid: npt.NDArray[np.bool_]
+    values: FloatArray,
+    blank: npt.NDArray[np.bool_],
+    factor: int,
+    valid: npt.NDArray[np.bool_],
+    dropped: npt.NDArray[np.bool_],
 ) -> FloatArray:
-    """Average blocks of ``factor × factor`` pixels, leaving out NaN and what is blank; blocks may be incomplete.
+    """Average blocks of ``factor × factor`` pixels, leaving out what is no number or blank; blocks may be incomplete.
 
-    What is left out is no longer `valid`, and NaN in `values` too. All arrays are contiguous.
+    What is left out is no longer `valid`, and NaN in `values` too; what is infinite is `dropped`. All arrays are
+    contiguous.
 
     Examples
     --------
-    >>> valid = np.ones((2, 3), bool)
-    >>> block_mean(np.float32([[1, 3, 5], [1, np.nan, 7]]), np.zeros((2, 3), bool), 2, valid)
+    >>> valid, dropped = np.ones((2, 3), bool), np.zeros((2, 3), bool)
+    >>> block_mean(np.float32([[1, 3, 5], [1, np.inf, 7]]), np.zeros((2, 3), bool), 2, valid, dropped)
     array([[1.6666666, 6.       ]], dtype=float32)
-    >>> valid.tolist()
-    [[True, True, True], [True, False, True]]
+    >>> valid.tolist(), dropped.tolist()
+    ([[True, True, True], [True, False, True]], [[False, False, False], [False, True, False]])
     """
     from xr_cloudmask.engine import kernels
 
-    kernels.mark(values.reshape(-1), blank.reshape(-1), valid.reshape(-1))
+    kernels.mark(values.reshape(-1), blank.reshape(-1), valid.reshape(-1), dropped.reshape(-1))
     if factor == 1:
         return values
     out = np.empty(tuple(-(-size // factor) for size in values.shape), "float32")
@@ -228,7 +286,8 @@ def _predict_windows(
 ) -> None:
     """Fill `labels` (and `chances`) of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
-    known = (job.descriptors, job.suns[tile.date % len(job.suns)]) if job.suns else (job.descriptors,)
+    seen = tuple(one.descriptor for one in job.merged)
+    known = (seen, job.suns[tile.date % len(job.suns)]) if job.suns else (seen,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
     for batch in batches(range(*tile.rows), range(*tile.columns), job.batch_size or model.batch_size):
         cuts = [_cut(job, reflectance, i, j, origin) for i, j in batch]

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import xarray as xr
 
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files import cbers, landsat, raster, sentinel2, store
+from xr_cloudmask.files import cbers, landsat, raster, sentinel2, stores
 from xr_cloudmask.files.raster import CHUNK
 
 __all__ = ["CHUNK", "open_cube"]
@@ -26,7 +26,7 @@ READERS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
     ("Sentinel-2 product", sentinel2.is_product, sentinel2.read),
     ("Landsat product", landsat.is_product, landsat.read),
     ("CBERS or Amazonia-1 scene", cbers.is_product, cbers.read),
-    ("netCDF or Zarr store", store.is_store, store.read),
+    ("netCDF or Zarr store", stores.is_store, stores.read),
     ("raster file", Path.is_file, raster.read),
 )
 

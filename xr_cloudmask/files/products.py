@@ -47,10 +47,12 @@ def stack(scenes: Sequence[xr.Dataset]) -> xr.Dataset:
 def _require_same_bands(scenes: Sequence[xr.Dataset]) -> None:
     names = {tuple(sorted(map(str, scene.data_vars))) for scene in scenes}
     if len(names) > 1:
+        shared = [str(name) for name in scenes[0].data_vars if all(name in scene for scene in scenes)]
+        choice = f", or choose the bands they share: bands={shared}" if shared else ""
         raise FileError(
             f"scenes with different bands: {sorted(names)}",
             "scenes of one sensor and level",
-            "predict them one by one, or choose the bands they share: bands=[...]",
+            f"predict them one by one{choice}",
         )
 
 
@@ -67,7 +69,9 @@ def select(images: dict[str, Path], bands: Sequence[str] | None, folder: Path) -
     """Return the images asked for; one that is not listed, or whose file is missing, is an error."""
     unlisted = [name for name in bands or () if name not in images]
     if unlisted or not images:
-        raise FileError(f"no bands {unlisted} in {folder.name}", f"bands of {list(images)}", "bands=[...]")
+        listed = [name for name in bands or () if name in images] or list(images)
+        remedy = f"bands={listed}" if images else "the whole product folder"
+        raise FileError(f"no bands {unlisted} in {folder.name}", f"bands of {list(images)}", remedy)
     chosen = {name: images[name] for name in bands} if bands else images
     missing = [name for name, path in chosen.items() if not path.is_file()]
     if missing:

@@ -13,10 +13,13 @@ from typing import Any
 import xarray as xr
 
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, first_cause
 
 CHUNK = 2048  # pixels: a multiple of the tile sizes in use, and 8 MiB of uint16
+GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 GRID_TOLERANCE = 1e-3  # pixels
+# What bands without names may be, as an example to type.
+RGB, SIX = ("red", "green", "blue"), ("blue", "green", "red", "nir", "swir16", "swir22")
 
 
 def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.Dataset:
@@ -27,7 +30,9 @@ def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.
     names = _given(bands, len(arrays)) if bands else [name for entry in found for name in _names(*entry)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise FileError(f"bands {names}, of which {repeated} repeat", "a name per band", "pass bands=[...], in order")
+        before = [names[:i].count(name) for i, name in enumerate(names)]
+        distinct = [f"{name}_{count + 1}" if count else name for name, count in zip(names, before, strict=True)]
+        raise FileError(f"bands {names}, of which {repeated} repeat", "a name per band", f"bands={distinct}, in order")
     cube = one_grid(dict(zip(names, arrays, strict=True)))
     return cube.assign_attrs(opened[0].attrs) if len(opened) == 1 else cube
 
@@ -82,7 +87,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileError(
-            f"{str(path)!r}, which GDAL cannot read: {error.__cause__ or error}",
+            f"{str(path)!r}, which GDAL cannot read: {first_cause(error)}",
             "an intact raster in a format that GDAL reads (GeoTIFF, COG, JPEG 2000, VRT …)",
             f"gdalinfo {path}; download or copy the file again if it is damaged",
         ) from error
@@ -96,7 +101,10 @@ def _drop_undeclared(attrs: dict[str, Any]) -> None:
 
 def _given(bands: Sequence[str], count: int) -> list[str]:
     if len(bands) != count:
-        raise FileError(f"{len(bands)} names for {count} bands", "a name per band, in the files' order", "bands=[...]")
+        names = [*bands[:count], *(f"band_{i + 1}" for i in range(len(bands), count))]
+        raise FileError(
+            f"{len(bands)} names for {count} bands", "a name per band, in the files' order", f"bands={names}"
+        )
     return list(bands)
 
 
@@ -109,8 +117,13 @@ def _names(dataset: xr.Dataset, path: Path) -> list[str]:
     raise FileError(
         f"{path.name} with {len(described)} bands that have no descriptions",
         "a description per band that says which band it is: 'blue', 'B02', 'SR_B2' …",
-        "name them in order: bands=['blue', 'green', 'red', 'nir']",
+        f"name them in order, such as bands={_example(len(described))}",
     )
+
+
+def _example(count: int) -> list[str]:
+    names = RGB if count == len(RGB) else SIX
+    return [*names[:count], *(f"band_{i + 1}" for i in range(len(names), count))]
 
 
 def name_in(stem: str) -> str:

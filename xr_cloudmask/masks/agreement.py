@@ -11,12 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, SURFACES, scheme_of
+from xr_cloudmask.masks.schemes import CLOUDS, SURFACES, scheme_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What masks of every kind are judged by, and the words of labels.VOCABULARY that each stands for.
+# What masks of every kind are judged by, and the words of schemes.VOCABULARY that each stands for.
 JUDGED: Mapping[str, tuple[str, ...]] = {"clear": SURFACES, "cloud": CLOUDS, "cloud_shadow": ("cloud_shadow",)}
 NOT_JUDGED = 255
 
@@ -95,7 +95,7 @@ def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> mask = xr.DataArray(np.uint8([[0, 1, 2, 3]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     >>> compare(mask, mask).kappa
     1.0

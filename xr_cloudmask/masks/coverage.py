@@ -11,22 +11,29 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import CLOUDS, MASK_NAME, SURFACES, WATER, Scheme, scheme_of
+from xr_cloudmask.masks.schemes import CLOUDS, SURFACES, WATER, Scheme, scheme_of
+from xr_cloudmask.names import (
+    CLEAR_FRACTION,
+    CLOUD_FRACTION,
+    CLOUD_SHADOW_FRACTION,
+    FRACTIONS,
+    MASK_NAME,
+    OF_THE_AREA,
+    PERCENTAGES,
+    THIN_CLOUD_FRACTION,
+    VALID_FRACTION,
+    WATER_FRACTION,
+)
 
-# What each fraction counts, in the terms of labels.VOCABULARY. All are fractions of the valid pixels.
+# What each fraction counts, in the terms of schemes.VOCABULARY. All are fractions of the valid pixels.
 COUNTED: Mapping[str, tuple[str, ...]] = {
-    "cloud_fraction": CLOUDS,
-    "thin_cloud_fraction": ("thin_cloud",),
-    "cloud_shadow_fraction": ("cloud_shadow",),
-    "clear_fraction": SURFACES,
+    CLOUD_FRACTION: CLOUDS,
+    THIN_CLOUD_FRACTION: ("thin_cloud",),
+    CLOUD_SHADOW_FRACTION: ("cloud_shadow",),
+    CLEAR_FRACTION: SURFACES,
 }
-VALID_FRACTION = "valid_fraction"
 STRIP = 1 << 18  # pixels: what fits the cache
 LIKELY_CODES = (0, 255, 1, 2, 3, 4, 5, 6)
-WATER_FRACTION = "water_fraction"
-FRACTIONS = (*COUNTED, VALID_FRACTION)
-PERCENTAGES = ("cloud_percentage", "cloud_shadow_percentage", "water_percentage")  # of the 4-4A notebook
-OF_THE_AREA = (*FRACTIONS, WATER_FRACTION, *PERCENTAGES)
 
 
 def coverage(mask: xr.DataArray) -> xr.Dataset:
@@ -51,7 +58,7 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> mask = xr.DataArray(np.uint8([[0, 1], [3, 255]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     >>> {name: round(float(value), 2) for name, value in coverage(mask).items()}
     {'cloud_fraction': 0.33, 'thin_cloud_fraction': 0.0, 'cloud_shadow_fraction': 0.33, 'clear_fraction': 0.33,
@@ -194,7 +201,7 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import scheme_for
+    >>> from xr_cloudmask.masks.schemes import scheme_for
     >>> counted = ["clear", "thick_cloud", "cloud_shadow", "no_data", "cloud", "water"]
     >>> found = shares(np.array([2, 1, 1, 4, 2, 1]), counted, scheme_for("native", counted[:3]))
     >>> {name: float(found[name][0]) for name in ("cloud_fraction", "cloud_percentage", "valid_fraction")}
@@ -204,7 +211,7 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
     parts = {
         name: {classes[code] for code in classes if inside[code]} for name, inside in fraction_weights(scheme).items()
     }
-    parts |= dict(zip(PERCENTAGES, ({"cloud"}, parts["cloud_shadow_fraction"], {"water"}), strict=True))
+    parts |= dict(zip(PERCENTAGES, ({"cloud"}, parts[CLOUD_SHADOW_FRACTION], {"water"}), strict=True))
     parts |= {WATER_FRACTION: {"water"}, VALID_FRACTION: set(classes.values())}
     columns = [*parts.values(), {*classes.values(), "no_data"}]
     matrix = np.array([[name in column for column in columns] for name in counted], "float64")

@@ -15,7 +15,8 @@ from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.properties import is_number
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import coverage, labels
+from xr_cloudmask.masks import coverage, schemes
+from xr_cloudmask.names import FRACTIONS, MASK_NAME, OF_THE_AREA
 
 NEARLY = 1.01  # of the distance: 30 m are three pixels of 10 m on a map, which are 9.9 to 10.1 m on the ground
 
@@ -44,16 +45,16 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> x = ("x", [0.0, 10.0, 20.0, 30.0, 40.0], {"units": "m"})
     >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
     >>> mask = xr.DataArray(np.uint8([[1, 0, 0, 0, 255]]), {"x": x}, ("y", "x"), attrs=attrs)
     >>> dilate(mask, 20)["cloudmask"].values
     array([[  1,   1,   1,   0, 255]], dtype=uint8)
     """
-    scheme = labels.scheme_of(mask)
-    clear = labels.clear_codes(scheme)
-    view = layout.view(mask.rename(labels.MASK_NAME))
+    scheme = schemes.scheme_of(mask)
+    clear = schemes.clear_codes(scheme)
+    view = layout.view(mask.rename(MASK_NAME))
     growing = tuple(entry.code for entry in sorted(scheme.classes, key=_rank) if entry.code not in clear)
     if not is_number(metres) or not 0 <= metres < math.inf:
         raise CloudMaskError(f"metres={metres!r}", "a distance from 0", "mask.cloudmask.dilate(60)")
@@ -61,16 +62,16 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     grow = partial(_grown, clear=clear, growing=growing, pixel=pixel, reach=reach)
     codes = mask.transpose(*view.dims)
     grown = codes.copy(data=_on_dates(grow, codes, [math.ceil(reach / size) for size in pixel]))
-    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in coverage.FRACTIONS}
-    bare = grown.drop_vars(coverage.OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(labels.MASK_NAME)
+    grown.attrs = {name: value for name, value in mask.attrs.items() if name not in FRACTIONS}
+    bare = grown.drop_vars(OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(MASK_NAME)
     return coverage.with_coverage(bare, bare.to_dataset())
 
 
-def _rank(entry: labels.MaskClass) -> int:
+def _rank(entry: schemes.MaskClass) -> int:
     """Return which class grows first: clouds, whatever a foreign mask calls them, before shadows."""
-    known = [labels.VOCABULARY.index(name) for name in entry.gathers if name in labels.VOCABULARY]
+    known = [schemes.VOCABULARY.index(name) for name in entry.gathers if name in schemes.VOCABULARY]
     unknown = "cloud_shadow" if "shadow" in entry.name else "thick_cloud"
-    return min(known, default=labels.VOCABULARY.index(unknown))
+    return min(known, default=schemes.VOCABULARY.index(unknown))
 
 
 def _on_dates(grow: Any, codes: xr.DataArray, depth: Sequence[int]) -> Any:

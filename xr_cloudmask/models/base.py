@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.models.merging import Group, Merged, Range, lies_in, merge, unmerged
 from xr_cloudmask.models.weights import WeightsFile
 
 FloatArray = npt.NDArray[np.float32]
@@ -35,7 +36,7 @@ class ModelSpec:
     level : str
         ``"TOA"``, ``"BOA"`` or ``"any"``.
     classes : tuple of str
-        Names of the output channels, words of `masks.labels.VOCABULARY`.
+        Names of the output channels, words of `masks.schemes.VOCABULARY`.
     window, halo, multiple : int
         Largest window in model pixels, the margin of it that is discarded, and what its size is a multiple of.
     gsd : float
@@ -63,7 +64,13 @@ class ModelSpec:
     fewest_bands : int
         For a model that takes any number of bands: how many there must be, and
     needs_visible : bool
-        whether one of them must be visible.
+        whether one of them must be visible,
+    knows : tuple of tuple of float
+        between which wavelengths, in nanometres, their middle lies, where others are left out,
+    most_bands : int
+        how many of different wavelengths it takes, where more are merged, and
+    groups : tuple of Group
+        into which. Without groups nothing is merged.
     context : str
         What decides a pixel: its ``"window"``, by a `Model`, or the statistics of its whole ``"scene"``, by a
         `ScenePipeline`.
@@ -98,6 +105,9 @@ class ModelSpec:
     logits: bool = True
     fewest_bands: int = 1
     needs_visible: bool = False
+    knows: tuple[Range, ...] = ()
+    most_bands: int = 0
+    groups: tuple[Group, ...] = ()
     context: str = "window"
     casts_shadows: bool = False
     thresholds: Any = None
@@ -112,22 +122,43 @@ class ModelSpec:
 
     def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
         """Return the cube's bands in the model's order; empty where one is missing."""
-        taken = [d for d in descriptors if d.kind in self.kinds]
         if not self.bands:
-            enough = len(taken) >= self.fewest_bands and (not self.needs_visible or any(map(_shows_visible, taken)))
-            return tuple(taken) if enough else ()
+            return self._any_bands(descriptors)[0]
+        taken = [d for d in descriptors if d.kind in self.kinds]
         by_role = {d.role: d for d in reversed(taken)}
         found = [next((by_role[role] for role in roles if role in by_role), None) for roles in self.bands]
         return () if None in found else tuple(band for band in found if band is not None)
+
+    def merged(self, descriptors: Sequence[BandDescriptor]) -> tuple[Merged, ...]:
+        """Return the bands as the model sees them; their positions are among those that `inputs` returns."""
+        return unmerged(self.inputs(descriptors)) if self.bands else self._any_bands(descriptors)[1]
+
+    def _any_bands(
+        self, descriptors: Sequence[BandDescriptor]
+    ) -> tuple[tuple[BandDescriptor, ...], tuple[Merged, ...]]:
+        """Return what `inputs` and `merged` return for a model that takes any number of bands."""
+        taken = [d for d in descriptors if d.kind in self.kinds and (not self.knows or lies_in(d, self.knows))]
+        seen = merge(taken, self.most_bands, self.groups) if self.groups else unmerged(taken)
+        enough = len(seen) >= self.fewest_bands
+        if not enough or (self.needs_visible and not any(shows_visible(one.descriptor) for one in seen)):
+            return (), ()
+        used = sorted(position for one in seen for position in one.positions)
+        return tuple(taken[i] for i in used), tuple(one.among(used) for one in seen)
 
     def missing(self, descriptors: Sequence[BandDescriptor]) -> list[str]:
         """Return the needs that no band of the cube serves."""
         present = {d.role for d in descriptors if d.kind in self.kinds}
         missing = [" or ".join(roles) for roles in self.bands if not present & set(roles)]
-        return missing if self.bands or self.inputs(descriptors) else [self.needs]
+        return missing if self.bands or self.inputs(descriptors) else [self.needs + self._within]
+
+    @property
+    def _within(self) -> str:
+        ranges = ", ".join(f"{low:g}-{high:g}" for low, high in self.knows)
+        return f", of {ranges} nm" if ranges else ""
 
 
-def _shows_visible(band: BandDescriptor) -> bool:
+def shows_visible(band: BandDescriptor) -> bool:
+    """Return whether a band is visible light."""
     return is_visible(band.min_wavelength, band.max_wavelength)
 
 

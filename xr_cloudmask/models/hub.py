@@ -20,8 +20,8 @@ from xr_cloudmask.models.weights import (
     CACHE_VARIABLE,
     SENSEI,
     Manifest,
+    OfficialWeights,
     Record,
-    Source,
     WeightsFile,
     absent,
     again,
@@ -71,7 +71,7 @@ def fetch(name: str = SENSEI.default, revision: str | None = None) -> tuple[Weig
     return resolve(SENSEI.model, folder)
 
 
-def _notice(source: Source, name: str, folder: Path) -> str:
+def _notice(source: OfficialWeights, name: str, folder: Path) -> str:
     return (
         f"weights: {name} of {source.repository} on the Hugging Face hub\n"
         f"licence of these weights: {source.licence}, {source.licence_url}\n"
@@ -79,7 +79,7 @@ def _notice(source: Source, name: str, folder: Path) -> str:
     )
 
 
-def _fetch_locked(source: Source, name: str, revision: str | None, folder: Path) -> None:
+def _fetch_locked(source: OfficialWeights, name: str, revision: str | None, folder: Path) -> None:
     """Let one process at a time fetch the same weights; the next one finds them there."""
     from filelock import FileLock
 
@@ -116,7 +116,7 @@ class _Announced:
     checksum: str
 
 
-def _download(source: Source, name: str, revision: str, folder: Path) -> None:
+def _download(source: OfficialWeights, name: str, revision: str, folder: Path) -> None:
     from huggingface_hub import HfApi
 
     # Read at each call: the hub's client looks at HF_ENDPOINT only when it is imported.
@@ -132,7 +132,7 @@ def _download(source: Source, name: str, revision: str, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _announced(hub: HfApi, source: Source, name: str, revision: str) -> list[_Announced]:
+def _announced(hub: HfApi, source: OfficialWeights, name: str, revision: str) -> list[_Announced]:
     try:
         info = hub.model_info(source.repository, revision=revision, files_metadata=True)
     # The client's own errors, and those of the HTTP library of its version.
@@ -153,7 +153,7 @@ def _announced(hub: HfApi, source: Source, name: str, revision: str) -> list[_An
     ]
 
 
-def _download_file(hub: HfApi, source: Source, file: _Announced, staging: Path) -> Record:
+def _download_file(hub: HfApi, source: OfficialWeights, file: _Announced, staging: Path) -> Record:
     try:
         place = Path(hub.hf_hub_download(source.repository, file.path, revision=file.commit, local_dir=staging))
     except Exception as error:
@@ -174,7 +174,7 @@ def _git_name(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _raise_unreachable(hub: HfApi, source: Source, error: Exception) -> NoReturn:
+def _raise_unreachable(hub: HfApi, source: OfficialWeights, error: Exception) -> NoReturn:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     # "An error happened": the client keeps what it was as the cause.

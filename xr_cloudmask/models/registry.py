@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError
+from xr_cloudmask.errors import ModelError, close_to, listed
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.index import four_four_a, physical
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 AUTO = ("csmask", "universal")
 
 ENTRY_POINTS = "xr_cloudmask.models"
-GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights=...)"
+GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
 
 _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "csmask": csmask.SPECS,
@@ -158,6 +157,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
         found,
         f"{' or '.join(levels)} reflectance for model {fitting[0].name!r}",
         " or ".join(f"predict(level={entry!r})" for entry in levels),
+        {"level": levels[0]} if level is None else None,
     )
 
 
@@ -172,8 +172,8 @@ def variants(name: str) -> list[ModelSpec]:
     if name not in (*_SPECS, "auto"):
         _discover()
     if name not in (*_SPECS, "auto"):
-        close = difflib.get_close_matches(str(name), _SPECS, n=1) or ["auto"]
-        raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close[0]!r})")
+        close = close_to(name, _SPECS, "auto")
+        raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
     return [spec for entry in _names(name) for spec in _SPECS[entry]]
 
 
@@ -188,13 +188,17 @@ def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec
     fitting = next(filter(None, by_name), [])
     if not fitting:
         nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
-        present = ", ".join(f"{band.name} ({band.role})" for band in descriptors)
+        present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
         raise ModelError(
             f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
             f"for model {nearest.name!r} at least {nearest.needs}",
             "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
         )
     return fitting
+
+
+def _without_role(band: BandDescriptor) -> bool:
+    return band.role is None
 
 
 def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thresholds: Any = None) -> ModelSpec:

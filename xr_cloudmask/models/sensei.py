@@ -20,7 +20,7 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import KINDS, BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import weights
+from xr_cloudmask.models import state_dicts, weights
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ def checkpoint(spec: ModelSpec) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for file in spec.weights:
         weights.verify(file)
-        classes = weights.read_config(file.path).get("CLASSES", len(spec.classes))
+        classes = state_dicts.read_config(file.path).get("CLASSES", len(spec.classes))
         if classes != len(spec.classes):
             raise _unfit(spec, f"config.yaml says {classes} classes")
-        state |= {_renamed(name): tensor for name, tensor in weights.read_state(file.path).items()}
+        state |= {_renamed(name): tensor for name, tensor in state_dicts.read_state(file.path).items()}
     return {name: tensor for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
 
 

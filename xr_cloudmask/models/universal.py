@@ -18,8 +18,9 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import csmask, weights
+from xr_cloudmask.models import csmask, state_dicts, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
+from xr_cloudmask.models.merging import Group
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,11 +28,24 @@ if TYPE_CHECKING:
     from xr_cloudmask.models.networks.runner import Runner
     from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
 
-Limits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
+BandLimits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 NAME = "universal"
 SHA256 = "149503cabc160baa37da3dc3e33f222df890b06996e7865cf35149dd2506ae0b"
+
+# Where the bands lay that it was trained on, at most 13 at a time: between them the air, not the ground, is seen.
+KNOWN = ((400.0, 1000.0), (1200.0, 1330.0), (1360.0, 1390.0), (1500.0, 1780.0), (2030.0, 2400.0))
+MOST_BANDS = 13
+# More are merged into the bands that it has seen most, those of Landsat's Thematic Mapper.
+GROUPS = (
+    Group("blue", (450.0, 520.0), (400.0, 520.0)),
+    Group("green", (520.0, 600.0), (520.0, 600.0)),
+    Group("red", (630.0, 690.0), (600.0, 720.0)),
+    Group("nir", (760.0, 900.0), (720.0, 1000.0)),
+    Group("swir16", (1550.0, 1750.0), (1500.0, 1780.0)),
+    Group("swir22", (2080.0, 2350.0), (2030.0, 2400.0)),
+)
 
 SPEC = ModelSpec(
     name=NAME,
@@ -40,6 +54,9 @@ SPEC = ModelSpec(
     bands=(),
     fewest_bands=2,
     needs_visible=True,
+    knows=KNOWN,
+    most_bands=MOST_BANDS,
+    groups=GROUPS,
     level=ANY_LEVEL,
     classes=CLASSES,
     window=768,
@@ -66,7 +83,7 @@ class UniversalModel:
     def __init__(self, network: UniversalNetwork, runner: Runner, batch_size: int) -> None:
         self.batch_size = batch_size
         self._network, self._runner = network, runner
-        self._frozen: dict[Limits, Callable[[FloatArray], FloatArray]] = {}
+        self._frozen: dict[BandLimits, Callable[[FloatArray], FloatArray]] = {}
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
         """Return softmax probabilities of the six classes; the order of the bands does not matter, not in a bit."""
@@ -77,7 +94,7 @@ class UniversalModel:
             self._frozen[key] = self._for_bands(key)
         return self._frozen[key](np.ascontiguousarray(windows[:, order]))
 
-    def _for_bands(self, limits: Limits) -> Callable[[FloatArray], FloatArray]:
+    def _for_bands(self, limits: BandLimits) -> Callable[[FloatArray], FloatArray]:
         """Return a function from windows to probabilities, for bands of some wavelengths."""
         import torch
 
@@ -195,7 +212,7 @@ def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[s
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in UniversalNetwork(architecture).state_dict().items()}
-    state = weights.read_state(place)
+    state = state_dicts.read_state(place)
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise _unfit(place, "its tensors are others")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

@@ -1,8 +1,8 @@
 """Where a model's weights are, whether they are what they should be, and how to get them.
 
 `resolve` is cheap and runs while a prediction is built: it looks for a path the caller gave, then at the environment,
-then in the cache, which only `models.hub.fetch` fills. `verify` and `read_state` run where the model is loaded, on the
-worker.
+then in the cache, which only `models.hub.fetch` fills. `verify` runs
+where the model is loaded, on the worker.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
+from xr_cloudmask import atomic
 from xr_cloudmask.errors import WeightsError
-
-if TYPE_CHECKING:
-    import torch
 
 WEIGHTS_VARIABLE, CACHE_VARIABLE = "XR_CLOUDMASK_WEIGHTS", "XR_CLOUDMASK_CACHE"
 MANIFEST, CONFIG = "manifest.json", "config.yaml"
@@ -38,7 +36,7 @@ Given: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
 
 @dataclass(frozen=True)
-class Source:
+class OfficialWeights:
     """Official weights on the Hugging Face hub.
 
     Attributes
@@ -69,7 +67,7 @@ class Source:
         return f"{HUB}/{self.repository}/tree/main/{self.folder}"
 
 
-SENSEI = Source(
+SENSEI = OfficialWeights(
     model="sensei",
     repository="aliFrancis/SEnSeIv2",
     folder="full-models",
@@ -78,7 +76,7 @@ SENSEI = Source(
     licence="GPL-3.0",
     licence_url="https://www.gnu.org/licenses/gpl-3.0.html",
 )
-SOURCES: Mapping[str, Source] = {source.model: source for source in (SENSEI,)}
+OFFICIAL: Mapping[str, OfficialWeights] = {source.model: source for source in (SENSEI,)}
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest so that a reader sees all of it or none."""
-        partial = folder / f".{MANIFEST}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        partial.replace(folder / MANIFEST)
+        atomic.write_bytes(folder / MANIFEST, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
 
 def resolve(spec_name: str, given: Given | None = None) -> tuple[WeightsFile, ...]:
@@ -239,89 +235,6 @@ def verify(file: WeightsFile) -> None:
         _raise_damaged(file.path, f"sha256 {found}", f"sha256 {file.sha256}")
 
 
-def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Read a state dict into the memory of the CPU. Runs no code that the file may hold.
-
-    Parameters
-    ----------
-    path : path
-        ``.pt`` or ``.pth`` (PyTorch, read with ``weights_only=True``), or ``.safetensors``.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    WeightsError
-        Unknown suffix, a damaged file, or one that holds anything but tensors by name.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in READERS:
-        raise WeightsError(
-            f"weights {os.fspath(path)!r}", f"a file that ends in one of {list(READERS)}", "weights='weights.pt'"
-        )
-    import torch
-
-    try:
-        state = READERS[suffix](os.fspath(path))
-    # Damaged or malicious content surfaces as any of a dozen types, from zipfile's to the unpickler's.
-    except Exception as error:
-        _raise_unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", error)
-    tensors = isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values())
-    if not tensors:
-        _raise_unreadable(path, f"a {type(state).__name__} of more than tensors")
-    return dict(state)
-
-
-def _read_torch(path: str) -> Any:
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_safetensors(path: str) -> Any:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-READERS = {".pt": _read_torch, ".pth": _read_torch, ".safetensors": _read_safetensors}
-
-
-def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """Read the ``config.yaml`` beside a file of weights.
-
-    Parameters
-    ----------
-    path : path
-        The file of weights.
-
-    Returns
-    -------
-    mapping
-        Empty where there is no such file: phicloudmask's weights come without.
-
-    Raises
-    ------
-    WeightsError
-        It is no YAML mapping, or not the one that was fetched.
-    """
-    import yaml
-
-    config = Path(path).with_name(CONFIG)
-    if not config.is_file():
-        return {}
-    verify(WeightsFile.of(config))
-    try:
-        content = yaml.safe_load(config.read_bytes())
-    except (yaml.YAMLError, ValueError) as error:
-        _raise_unreadable(config, str(error).splitlines()[0], error)
-    if not isinstance(content, Mapping):
-        _raise_unreadable(config, f"a {type(content).__name__} where a mapping was expected")
-    return content
-
-
 def cache_folder() -> Path:
     """Return the folder of fetched weights: ``XR_CLOUDMASK_CACHE``, or the user's cache folder."""
     import platformdirs
@@ -353,7 +266,7 @@ def _paths(spec_name: str, given: Given | None) -> tuple[Path, ...]:
     for origin, value in (("weights=", given), (f"{WEIGHTS_VARIABLE}=", os.environ.get(WEIGHTS_VARIABLE))):
         if value:
             return _named(spec_name, origin, value)
-    source = SOURCES.get(spec_name)
+    source = OFFICIAL.get(spec_name)
     folder = None if source is None else cache_folder() / source.default
     if folder is None or not (folder / MANIFEST).is_file():
         raise absent(spec_name, f"no weights for model {spec_name!r}: neither weights= nor {WEIGHTS_VARIABLE} is set")
@@ -391,7 +304,7 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
 
 def absent(spec_name: str, found: str) -> WeightsError:
     """Return the error that says every way to get weights, and their licence."""
-    source = SOURCES.get(spec_name)
+    source = OFFICIAL.get(spec_name)
     yours = (
         "predict(weights='weights.pt') or weights=('spectral_embedding.pt', 'cloudmask_weights.pt')",
         f"{WEIGHTS_VARIABLE}=/path/to/weights.pt, a pair joined by {os.pathsep!r}, or their folder",
@@ -427,11 +340,3 @@ def _raise_damaged(path: str, found: str, expected: str) -> NoReturn:
         expected,
         "build the prediction anew if you changed the file; xr-cloudmask weights fetch mends fetched ones",
     )
-
-
-def _raise_unreadable(path: str | os.PathLike[str], problem: str, cause: Exception | None = None) -> NoReturn:
-    raise WeightsError(
-        f"weights {os.fspath(path)!r}, which cannot be read: {problem}",
-        "a whole file of nothing but tensors by name; code inside of a file is never run",
-        "torch.save(model.state_dict(), 'weights.pt') where they come from, or download them again",
-    ) from cause

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.arrays import Doubles, Flags
 from xr_cloudmask.compiled import compiled
+from xr_cloudmask.cube.nodata import NUMBERS
 
 if TYPE_CHECKING:
-    from xr_cloudmask.series.refine import Rule
+    from xr_cloudmask.series.refine import CorrectionRule
 
+LOWEST, HIGHEST = NUMBERS
 FEW = 3  # dates: fewer are no evidence of the ground
-
-Floats = npt.NDArray[np.float64]
-Kept = npt.NDArray[np.bool_]
 
 
 @cache
@@ -44,7 +44,7 @@ def comparators(size: int) -> npt.NDArray[np.int32]:
 
 
 @compiled
-def blank(values: npt.NDArray[Any], kept: Kept, filler: float) -> None:
+def blank(values: npt.NDArray[Any], kept: Flags, filler: float) -> None:
     """Overwrite ``(date, pixel)`` where it is not kept; NumPy takes fifty times as long."""
     for date in range(len(values)):
         for pixel in range(values.shape[1]):
@@ -52,7 +52,7 @@ def blank(values: npt.NDArray[Any], kept: Kept, filler: float) -> None:
 
 
 @compiled
-def among(labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8], out: Kept) -> None:
+def among(labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8], out: Flags) -> None:
     """Say of every pixel whether its label is one of some codes."""
     out[:] = False
     for code in codes:
@@ -61,11 +61,12 @@ def among(labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8], out: Kept
 
 
 @compiled
-def gather(values: npt.NDArray[Any], missing: npt.NDArray[Any], out: npt.NDArray[Any], kept: Kept) -> None:
-    """Copy the pixels of a date; what is no data is no longer kept."""
+def gather(values: npt.NDArray[Any], missing: npt.NDArray[Any], out: npt.NDArray[Any], kept: Flags) -> None:
+    """Copy the pixels of a date; what is no data, or the number of no product, is no longer kept."""
     for pixel in range(values.size):
         out[pixel] = values[pixel]
-        kept[pixel] &= abs(float(values[pixel])) < np.inf
+        number = float(values[pixel])
+        kept[pixel] &= (number > LOWEST) & (number < HIGHEST)
     for number in missing:
         for pixel in range(values.size):
             kept[pixel] &= values[pixel] != number
@@ -95,7 +96,7 @@ def sort_dates(values: npt.NDArray[Any], pairs: npt.NDArray[np.int32]) -> None:
 
 
 @compiled
-def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.uint16], share: float, out: Floats) -> None:
+def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.uint16], share: float, out: Doubles) -> None:
     """Interpolate linearly between the two ranks next to a quantile, as `numpy.quantile` does; NaN of nothing."""
     for pixel in range(count.size):
         last = int(count[pixel]) - 1
@@ -109,7 +110,7 @@ def quantile(ordered: npt.NDArray[Any], count: npt.NDArray[np.uint16], share: fl
 
 
 @compiled
-def geometric_median(values: Floats, kept: Kept, tolerance: float, most: int, out: Floats) -> None:
+def geometric_median(values: Doubles, kept: Flags, tolerance: float, most: int, out: Doubles) -> None:
     """Find the point with the least sum of distances to ``values (pixel, date, band)``; NaN of nothing.
 
     Weiszfeld's iteration from the mean, which does not get stuck at a date. It ends when a step is less than
@@ -136,7 +137,7 @@ def geometric_median(values: Floats, kept: Kept, tolerance: float, most: int, ou
 
 
 @compiled
-def _attraction(dates: Floats, point: Floats, towards: Floats) -> tuple[float, float, float]:
+def _attraction(dates: Doubles, point: Doubles, towards: Doubles) -> tuple[float, float, float]:
     """Write where dates draw a point; return how many lie on it, how strongly the others draw, how far all are."""
     here = weights = distances = pull = 0.0
     towards[:] = 0.0
@@ -157,7 +158,7 @@ def _attraction(dates: Floats, point: Floats, towards: Floats) -> tuple[float, f
 
 
 @compiled
-def _distance(one: Floats, other: Floats) -> float:
+def _distance(one: Doubles, other: Doubles) -> float:
     total = 0.0
     for band in range(one.size):
         total += (one[band] - other[band]) ** 2
@@ -165,7 +166,7 @@ def _distance(one: Floats, other: Floats) -> float:
 
 
 @compiled
-def medoid(values: Floats, kept: Kept, order: npt.NDArray[np.int64], out: npt.NDArray[np.int16]) -> None:
+def medoid(values: Doubles, kept: Flags, order: npt.NDArray[np.int64], out: npt.NDArray[np.int16]) -> None:
     """Find the date with the least sum of distances to the others in ``values (pixel, date, band)``; -1 of nothing.
 
     Source: Flood (2013), https://doi.org/10.3390/rs5126481.
@@ -189,12 +190,12 @@ class _Pixel(NamedTuple):
     """Reflectance ``(date, band)``, the days of the dates, and reflectance of the ground ``(band,)``."""
 
     seen: npt.NDArray[np.float32]
-    days: Floats
+    days: Doubles
     ground: npt.NDArray[np.float32]
 
 
 @compiled
-def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Floats, rule: Rule) -> None:
+def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: Doubles, rule: CorrectionRule) -> None:
     """Correct codes ``(pixel, date)``, dates in their order, by reflectance ``(pixel, date, band)``, NaN for none."""
     dates, bands = values.shape[1:]
     ground, ordered = np.empty(bands, np.float32), np.empty(dates, np.float32)
@@ -222,7 +223,7 @@ def refine(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float32], days: 
 
 
 @compiled
-def _find_ground(pixel: _Pixel, kept: Kept, share: float, ordered: npt.NDArray[np.float32]) -> None:
+def _find_ground(pixel: _Pixel, kept: Flags, share: float, ordered: npt.NDArray[np.float32]) -> None:
     """Take a quantile of some dates, the lower one of two, for the ground; few values are sorted best by insertion."""
     for band in range(len(pixel.ground)):
         number = 0
@@ -239,7 +240,7 @@ def _find_ground(pixel: _Pixel, kept: Kept, share: float, ordered: npt.NDArray[n
 
 
 @compiled
-def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: Rule) -> None:
+def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Flags, rule: CorrectionRule) -> None:
     """Clear the clouds that look like the ground in every band, where enough of them do."""
     like = covered.copy()
     for date in range(len(like)):
@@ -251,7 +252,7 @@ def _uncover(labels: npt.NDArray[np.uint8], pixel: _Pixel, covered: Kept, rule: 
 
 
 @compiled
-def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rule, is_dark: bool) -> None:
+def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Flags, rule: CorrectionRule, is_dark: bool) -> None:
     """Call the clear dates that stand out from those next to them cloud or shadow, one by one, the furthest first."""
     at = np.flatnonzero(here & (labels == rule.clear))
     while at.size > 1:
@@ -267,7 +268,7 @@ def _despike(labels: npt.NDArray[np.uint8], pixel: _Pixel, here: Kept, rule: Rul
 
 
 @compiled
-def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: CorrectionRule) -> Any:
     """Return by how much a date is too bright in the visible to be clear; 0 or less if it is not."""
     date, last = at[place], at.size - 1
     here, ground = pixel.seen[date], pixel.ground
@@ -285,7 +286,7 @@ def _brightness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule)
 
 
 @compiled
-def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: Rule) -> Any:
+def _darkness(pixel: _Pixel, at: npt.NDArray[np.intp], place: int, rule: CorrectionRule) -> Any:
     """Return by how much a date between others is too dark in the infrared to be clear; 0 or less if it is not."""
     if not 0 < place < at.size - 1:
         return 0.0

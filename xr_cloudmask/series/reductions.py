@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.arrays import Doubles, Flags
 from xr_cloudmask.cube.plausible import countable
 from xr_cloudmask.engine.stacks import Blocks
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Kept: TypeAlias = npt.NDArray[np.bool_]
+Strip: TypeAlias = tuple[slice, Doubles, Flags]  # its pixels, ``(pixel, date, band)``, ``(pixel, date)``
 # (date, pixel) and which of them count -> (pixel,); NaN of nothing. The values may be overwritten.
-Statistic: TypeAlias = Callable[[npt.NDArray[Any], Kept], Floats]
+Statistic: TypeAlias = Callable[[npt.NDArray[Any], Flags], Doubles]
 
 STRIP = 1 << 19  # bytes of all dates of a strip of pixels: they fit the cache of a core
 # At most: what is made of a strip stays below 128 KiB, where memory is had from the system and given back each time.
@@ -30,7 +30,7 @@ TOLERANCE, MOST_STEPS = 1e-5, 200  # of the geometric median: a step, in terms o
 
 
 @dataclass(frozen=True)
-class Rule:
+class ReductionRule:
     """Which values of a band count, and what becomes of the result.
 
     Attributes
@@ -73,7 +73,7 @@ def count_dates(codes: Blocks, *, clear: Sequence[int], no_data: int) -> npt.NDA
     return counts.reshape(2, *codes[0].shape[1:])
 
 
-def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: Rule) -> npt.NDArray[Any]:
+def reduce_band(values: Blocks, codes: Blocks, *, statistic: Statistic, rule: ReductionRule) -> npt.NDArray[Any]:
     """Reduce a band by itself."""
     dates, labels = [countable(date) for date in _flat(values)], _flat(codes)
     out = np.empty(dates[0].size, rule.dtype)
@@ -89,16 +89,16 @@ class _Stack:
 
     dates: Sequence[npt.NDArray[Any]]
     labels: Sequence[npt.NDArray[Any]]
-    rule: Rule
+    rule: ReductionRule
     values: npt.NDArray[Any]
-    kept: Kept
+    kept: Flags
 
     @classmethod
-    def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: Rule) -> _Stack:
+    def of(cls, dates: Sequence[npt.NDArray[Any]], labels: Sequence[npt.NDArray[Any]], rule: ReductionRule) -> _Stack:
         shape = (len(dates), LONGEST)
         return cls(dates, labels, rule, np.empty(shape, dates[0].dtype), np.empty(shape, bool))
 
-    def at(self, part: slice) -> tuple[npt.NDArray[Any], Kept]:
+    def at(self, part: slice) -> tuple[npt.NDArray[Any], Flags]:
         """Return the dates of a strip ``(date, pixel)``, and which of them count."""
         from xr_cloudmask.series import kernels
 
@@ -113,17 +113,17 @@ class _Stack:
         return values, kept
 
 
-def mean(values: npt.NDArray[Any], kept: Kept) -> Floats:
+def mean(values: npt.NDArray[Any], kept: Flags) -> Doubles:
     """Return the mean over the dates."""
     from xr_cloudmask.series import kernels
 
     kernels.blank(values, kept, values.dtype.type(0))
     with np.errstate(invalid="ignore"):
-        out: Floats = values.sum(axis=0, dtype="float64") / _count(kept)
+        out: Doubles = values.sum(axis=0, dtype="float64") / _count(kept)
     return out
 
 
-def quantile(values: npt.NDArray[Any], kept: Kept, *, share: float) -> Floats:
+def quantile(values: npt.NDArray[Any], kept: Flags, *, share: float) -> Doubles:
     """Return a quantile over the dates, interpolated linearly between neighbours in rank."""
     from xr_cloudmask.series import kernels
 
@@ -135,7 +135,7 @@ def quantile(values: npt.NDArray[Any], kept: Kept, *, share: float) -> Floats:
     return out
 
 
-def geometric_median(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.float64]:
+def geometric_median(*blocks: Blocks, rules: Sequence[ReductionRule]) -> npt.NDArray[np.float64]:
     """Reduce bands together, blocks of each and then the mask's codes, to ``(band, y, x)``; NaN of nothing."""
     from xr_cloudmask.series import kernels
 
@@ -148,7 +148,7 @@ def geometric_median(*blocks: Blocks, rules: Sequence[Rule]) -> npt.NDArray[np.f
     return out.reshape(len(bands), *bands[0][0].shape[1:])
 
 
-def medoid(*blocks: Blocks, rules: Sequence[Rule], order: Sequence[int]) -> npt.NDArray[np.int16]:
+def medoid(*blocks: Blocks, rules: Sequence[ReductionRule], order: Sequence[int]) -> npt.NDArray[np.int16]:
     """Return the date, by its index, that is nearest to the others in all bands; blocks as `geometric_median`.
 
     Of equals, as any two dates are, the last in `order` is chosen.
@@ -199,7 +199,7 @@ def best(
     return chosen.reshape(codes[0].shape[1:])
 
 
-def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: Rule) -> npt.NDArray[Any]:
+def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: ReductionRule) -> npt.NDArray[Any]:
     """Return the values of the chosen dates."""
     from xr_cloudmask.series import kernels
 
@@ -229,12 +229,12 @@ def _parts(pixels: int, bytes_of_a_pixel: int = 1) -> Iterator[slice]:
     return (slice(begin, min(begin + step, pixels)) for begin in range(0, pixels, step))
 
 
-def _count(kept: Kept) -> npt.NDArray[np.uint16]:
+def _count(kept: Flags) -> npt.NDArray[np.uint16]:
     count: npt.NDArray[np.uint16] = kept.sum(axis=0, dtype="uint16")
     return count
 
 
-def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
+def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Flags:
     """Return which labels are one of a few codes; a third of the time of `numpy.isin`."""
     found = np.zeros(labels.shape, bool)
     for code in codes:
@@ -242,7 +242,7 @@ def _among(labels: npt.NDArray[Any], codes: Sequence[int]) -> Kept:
     return found
 
 
-def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[Rule]) -> Iterator[tuple[slice, Floats, Kept]]:
+def _together(bands: Sequence[Blocks], codes: Blocks, rules: Sequence[ReductionRule]) -> Iterator[Strip]:
     """Yield strips of pixels, ``(pixel, date, band)`` and where all bands count ``(pixel, date)``; used again."""
     from xr_cloudmask.series import kernels
 

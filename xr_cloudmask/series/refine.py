@@ -15,17 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.calibration import Calibration
+from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.grid import dated, on_grid
 from xr_cloudmask.cube.layout import Cube
-from xr_cloudmask.cube.reflectance import physical
+from xr_cloudmask.cube.reflectance import measured
 from xr_cloudmask.engine.stacks import Blocks, reduce_dates
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.masks import coverage, labels
-from xr_cloudmask.masks.labels import Scheme
-from xr_cloudmask.predict import dated, on_grid
-from xr_cloudmask.series.composite import Series
+from xr_cloudmask.masks import coverage, schemes
+from xr_cloudmask.masks.schemes import Scheme
+from xr_cloudmask.names import FRACTIONS, MASK_NAME
+from xr_cloudmask.series.series import Series
 
 VISIBLE_END = 700.0  # nm, of the centre of a band
 FURTHER = (("red",), ("nir", "nir08"), ("swir16",))  # roles of bands besides the visible one, in their order
@@ -67,7 +68,7 @@ class Refinement:
             )
 
 
-class Rule(NamedTuple):
+class CorrectionRule(NamedTuple):
     """What compiled code corrects the dates of a pixel by.
 
     Attributes
@@ -97,7 +98,18 @@ class Rule(NamedTuple):
     dates: int
 
 
-def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -> xr.Dataset:
+def refine(
+    mask: Cube | None,
+    cube: Cube,
+    *,
+    limits: Refinement | None = None,
+    sensor: str | None = None,
+    level: str | None = None,
+    scale: Factor | None = None,
+    offset: Factor | None = None,
+    nodata: Nodata | None = None,
+    descriptors: Sequence[BandDescriptor] | None = None,
+) -> xr.Dataset:
     """Correct a mask by the other dates of each pixel.
 
     - What is called cloud on most dates, and looks like the ground on many of those, such as bright roofs, sand, salt
@@ -120,6 +132,8 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
         With a time dimension, digital numbers or reflectance. Blue, or else the shortest visible band, is used, and
         red, near infrared and 1.6 µm where they are.
     limits : Refinement, optional
+    sensor, level, scale, offset, nodata, descriptors : optional
+        What the cube's metadata do not tell, as for `predict`; by default what `predict` was told for the mask.
 
     Returns
     -------
@@ -158,18 +172,20 @@ def refine(mask: Cube | None, cube: Cube, *, limits: Refinement | None = None) -
             f"at least {limits.dates}",
             "a longer series, or refine(limits=Refinement(dates=3))",
         )
-    scheme = labels.scheme_of(series.mask)
-    used = _bands(bands.describe(view))
+    scheme = schemes.scheme_of(series.mask)
+    told = Told(sensor, level, scale, offset, nodata, descriptors).or_else(Told.of(series.mask.attrs))
+    described = DescribedCube.of(cube, told)
+    used = _bands(described.descriptors)
     rule = _rule(scheme, series.clear, used, limits)
-    rules = calibration.calibrate(view, used).calibrations
+    rules = tuple(described.calibrated(used).values())
     days = tuple(((series.times - series.times.min()) / np.timedelta64(1, "D")).tolist())
     correct = partial(_corrected, order=series.order, days=days, calibrations=rules, rule=rule)
     arrays = [series.codes, *(dated(view, band.name) for band in used)]
     refined = reduce_dates(correct, arrays, dtype="uint8", layers=view.dates)
     said = {"refined": f"{limits} by {' '.join(band.name for band in used)}"}
-    kept = {name: value for name, value in series.mask.attrs.items() if name not in coverage.FRACTIONS}
-    out = on_grid(view, {labels.MASK_NAME: (refined, kept | said)})
-    return coverage.with_coverage(out[labels.MASK_NAME], out)
+    kept = {name: value for name, value in series.mask.attrs.items() if name not in FRACTIONS}
+    out = on_grid(view, {MASK_NAME: (refined, kept | said)})
+    return coverage.with_coverage(out[MASK_NAME], out)
 
 
 def _bands(described: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
@@ -191,8 +207,8 @@ def _centre(band: BandDescriptor) -> float:
     return (band.min_wavelength + band.max_wavelength) / 2
 
 
-def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> Rule:
-    clouds = _codes_of(scheme, labels.CLOUDS)
+def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], limits: Refinement) -> CorrectionRule:
+    clouds = _codes_of(scheme, schemes.CLOUDS)
     shadows = [code for code in _codes_of(scheme, ("cloud_shadow",)) if code not in clear]
     if len(clear) != 1 or not clouds or not scheme.tells_no_data:
         raise CloudMaskError(
@@ -201,7 +217,7 @@ def _rule(scheme: Scheme, clear: Sequence[int], used: Sequence[BandDescriptor], 
             "mask.cloudmask.to_scheme('cloudsen12') first, or predict(scheme='cloudsen12')",
         )
     places = {band.role: place for place, band in enumerate(used) if place}
-    return Rule(
+    return CorrectionRule(
         clear=clear[0],
         cloud=clouds[0],
         shadow=next(iter(shadows), NONE),
@@ -224,7 +240,7 @@ def _corrected(
     order: Sequence[int],
     days: Sequence[float],
     calibrations: Sequence[Calibration],
-    rule: Rule,
+    rule: CorrectionRule,
 ) -> npt.NDArray[np.uint8]:
     """Return the codes of all dates of a chunk of pixels, ``(date, y, x)``."""
     from xr_cloudmask.series import kernels
@@ -236,9 +252,9 @@ def _corrected(
     for begin in range(0, flat.shape[1], STRIP):
         part = slice(begin, begin + STRIP)
         seen = np.empty((flat[0, part].size, len(out), len(values)), "float32")
-        for band, (dates, calibrated) in enumerate(zip(numbers, calibrations, strict=True)):
-            for place, date in enumerate(order):
-                seen[:, place, band] = physical(dates[date][part], calibrated, date)
+        for place, date in enumerate(order):
+            of_date = measured([dates[date][part] for dates in numbers], calibrations, date)
+            seen[:, place] = np.stack(of_date, axis=-1)
         found = np.ascontiguousarray(flat[list(order), part].T)
         kernels.refine(found, seen, when, rule)
         flat[list(order), part] = found.T

@@ -11,17 +11,30 @@ import pandas as pd
 import xarray as xr
 
 from xr_cloudmask.cube import layout
-from xr_cloudmask.cube.declared import declared_nodata
 from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels
-from xr_cloudmask.masks.coverage import FRACTIONS, WATER_FRACTION, coverage
+from xr_cloudmask.masks import labels, schemes
+from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.names import (
+    CHOSEN_DATE,
+    CLASS_NAME,
+    CLEAR_COUNT,
+    CLOUD_FRACTION,
+    CLOUD_SHADOW_FRACTION,
+    DROPPED_DATES,
+    FRACTIONS,
+    MASK_NAME,
+    MASK_VARIABLES,
+    PROBABILITY_NAME,
+    VALID_COUNT,
+    VALID_FRACTION,
+    WATER_FRACTION,
+)
 from xr_cloudmask.predict import predict
 
-CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE = "clear_count", "valid_count", "chosen_date"  # of a composite
 FLAGS = {"flag_values", "flag_masks"}
-DROPPED = "dropped_dates"
 GRID_ENCODING = ("grid_mapping", "coordinates")
 
 
@@ -33,7 +46,7 @@ def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
 
 
 def _carries_mask(cube: Cube) -> bool:
-    return labels.MASK_NAME in (cube.variables if isinstance(cube, xr.Dataset) else cube.coords)
+    return MASK_NAME in (cube.variables if isinstance(cube, xr.Dataset) else cube.coords)
 
 
 def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
@@ -94,31 +107,31 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
     }
     if isinstance(cube, xr.Dataset):
         return cube.assign(predicted.data_vars).assign_coords(coords)
-    if "probability" in predicted:
+    if PROBABILITY_NAME in predicted:
         raise CloudMaskError(
             "probabilities for a DataArray, whose coordinates cannot have a class dimension",
             "a Dataset of bands",
             "cube.to_dataset('band').cloudmask.with_mask(probabilities=True)",
         )
-    return cube.assign_coords({**coords, labels.MASK_NAME: predicted[labels.MASK_NAME].variable})
+    return cube.assign_coords({**coords, MASK_NAME: predicted[MASK_NAME].variable})
 
 
 def probability_for(cube: Cube, mask: Cube | None) -> xr.DataArray | None:
     """Return the probability of a clear surface ``(time, y, x)``; None where the mask comes without."""
     source = cube if mask is None else mask
-    if not isinstance(source, xr.Dataset) or labels.PROBABILITY_NAME not in source:
+    if not isinstance(source, xr.Dataset) or PROBABILITY_NAME not in source:
         return None
-    chances, scheme = source[labels.PROBABILITY_NAME], labels.scheme_of(labels.mask_of(source))
-    clear = labels.clear_codes(scheme)
+    chances, scheme = source[PROBABILITY_NAME], schemes.scheme_of(labels.mask_of(source))
+    clear = schemes.clear_codes(scheme)
     names = {entry.name for entry in scheme.classes if entry.code in clear}
-    surfaces = [name for name in chances["class"].values.tolist() if name in names]
-    return _on_pixels_of(cube, chances.sel({"class": surfaces}).sum("class"))
+    surfaces = [name for name in chances[CLASS_NAME].values.tolist() if name in names]
+    return _on_pixels_of(cube, chances.sel({CLASS_NAME: surfaces}).sum(CLASS_NAME))
 
 
 def measured(cube: xr.Dataset, view: layout.CubeView) -> tuple[Hashable, ...]:
     """Return the variables of a cube that are measured: neither classes nor static layers."""
     classes = {name for sensor in sensors().values() for name in sensor.quality}
-    classes |= {*labels.MASK_VARIABLES, CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE}
+    classes |= {*MASK_VARIABLES, CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE}
     return tuple(
         name
         for name, values in cube.data_vars.items()
@@ -238,7 +251,7 @@ def filter_dates(
     >>> kept.sizes["time"], kept.attrs["dropped_dates"]
     (2, '2024-06-11T13:10 (cloud_fraction 0.90)')
     """
-    given = {"cloud_fraction": max_cloud, "cloud_shadow_fraction": max_shadow, "valid_fraction": min_valid}
+    given = {CLOUD_FRACTION: max_cloud, CLOUD_SHADOW_FRACTION: max_shadow, VALID_FRACTION: min_valid}
     limits = {name: value for name, value in given.items() if value is not None}
     _check_limits(limits)
     time = layout.view(cube).time
@@ -263,8 +276,8 @@ def filter_dates(
         if left.sizes[time] == kept.sum():
             _remember(left, table.isel({time: kept}))
     dropped = [f"{date} ({reason})" for date, reason in zip(_names(table), why, strict=True) if reason]
-    before = [cube.attrs[DROPPED]] if cube.attrs.get(DROPPED) else []
-    return out.assign_attrs({DROPPED: "; ".join([*before, *dropped])})
+    before = [cube.attrs[DROPPED_DATES]] if cube.attrs.get(DROPPED_DATES) else []
+    return out.assign_attrs({DROPPED_DATES: "; ".join([*before, *dropped])})
 
 
 def _reasons(table: xr.Dataset, limits: Mapping[str, float]) -> npt.NDArray[np.str_]:
@@ -317,7 +330,7 @@ def _remember(mask: xr.DataArray, table: xr.Dataset) -> None:
 
 
 def _key(mask: xr.DataArray) -> tuple[Any, ...]:
-    return mask.data.name, mask.dims, labels.scheme_of(mask)
+    return mask.data.name, mask.dims, schemes.scheme_of(mask)
 
 
 def _check_limits(limits: Mapping[str, float]) -> None:

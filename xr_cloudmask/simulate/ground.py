@@ -74,6 +74,12 @@ def sensor_table(name: str) -> Sensor:
     if len(found) > 1:
         ids = [sensor.id for sensor in found]
         raise BandError(f"sensor {name!r}, which several fit", f"one of {ids}", f"sensor={ids[0]!r}")
+    if not found[0].bands:
+        raise BandError(
+            f"sensor {name!r}, whose wavelengths every product states for itself",
+            "a sensor with a table of bands",
+            "sensor='sentinel-2'",
+        )
     return found[0]
 
 

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.sensors import Sensor, SensorBand
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels
+from xr_cloudmask.masks import schemes
 from xr_cloudmask.simulate import clouds, ground, instrument, render
 from xr_cloudmask.simulate.light import Floats, Sky, air
 
-SCHEME = labels.SCHEMES["cloudsen12"]
+SCHEME = schemes.SCHEMES["cloudsen12"]
 TRUTH = tuple(SCHEME.code(name) for name in ("thick_cloud", "thin_cloud", "cloud_shadow", "clear"))
 SCALE, OFFSET, NO_DATA = 1e-4, -0.1, 0  # digital numbers as in Sentinel-2 products since processing baseline 04.00
 NOISE, BLUR = 0.0015, 0.5  # of the sensor, in reflectance and in pixels
@@ -124,7 +125,7 @@ def series(
     if surface is None:
         surface = ground.clear_surface(sensor, bands=bands, size=size or ground.DEFAULT_SIZE, seed=seed)
     view = layout.view(surface)
-    pixel = gsd or layout.ground_sample_distance(view) or table.gsd
+    pixel = gsd or ground_of(view).gsd or table.gsd
     found, clear = ground.fitted(view, table, bands, size, seed)
     normalised = not any(rule.sun_elevation for rule in table.radiometry if rule.level == "TOA")
     recipes = [Date(seed, i, share, pixel, normalised) for i, share in enumerate(_covers(cover, dates, seed))]
@@ -215,7 +216,7 @@ def _dataset(
 ) -> xr.Dataset:
     dims = ("time", "y", "x")
     encoding = {"grid_mapping": GRID_MAPPING}
-    flags = labels.flag_attrs(SCHEME) | {"long_name": "simulated truth"}
+    flags = schemes.flag_attrs(SCHEME) | {"long_name": "simulated truth"}
     variables = {band.name: (dims, values, _attrs(band), encoding) for band, values in zip(bands, numbers, strict=True)}
     variables["truth"] = (dims, truth, flags, encoding)
     skies = [date.sky for date in dates]

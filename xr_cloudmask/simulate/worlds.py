@@ -270,6 +270,13 @@ def _compact(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.where(cloudy & (truth < THIN), THIN, closed).astype("uint8")
 
 
+# The sensors that networks are trained for: another one among them changes every world that a seed makes.
+SENSORS = (
+    "amazonia-1-wfi", "cbers-4-mux", "cbers-4-wfi", "cbers-4a-mux", "cbers-4a-wfi", "cbers-4a-wpm", "hls-l30",
+    "hls-s30", "landsat-4-5", "landsat-7", "landsat-8-9", "modis", "planetscope-4", "planetscope-8", "sentinel-2",
+)  # fmt: skip
+
+
 @cache
 def _tables() -> dict[str, tuple[tuple[str, tuple[float, float]], ...]]:
     """Return role and limits of the reflective bands of every known sensor."""
@@ -297,8 +304,8 @@ def bands_of(sensor: str, roles: tuple[tuple[str, ...], ...] | None = None) -> F
 
 @cache
 def _with_roles(roles: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """Return the sensors that have a band for every role."""
-    return tuple(name for name in _tables() if len(bands_of(name, roles)) == len(roles))
+    """Return the sensors of `SENSORS` that have a band for every role."""
+    return tuple(name for name in SENSORS if len(bands_of(name, roles)) == len(roles))
 
 
 def draw_bands(rng: np.random.Generator) -> Floats:

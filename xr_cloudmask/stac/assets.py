@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.cube.sensors import common_names, sensors
-from xr_cloudmask.errors import BandError, StacError
+from xr_cloudmask.cube.spelling import keys
+from xr_cloudmask.cube.stac_fields import band_fields
+from xr_cloudmask.errors import BandError, StacError, listed
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Asset, Item
 
-BAND_LISTS = ("eo:bands", "bands", "raster:bands")  # eo 1, STAC 1.1, raster 1
 SPECTRAL = ("common_name", "center_wavelength", "full_width_half_max")  # kept as attributes, micrometres as in STAC
 PICTURES = frozenset(("thumbnail", "overview", "visual"))  # roles of assets to look at
 PANCHROMATIC = "pan"  # finer than the others: left out unless it is asked for
 
 
 @dataclass(frozen=True)
-class Source:
+class AssetBand:
     """A band of an item: where its pixels are, and what is said of them.
 
     Attributes
@@ -46,6 +47,14 @@ class Source:
     attrs: Mapping[str, Any]
 
 
+class Stated(NamedTuple):
+    """What an item says of a band: asset, attributes of `AssetBand` with ``nodata``, and whether it is a colour."""
+
+    asset: Asset
+    attrs: Mapping[str, Any]
+    is_spectral: bool
+
+
 def default_bands(items: Sequence[Item]) -> list[str]:
     """Return the keys of the spectral bands that all items have, without pan, in the order of the first item.
 
@@ -56,14 +65,14 @@ def default_bands(items: Sequence[Item]) -> list[str]:
     shared = [key for key in found[0] if all(key in keys for keys in found)]
     if not shared:
         raise BandError(
-            f"items of which no spectral band is common to all: {items[0].id!r} has assets {list(items[0].assets)}",
+            f"items of which no spectral band is common to all: {items[0].id!r} has assets {listed(items[0].assets)}",
             "items of one sensor, whose assets have a common name or wavelength, or names that a sensor table has",
             "bands=['B02', 'B03', 'B04', 'B08']: keys of assets",
         )
     return shared
 
 
-def source(item: Item, band: str) -> Source:
+def source(item: Item, band: str) -> AssetBand:
     """Return where a band of an item is.
 
     Parameters
@@ -79,7 +88,7 @@ def source(item: Item, band: str) -> Source:
         No asset has that band, or it is one of several in its file.
     """
     key = band if band in item.assets else _asset_of(item, band)
-    fields = _fields(item.assets[key])
+    fields = band_fields(item.assets[key].extra_fields)
     if len(fields) > 1:
         raise BandError(
             f"asset {key!r} of item {item.id!r}, with {len(fields)} bands",
@@ -94,7 +103,7 @@ def source(item: Item, band: str) -> Source:
             "item.make_asset_hrefs_absolute() after item.set_self_href(...)",
         )
     said = fields[0]
-    return Source(
+    return AssetBand(
         key,
         href,
         _grid(item, item.assets[key]),
@@ -104,14 +113,42 @@ def source(item: Item, band: str) -> Source:
     )
 
 
+def stated(item: Item, bands: Iterable[str]) -> dict[str, Stated]:
+    """Return what an item says of bands, called by key of an asset, name or common name; of those that it has."""
+    found: dict[str, Stated] = {}
+    named: dict[Any, tuple[Asset, dict[str, Any]]] | None = None
+    for band in bands:
+        fields = band_fields(item.assets[band].extra_fields) if band in item.assets else []
+        if len(fields) == 1:
+            found[band] = _stated(band, item.assets[band], fields[0])
+            continue
+        named = _by_name(item) if named is None else named
+        if band in named:
+            found[band] = _stated(band, *named[band])
+    return found
+
+
+def _by_name(item: Item) -> dict[Any, tuple[Asset, dict[str, Any]]]:
+    """Return the bands of an item by their names: those with a file of their own before those of one file."""
+    keys = dict.fromkeys((*_spectral_assets(item, with_pan=True), *item.assets))
+    entries = [(item.assets[key], said) for key in keys for said in band_fields(item.assets[key].extra_fields)]
+    return {name: (asset, said) for asset, said in reversed(entries) for name in _names(said)}
+
+
+def _stated(band: str, asset: Asset, said: Mapping[str, Any]) -> Stated:
+    nodata = as_number(said.get("nodata"))
+    attrs = _attributes(said) | ({} if nodata is None else {"nodata": nodata})
+    return Stated(asset, attrs, _spectral_role(band, said) is not None)
+
+
 def _asset_of(item: Item, band: str) -> str:
     known = _spectral_assets(item, with_pan=True)
-    matching = [key for key in known if band in _names(_fields(item.assets[key])[0])]
+    matching = [key for key in known if band in _names(band_fields(item.assets[key].extra_fields)[0])]
     if not matching:
         raise BandError(
             f"item {item.id!r} without band {band!r}",
-            f"one of its assets {list(item.assets)}, or a common name of one",
-            f"bands={known}, or leave the item out: [item for item in items if {band!r} in item.assets]",
+            f"one of its assets {listed(item.assets)}, or a common name of one",
+            f"bands={known[:10]}, or leave the item out: [item for item in items if {band!r} in item.assets]",
         )
     return matching[0]
 
@@ -120,13 +157,13 @@ def _spectral_assets(item: Item, with_pan: bool = False) -> list[str]:
     """Return the keys of assets that are one spectral band each, one per band."""
     chosen: dict[str, tuple[float, str]] = {}
     for key, asset in item.assets.items():
-        fields = _fields(asset)
+        fields = band_fields(asset.extra_fields)
         role = _spectral_role(key, fields[0])
         if len(fields) > 1 or role is None or PICTURES & set(asset.roles or ()):
             continue
         if role == PANCHROMATIC and not with_pan:
             continue
-        name, gsd = str(fields[0].get("name", key)), as_number(fields[0].get("gsd")) or 0.0
+        name, gsd = str(fields[0].get("name", keys(key)[-1])), as_number(fields[0].get("gsd")) or 0.0
         if name not in chosen or gsd < chosen[name][0]:
             chosen[name] = (gsd, key)
     return [key for _, key in chosen.values()]
@@ -146,21 +183,6 @@ def _spectral_role(key: str, said: Mapping[str, Any]) -> str | None:
 
 def _names(said: Mapping[str, Any]) -> tuple[Any, ...]:
     return said.get("name"), said.get("common_name")
-
-
-def _fields(asset: Asset) -> list[dict[str, Any]]:
-    """Return what is said of each band of an asset; what is said of the asset holds for each."""
-    lists = [entries for key in BAND_LISTS if (entries := asset.extra_fields.get(key))]
-    shared = _unprefixed({key: value for key, value in asset.extra_fields.items() if key not in BAND_LISTS})
-    fields = [dict(shared) for _ in range(max(map(len, lists), default=1))]
-    for entries in lists:
-        for of_band, entry in zip(fields, entries, strict=False):
-            of_band |= {key: value for key, value in _unprefixed(entry).items() if value is not None}
-    return fields
-
-
-def _unprefixed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.removeprefix("eo:").removeprefix("raster:"): value for key, value in fields.items()}
 
 
 def _attributes(said: Mapping[str, Any]) -> dict[str, Any]:

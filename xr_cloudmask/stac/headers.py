@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from xr_cloudmask.errors import FileError
-from xr_cloudmask.stac.assets import Source
+from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.stac.assets import AssetBand
 from xr_cloudmask.stac.http import gdal_environment, patiently
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-Scene: TypeAlias = dict[str, Source]  # the bands of an item, by name
+SceneBands: TypeAlias = dict[str, AssetBand]  # the bands of an item, by name
 Patch: TypeAlias = Callable[[str], str]
 
 
@@ -32,8 +32,8 @@ class Header:
 
 
 def completed(
-    items: Sequence[Item], scenes: Sequence[Scene], pool: Executor, patch_url: Patch
-) -> tuple[list[Scene], bool]:
+    items: Sequence[Item], scenes: Sequence[SceneBands], pool: Executor, patch_url: Patch
+) -> tuple[list[SceneBands], bool]:
     """Fill in what items do not say, from as few headers as will do.
 
     Where grids are missing, the header of an item's first such file tells, and stands for the other bands of the
@@ -80,7 +80,7 @@ def read(href: str) -> Header:
             return patiently(href, lambda: _header(href))
     except RasterioError as error:
         raise FileError(
-            f"{href}, which GDAL cannot read: {error.__cause__ or error}",
+            f"{href}, which GDAL cannot read: {first_cause(error)}",
             "a raster in a format that GDAL reads",
             f"gdalinfo {href}; signed addresses expire: patch_url= signs them when they are opened",
         ) from error
@@ -97,12 +97,12 @@ def _header(href: str) -> Header:
         return Header(GeoBox.from_rio(file), file.dtypes[0], file.nodata, striped)
 
 
-def _on_grid(scene: Scene, header: Header | None) -> Scene:
+def _on_grid(scene: SceneBands, header: Header | None) -> SceneBands:
     if header is None:
         return scene
     looked_at = next(band for band in scene.values() if band.grid is None)
 
-    def with_header(band: Source) -> Source:
+    def with_header(band: AssetBand) -> AssetBand:
         # A type that proves wrong for one band (INPE's items say int16) is wrong wherever it is stated.
         dtype = header.dtype if band.dtype in (looked_at.dtype, None) else band.dtype
         return _typed(replace(band, grid=header.grid), dtype, header.nodata)
@@ -110,19 +110,20 @@ def _on_grid(scene: Scene, header: Header | None) -> Scene:
     return {name: with_header(band) if band.grid is None else band for name, band in scene.items()}
 
 
-def _of_kind(band: Source, header: Header | None) -> Source:
+def _of_kind(band: AssetBand, header: Header | None) -> AssetBand:
     if band.dtype is not None or header is None:
         return _typed(band, band.dtype)
     return _typed(band, header.dtype, header.nodata)
 
 
-def _typed(band: Source, dtype: str | None, *nodata: float | None) -> Source:
+def _typed(band: AssetBand, dtype: str | None, *nodata: float | None) -> AssetBand:
     """Give a band its type, and the first no-data value that a pixel of the type can have."""
-    numbers = (number for number in (band.nodata, *nodata) if number is not None and _fits(number, dtype))
+    numbers = (number for number in (band.nodata, *nodata) if number is not None and fits(number, dtype))
     return replace(band, dtype=dtype, nodata=next(numbers, None))
 
 
-def _fits(number: float, dtype: str | None) -> bool:
+def fits(number: float, dtype: Any) -> bool:
+    """Whether a pixel of a data type can have a value; any can where the type is unknown."""
     if dtype is None or np.dtype(dtype).kind not in "iu":
         return True
     limits = np.iinfo(dtype)

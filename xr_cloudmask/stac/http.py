@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each repetition
 LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces of an answer
+CONNECTIONS = 8  # at once, for headers and metadata files
 BUSY = (429, 500, 502, 503, 504)
 
 # What GDAL does where the caller's environment does not say otherwise; it repeats requests that end in `BUSY`.

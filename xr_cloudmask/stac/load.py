@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,29 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xr_cloudmask.cube.bands import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS
-from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
-from xr_cloudmask.cube.declared import BASELINE_KEYS, HARMONISED_KEYS, LEVEL_KEYS, PDGS_OFFSET_KEYS, SUN_KEYS
-from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.errors import FileError, StacError
+from xr_cloudmask.errors import StacError
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.stac import http
-from xr_cloudmask.stac.assets import Source, default_bands, source
-from xr_cloudmask.stac.headers import Patch, Scene, completed
+from xr_cloudmask.stac.assets import AssetBand, default_bands, source
+from xr_cloudmask.stac.facts import Facts, by_date, columns, said_of_dates
+from xr_cloudmask.stac.headers import Patch, SceneBands, completed
 from xr_cloudmask.stac.search import moment, ordered
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
-
-# Properties of an item that become coordinates: what the line reads, and what people choose dates by.
-SHOWN = ("eo:cloud_cover", "eo:snow_cover", "view:sun_azimuth", "view:off_nadir", "s2:mgrs_tile", "path", "row")
-KEPT = (
-    *PRODUCT_KEYS, *PLATFORM_KEYS, *INSTRUMENT_KEYS, *LEVEL_KEYS, *BASELINE_KEYS, *HARMONISED_KEYS, *PDGS_OFFSET_KEYS,
-    *SUN_KEYS, *SHOWN,
-)  # fmt: skip
-INPE_XML = re.compile(r"_BAND\d{1,2}\.xml($|\?)", re.IGNORECASE)
-CONNECTIONS = 8  # at once, for headers and metadata files
 
 
 def load(
@@ -125,8 +111,8 @@ class Described:
         By date.
     scenes : tuple of dict
         Their bands, with grid and data type.
-    metadata : tuple of CbersMetadata or None
-        What INPE's XML says of each.
+    facts : tuple of dict
+        What each says of its date, and INPE's XML of it.
     striped : bool
         Whether a file was seen to be stored in whole rows.
     patch : callable
@@ -134,8 +120,8 @@ class Described:
     """
 
     items: tuple[Item, ...]
-    scenes: tuple[Scene, ...]
-    metadata: tuple[CbersMetadata | None, ...]
+    scenes: tuple[SceneBands, ...]
+    facts: tuple[Facts, ...]
     striped: bool
     patch: Patch
 
@@ -148,10 +134,13 @@ class Described:
     def cube(self, geobox: GeoBox | None = None, chunks: Mapping[str, int] | None = None, **grid: Any) -> xr.Dataset:
         """Return the lazy cube, see `load`."""
         cube = _read_later(_plain_items(self), _chunks(chunks, self), {"geobox": geobox, **grid})
+        along_time = columns(self.facts)
         for name, band in cube.items():
             sources = [scene[str(name)] for scene in self.scenes]
-            band.attrs = _agreed([source.attrs for source in sources]) | _nodata(sources[0].nodata)
-        return _with_metadata(cube.assign_coords(_columns(self.items)), self.metadata)
+            said, dated = by_date(str(name), [source.attrs for source in sources])
+            band.attrs = said | _nodata(sources[0].nodata)
+            along_time |= {f"{key}:{name}": factors for key, factors in dated.items()}
+        return cube.assign_coords({key: ("time", values) for key, values in along_time.items()})
 
 
 def describe(items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patch | None) -> Described:
@@ -162,10 +151,9 @@ def describe(items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patc
     names = default_bands(dated) if bands is None else list(dict.fromkeys(bands))
     stated = [{name: source(item, name) for name in names} for item in dated]
     patch = patch_url or str
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(http.CONNECTIONS) as pool:
         scenes, striped = completed(dated, stated, pool, patch)
-        metadata = tuple(pool.map(lambda item: _inpe_metadata(item, patch), dated))
-    return Described(tuple(dated), tuple(scenes), metadata, striped, patch)
+    return Described(tuple(dated), tuple(scenes), tuple(said_of_dates(dated, patch)), striped, patch)
 
 
 def _plain_items(described: Described) -> list[Item]:
@@ -186,7 +174,7 @@ def _plain_items(described: Described) -> list[Item]:
     return plain
 
 
-def _stated(band: Source) -> dict[str, Any]:
+def _stated(band: AssetBand) -> dict[str, Any]:
     grid = band.grid
     assert grid is not None and grid.crs is not None  # noqa: S101, PT018 - headers.completed has seen to it
     crs = {"proj:code": f"EPSG:{grid.crs.epsg}"} if grid.crs.epsg else {"proj:wkt2": grid.crs.to_wkt()}
@@ -238,63 +226,3 @@ def _chunks(given: Mapping[str, int] | None, described: Described) -> Mapping[st
         return {"y": CHUNK, "x": CHUNK}
     width = max(band.grid.shape[1] for scene in described.scenes for band in scene.values() if band.grid is not None)
     return {"y": max(1, CHUNK * CHUNK // width), "x": -1}
-
-
-def _agreed(attrs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attributes that all dates share; where scale or offset differ, reflectance goes by the coordinates."""
-    return {key: value for key, value in attrs[0].items() if all(other.get(key) == value for other in attrs)}
-
-
-def _columns(items: Sequence[Item]) -> dict[str, tuple[str, list[Any]]]:
-    """Return the properties of the dates as coordinates along time."""
-    rows = [item.properties | {"id": item.id, "collection": item.collection_id} for item in items]
-    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(KEPT)}
-    return {key: ("time", _uniform(values)) for key, values in columns.items() if any(v is not None for v in values)}
-
-
-def _uniform(values: Sequence[Any]) -> list[Any]:
-    """Return values of one type, for arrays and files take no other: numbers, with NaN for null, or text."""
-    stated = {type(value) for value in values}
-    if stated in ({bool}, {int}):
-        return list(values)
-    if stated <= {int, float, type(None)}:
-        return [math.nan if value is None else float(value) for value in values]
-    return [_text(value) for value in values]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def _inpe_metadata(item: Item, patch: Patch) -> CbersMetadata | None:
-    """Read the XML of an item of INPE's digital numbers; None for all other items."""
-    hrefs = [asset.get_absolute_href() or asset.href for asset in item.assets.values()]
-    described = next((href for href in hrefs if INPE_XML.search(href)), None)
-    if described is None or _is_reflectance(item):
-        return None
-    try:
-        return parse_cbers_metadata(http.fetch(patch(described)))
-    except FileError as error:
-        raise FileError(f"item {item.id!r}: {error.found}", error.expected, error.remedy) from error
-
-
-def _is_reflectance(item: Item) -> bool:
-    rules = (rule for sensor in sensors().values() for rule in sensor.radiometry)
-    return any(rule.describes(str(item.collection_id)) for rule in rules if not rule.radiance)
-
-
-def _with_metadata(cube: xr.Dataset, metadata: Sequence[CbersMetadata | None]) -> xr.Dataset:
-    """Give every date what INPE's XML says of it."""
-    if not any(metadata):
-        return cube
-    dates = [cube.isel(time=[i]) for i in range(cube.sizes["time"])]
-    told = [date if said is None else said.attach(date) for date, said in zip(dates, metadata, strict=True)]
-    names = dict.fromkeys(name for date in told for name, coord in date.coords.items() if coord.dims == ("time",))
-    columns = {
-        name: [date.coords[name].item() if name in date.coords else None for date in told]
-        for name in names
-        if name != "time"
-    }
-    return cube.assign_coords({name: ("time", _uniform(values)) for name, values in columns.items()})

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.properties import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
-from xr_cloudmask.masks.coverage import FRACTIONS, VALID_FRACTION, coverage
-from xr_cloudmask.masks.labels import MASK_NAME, scheme_of
+from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.masks.schemes import scheme_of
+from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.predict import predict
 from xr_cloudmask.stac.headers import Patch
 from xr_cloudmask.stac.load import describe
@@ -193,8 +195,8 @@ def _geometry(area: Any) -> Geometry:
     try:
         if isinstance(area, Sequence) and not isinstance(area, str):
             west, south, east, north = area
-            return geom.box(west, south, east, north, "EPSG:4326")
-        return geom.Geometry(getattr(area, "__geo_interface__", area), "EPSG:4326")
+            return geom.box(west, south, east, north, WGS84)
+        return geom.Geometry(getattr(area, "__geo_interface__", area), WGS84)
     except (KeyError, TypeError, ValueError) as error:
         raise StacError(
             f"area={area!r}: {error}",
@@ -240,7 +242,7 @@ def _fractions(mask: xr.DataArray, region: Geometry, grid: GeoBox) -> dict[str, 
 
 def _row(item: Item, estimate: dict[str, float] | Exception, max_cloud: float) -> dict[str, Any]:
     fractions = {} if isinstance(estimate, Exception) else estimate
-    cloud = fractions.get("cloud_fraction", math.nan)
+    cloud = fractions.get(CLOUD_FRACTION, math.nan)
     return {
         "id": item.id,
         "datetime": moment(item),

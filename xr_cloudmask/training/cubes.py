@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.cube import bands, calibration, layout
-from xr_cloudmask.cube.ground import ground_of
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.grid import dated, shape_of
 from xr_cloudmask.engine import tile
 from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
-from xr_cloudmask.masks.labels import MASK_NAME, SURFACES, mask_of, scheme_of
+from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
+from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.universal import CLASSES, SPEC
-from xr_cloudmask.predict import dated
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.training.samples import WINDOWS, Patch, with_fewer_bands
 
 
@@ -89,25 +92,31 @@ def _span(rng: np.random.Generator, length: int, size: int) -> slice:
 def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = None) -> Iterator[Patch]:
     """Yield the dates of a cube."""
     mask = mask_of(cube)
-    view = layout.view(cube.drop_vars(MASK_NAME))
-    used = _used(SPEC, bands.describe(view, sensor))
-    rules = calibration.calibrate(view, used, sensor=sensor, level=level).calibrations
-    factor = resolution_for(ground_of(view), (view.sizes[view.y], view.sizes[view.x]), SPEC).factor
+    described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
+    view, (used, merged) = described.view, _used(SPEC, described.descriptors)
+    rules = tuple(described.calibrated(used).values())
+    factor = resolution_for(described.ground, shape_of(view), SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
-    wavelengths = np.array([(band.min_wavelength, band.max_wavelength) for band in used], "float32")
+    wavelengths = np.array([_limits(one) for one in merged], "float32")
+    together = [one.positions for one in merged]
     allowed = bits(mask)
     for date, labels in enumerate(codes):
-        values, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date)
+        values, _, _ = tile.model_pixels([band[date] for band in numbers], rules, factor, date, together)
         yield Patch(np.stack(values), wavelengths, allowed[_centres(labels, factor)])
 
 
-def _used(spec: ModelSpec, described: Sequence[bands.BandDescriptor]) -> tuple[bands.BandDescriptor, ...]:
+def _used(spec: ModelSpec, described: Sequence[BandDescriptor]) -> tuple[tuple[BandDescriptor, ...], list[Merged]]:
+    """Return the bands to read, and what they are merged into, by wavelength."""
     used = spec.inputs(described)
     if not used:
         found = ", ".join(band.name for band in described)
         raise ModelError(f"a labelled cube of the bands {found}", spec.needs, "leave that cube out")
-    return tuple(sorted(used, key=lambda band: (band.min_wavelength, band.max_wavelength)))
+    return used, sorted(spec.merged(described), key=_limits)
+
+
+def _limits(one: Merged) -> tuple[float, float]:
+    return one.descriptor.min_wavelength, one.descriptor.max_wavelength
 
 
 def _centres(labels: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
@@ -122,7 +131,7 @@ def bits(mask: xr.DataArray) -> npt.NDArray[np.uint8]:
 
     Examples
     --------
-    >>> from xr_cloudmask.masks.labels import SCHEMES, flag_attrs
+    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
     >>> mask = xr.DataArray(np.zeros((1, 1), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     >>> [f"{int(allowed):06b}" for allowed in bits(mask)[[0, 1, 2, 3, 255]]]
     ['000111', '010000', '001000', '100000', '000000']

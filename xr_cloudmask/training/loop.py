@@ -20,8 +20,8 @@ from xr_cloudmask.models import universal
 from xr_cloudmask.models.networks import runner
 from xr_cloudmask.training import loss, validation
 from xr_cloudmask.training.recipe import Recipe
-from xr_cloudmask.training.samples import Batch, Simulated, Source, prepared, stream
-from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, Run
+from xr_cloudmask.training.samples import Batch, PatchSource, Simulated, prepared, stream
+from xr_cloudmask.training.state import CHECKPOINT, WEIGHTS, TrainingState
 from xr_cloudmask.training.teacher import Teacher
 
 LOG = "log.jsonl"
@@ -33,7 +33,7 @@ def train(
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
-    source: Source | None = None,
+    source: PatchSource | None = None,
     start: str | os.PathLike[str] | None = None,
     resume: bool = False,
     workers: int | None = None,
@@ -52,7 +52,7 @@ def train(
     out : path
         Folder of the run, made where it is not there: ``universal.safetensors``, weights to predict with;
         ``checkpoint.pt``, to resume from; ``log.jsonl``, a line for each loss and each validation; the prepared worlds.
-    source : Source, optional
+    source : PatchSource, optional
         Labelled patches, such as `LabelledCubes`, in place of simulated worlds.
     start : path, optional
         Weights to start from, or ``'universal'`` for those of this package; by default random ones.
@@ -87,7 +87,7 @@ def train(
     if (folder / CHECKPOINT).exists() and not resume:
         raise FileError(f"a run in {str(folder)!r}", "a folder without one", "resume=True, or another folder")
     place = runner.device_named(device)
-    run = Run(recipe, place)
+    run = TrainingState(recipe, place)
     if start is not None:
         run.start_from(universal.state_of(start, run.network.architecture))
     if resume:
@@ -121,13 +121,13 @@ class Diary:
 
     Parameters
     ----------
-    run : Run
+    run : TrainingState
     file : file
     say : callable, optional
         Gets every line as a dict.
     """
 
-    def __init__(self, run: Run, file: TextIO, say: Say | None) -> None:
+    def __init__(self, run: TrainingState, file: TextIO, say: Say | None) -> None:
         self._run, self._file, self._say = run, file, say
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
@@ -152,7 +152,7 @@ class Diary:
             self._say(line)
 
 
-def learn(run: Run, batch: Batch, teacher: Teacher | None = None) -> torch.Tensor:
+def learn(run: TrainingState, batch: Batch, teacher: Teacher | None = None) -> torch.Tensor:
     """Do one step, and return its loss."""
     recipe, network = run.recipe, run.network.train()
     for group in run.optimiser.param_groups:

@@ -6,7 +6,6 @@ and snow, and a pixel without any bit is left out.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from xr_cloudmask.models.base import is_visible
+from xr_cloudmask import atomic
+from xr_cloudmask.models.base import FloatArray, is_visible
 from xr_cloudmask.simulate import worlds
 from xr_cloudmask.training.recipe import Recipe
-
-Floats = npt.NDArray[np.float32]
 
 # Bits of the classes, by truth code; codes that stand for no data have none.
 BITS = np.zeros(256, "uint8")
@@ -49,8 +47,8 @@ class Patch(NamedTuple):
         ``(y, x)`` uint8: a bit for every class that the pixel may be, in the order of `simulate.worlds.CLASSES`.
     """
 
-    values: Floats
-    wavelengths: Floats
+    values: FloatArray
+    wavelengths: FloatArray
     truth: npt.NDArray[np.uint8]
 
 
@@ -79,7 +77,7 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-class Source(Protocol):
+class PatchSource(Protocol):
     """Patches without end. Each is a pure function of its number, so that any process can make it at any time."""
 
     def __getitem__(self, number: int) -> Patch:
@@ -124,13 +122,14 @@ def prepared(recipe: Recipe, folder: Path, *, held_out: bool = False) -> str:
     surfaces, skies = HELD_OUT if held_out else (recipe.surfaces, recipe.skies)
     path = folder / f"worlds-{recipe.seed + held_out}-{surfaces}-{skies}-{recipe.world}"
     if not path.exists():
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        worlds.Pool.prepare(recipe.seed + held_out, surfaces, skies, recipe.world, held_out).save(partial)
-        partial.replace(path)
+        pool = worlds.Pool.prepare(recipe.seed + held_out, surfaces, skies, recipe.world, held_out)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(path) as made:
+            pool.save(made)
     return str(path)
 
 
-def stream(source: Source, recipe: Recipe, first: int, last: int, workers: int) -> Iterator[Batch]:
+def stream(source: PatchSource, recipe: Recipe, first: int, last: int, workers: int) -> Iterator[Batch]:
     """Yield the batches of the steps from `first` to before `last`, the same whoever renders them.
 
     A scene comes back after `lag` steps until it was shown `repeats` times. To start in the middle of a run, the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xr_cloudmask import atomic
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork, channels_last
 from xr_cloudmask.models.universal import CLASSES
@@ -25,7 +25,7 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "universal.safetensors"
 CHANGEABLE = frozenset({"patches", "size", "weights", "balance", "validate_every", "validation", "save_minutes"})
 
 
-class Run:
+class TrainingState:
     """A network, its optimiser and its average after some steps.
 
     Parameters
@@ -82,8 +82,10 @@ class Run:
         """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files."""
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts.items()}
         content |= {"step": self.step, "recipe": asdict(self.recipe)}
-        _replace(folder / CHECKPOINT, lambda path: torch.save(content, path))
-        _replace(folder / WEIGHTS, self.export)
+        with atomic.replacing(folder / CHECKPOINT) as path:
+            torch.save(content, path)
+        with atomic.replacing(folder / WEIGHTS) as path:
+            self.export(path)
 
     def load(self, folder: Path) -> None:
         """Go on where a checkpoint was written.
@@ -139,9 +141,3 @@ class Run:
             "recipe_sha256": self.recipe.sha256,
         }
         path.write_bytes(save(tensors, facts))
-
-
-def _replace(path: Path, write: Any) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    write(partial)
-    partial.replace(path)

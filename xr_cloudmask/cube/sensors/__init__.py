@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from xr_cloudmask.errors import BandError
+from xr_cloudmask.cube.spelling import key, keys
+from xr_cloudmask.errors import BandError, close_to, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ class ThermalRule:
 
     def is_platform(self, text: str) -> bool:
         """Whether a platform or product name is one of this rule's."""
-        return any(re.search(pattern, normalised(text)) for pattern in self.platforms)
+        return _matches(self.platforms, text)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class SensorBand:
     gsd : float or None
         Ground sample distance in metres.
     aliases : tuple of str
-        Other names that loaders and catalogues use.
+        Other names that loaders and catalogues use, and
+    also : tuple of str
+        those that are its own only where the sensor is known: other sensors' bands are called so, too.
     kind : str
         ``"reflectance"`` or ``"brightness_temperature"``.
     thermal : tuple of ThermalRule
@@ -78,6 +81,7 @@ class SensorBand:
     max_wavelength: float
     gsd: float | None = None
     aliases: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     kind: str = "reflectance"
     thermal: tuple[ThermalRule, ...] = ()
     solar_illumination: float | None = None
@@ -129,7 +133,7 @@ class RadiometryRule:
 
     def describes(self, text: str) -> bool:
         """Whether a product, collection or band name is one of this level."""
-        return any(re.search(pattern, normalised(text)) for pattern in self.products)
+        return _matches(self.products, text)
 
 
 @dataclass(frozen=True)
@@ -149,11 +153,18 @@ class Sensor:
     quality : tuple of str
         Names of bands without wavelength that only this sensor's products have.
     bands : tuple of SensorBand
-        In the order of wavelength or of the provider.
+        In the order of wavelength or of the provider; none for hyperspectral sensors, whose wavelengths every product
+        states.
     radiometry : tuple of RadiometryRule
         One per product level.
     source : str
         Where the numbers come from.
+    of : tuple of str
+        Ids of the sensors whose data another provider has made this product of: their platforms are its platforms.
+    prefixes : tuple of str
+        What stands before the names of the product's bands. Without it they are known where the product is.
+    names_tell : bool
+        Whether the names of bands alone can tell this sensor, without metadata: not where they are anybody's.
     """
 
     id: str
@@ -167,27 +178,54 @@ class Sensor:
     bands: tuple[SensorBand, ...]
     radiometry: tuple[RadiometryRule, ...]
     source: str
+    of: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    names_tell: bool = True
 
     def band(self, name: str) -> SensorBand | None:
-        """Return the band of that name or alias, None where the sensor has none."""
-        return next((band for band in self.bands if name in band.names), None)
+        """Return the band of that name or alias, in any spelling; None where the sensor has none."""
+        return self._named(name) or next((self._also[known] for known in keys(name) if known in self._also), None)
 
-    def recognises(self, names: Iterable[str]) -> tuple[int, int]:
-        """Count the names that are a spectral band, and those that are a quality band, of this sensor."""
-        spectral = [self.band(name) is not None for name in names]
-        return sum(spectral), sum(name in self.quality for name in names)
+    def is_quality(self, name: str) -> bool:
+        """Whether a name is that of a band without wavelength."""
+        return any(known in self._quality for known in keys(name))
+
+    def recognises(self, names: Iterable[str]) -> tuple[int, int, int]:
+        """Count the names that are a spectral band, those that are a quality band, and those spelt to the letter."""
+        bands = {name: self._named(name) for name in names}
+        spelt = sum(band is not None and name in band.names for name, band in bands.items())
+        return sum(band is not None for band in bands.values()), sum(map(self.is_quality, bands)), spelt
 
     def is_platform(self, text: str) -> bool:
         """Whether a text is a spelling of one of the platforms."""
-        return any(re.fullmatch(pattern, normalised(text)) for pattern in self.platforms)
+        return _matches(self.platforms, text, whole=True)
 
     def is_instrument(self, text: str) -> bool:
         """Whether a text is a spelling of the instrument."""
-        return any(re.fullmatch(pattern, normalised(text)) for pattern in self.instruments)
+        return _matches(self.instruments, text, whole=True)
 
     def is_product(self, text: str) -> bool:
         """Whether a product id or a collection name is one of this sensor's."""
-        return any(re.search(pattern, normalised(text)) for pattern in self.products)
+        return _matches(self.products, text)
+
+    def _named(self, name: str) -> SensorBand | None:
+        return next((self._by_key[known] for known in keys(name) if known in self._by_key), None)
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, SensorBand]:
+        return {key(name): band for band in self.bands for name in band.names}
+
+    @cached_property
+    def _also(self) -> Mapping[str, SensorBand]:
+        """Names that are known only where the sensor is."""
+        plain = [(name.removeprefix(p), band) for p in self.prefixes for band in self.bands for name in band.names]
+        return {
+            key(name): band for name, band in [*plain, *((name, band) for band in self.bands for name in band.also)]
+        }
+
+    @cached_property
+    def _quality(self) -> frozenset[str]:
+        return frozenset(map(key, self.quality))
 
 
 @cache
@@ -226,6 +264,22 @@ def common_names() -> Mapping[str, SensorBand]:
     return MappingProxyType({name: band for band in bands for name in band.names})
 
 
+@cache
+def _common_keys() -> Mapping[str, SensorBand]:
+    return {key(name): band for name, band in common_names().items()}
+
+
+def common_name(name: str) -> SensorBand | None:
+    """Return the STAC common name that a text spells, with its wavelengths; None where it spells none.
+
+    Examples
+    --------
+    >>> common_name("SWIR_1").role, common_name("Near Infrared").role, common_name("B04")
+    ('swir16', 'nir', None)
+    """
+    return next((_common_keys()[known] for known in keys(name) if known in _common_keys()), None)
+
+
 def named(text: str) -> tuple[Sensor, ...]:
     """Return the sensors a spelling can mean, such as ``"sentinel-2"``, ``"S2A"``, ``"OLI_TIRS"`` or ``"CBERS-4A"``.
 
@@ -247,9 +301,15 @@ def named(text: str) -> tuple[Sensor, ...]:
         found = tuple(sensor for sensor in known.values() if test(sensor, text))
         if found:
             return found
-    raise BandError(f"sensor {text!r}", f"one of {', '.join(known)}", "sensor='sentinel-2'")
+    close = close_to(normalised(str(text)), known, "sentinel-2")
+    raise BandError(
+        f"sensor {text!r}",
+        f"one of {listed(known)}: xr_cloudmask.cube.sensors.sensors() has all",
+        f"sensor={close!r}",
+    )
 
 
+@lru_cache(maxsize=4096)
 def normalised(text: str) -> str:
     """Write a platform, product or sensor name in one way: lower case, single hyphens.
 
@@ -261,6 +321,19 @@ def normalised(text: str) -> str:
     return re.sub(r"[^0-9a-z]+", "-", text.casefold()).strip("-")
 
 
+@cache
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+def _matches(patterns: tuple[str, ...], text: str, whole: bool = False) -> bool:
+    """Tell whether one of several regular expressions is found in a normalised name, or is all of it."""
+    if not patterns:
+        return False
+    pattern = _compiled(patterns)
+    return (pattern.fullmatch if whole else pattern.search)(normalised(text)) is not None
+
+
 def _folder() -> Any:
     return files(__name__)
 
@@ -270,9 +343,28 @@ def _table(name: str) -> dict[str, Any]:
 
 
 def _sensor(table: dict[str, Any]) -> Sensor:
-    bands = tuple(_band(entry) for entry in table.pop("bands"))
+    prefixes = table.get("prefixes", ())
+    shared = {band.name: band for name in table.get("of", ()) for band in _bands_of(name)}
+    bands = tuple(_band(_completed(entry, shared, prefixes)) for entry in table.pop("bands", ()))
     rules = tuple(RadiometryRule(**_frozen(entry)) for entry in table.pop("radiometry"))
     return Sensor(bands=bands, radiometry=rules, **_frozen(table))
+
+
+def _bands_of(name: str) -> Iterable[SensorBand]:
+    return (_band(entry) for entry in _table(f"{name}.toml")["bands"])
+
+
+def _completed(entry: dict[str, Any], shared: Mapping[str, SensorBand], prefixes: Iterable[str]) -> dict[str, Any]:
+    """Return what a table says of a band, completed by the sensor's own table, and the name behind every prefix."""
+    if "same_as" in entry:
+        band = shared[entry.pop("same_as")]
+        measured = {
+            field: getattr(band, field) for field in ("role", "min_wavelength", "max_wavelength", "gsd", "kind")
+        }
+        entry = measured | entry
+    first = next((prefix for prefix in prefixes if entry["name"].startswith(prefix)), "")
+    others = [prefix + entry["name"].removeprefix(first) for prefix in prefixes if prefix != first]
+    return {**entry, "aliases": [*entry.get("aliases", ()), *others]}
 
 
 def _band(entry: dict[str, Any]) -> SensorBand:
@@ -281,4 +373,4 @@ def _band(entry: dict[str, Any]) -> SensorBand:
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-Floats = Any  # numbers or arrays of them
+Values = Any  # numbers or arrays of them
 
 # How a pan band would see blue, green and red; the mean that whiteness is measured against.
 PAN = (0.25, 0.375, 0.375)
 
 
-def ndvi(red: Floats, nir: Floats) -> Floats:
+def ndvi(red: Values, nir: Values) -> Values:
     """Return the normalised difference vegetation index, -1 to 1.
 
     Source: Rouse et al. (1974), NASA SP-351, 309-317.
@@ -29,7 +29,7 @@ def ndvi(red: Floats, nir: Floats) -> Floats:
     return (nir - red) / (nir + red)
 
 
-def whiteness(blue: Floats, green: Floats, red: Floats, weights: tuple[float, float, float] = (1 / 3,) * 3) -> Floats:
+def whiteness(blue: Values, green: Values, red: Values, weights: tuple[float, float, float] = (1 / 3,) * 3) -> Values:
     """Return how far blue, green and red are from their (weighted) mean, in units of it; 0 is grey.
 
     Source: Gomez-Chova et al. (2007), https://doi.org/10.1109/LGRS.2006.888105; as a sum of ratios Zhu & Woodcock
@@ -44,7 +44,7 @@ def whiteness(blue: Floats, green: Floats, red: Floats, weights: tuple[float, fl
     return (np.abs(blue - mean) + np.abs(green - mean) + np.abs(red - mean)) / mean
 
 
-def hot(blue: Floats, red: Floats, slope: float = 0.5, offset: float = 0.08) -> Floats:
+def hot(blue: Values, red: Values, slope: float = 0.5, offset: float = 0.08) -> Values:
     """Return the haze-optimised transformation: distance from the line that clear surfaces lie on.
 
     Source: Zhang, Guindon & Cihlar (2002), https://doi.org/10.1016/S0034-4257(02)00034-2.
@@ -57,7 +57,7 @@ def hot(blue: Floats, red: Floats, slope: float = 0.5, offset: float = 0.08) -> 
     return blue - slope * red - offset
 
 
-def cloud_index(blue: Floats, green: Floats, red: Floats, nir: Floats) -> Floats:
+def cloud_index(blue: Values, green: Values, red: Values, nir: Values) -> Values:
     """Return near infrared over the mean of the visible bands: about 1 for clouds, more for vegetation.
 
     Source: Zhai et al. (2018), https://doi.org/10.1016/j.isprsjprs.2018.07.006.
@@ -70,7 +70,7 @@ def cloud_index(blue: Floats, green: Floats, red: Floats, nir: Floats) -> Floats
     return 3 * nir / (blue + green + red)
 
 
-def ndsi(green: Floats, swir16: Floats) -> Floats:
+def ndsi(green: Values, swir16: Values) -> Values:
     """Return the normalised difference snow index, -1 to 1.
 
     Source: Hall, Riggs & Salomonson (1995), https://doi.org/10.1016/0034-4257(95)00137-P.
@@ -83,7 +83,7 @@ def ndsi(green: Floats, swir16: Floats) -> Floats:
     return (green - swir16) / (green + swir16)
 
 
-def nscd(blue: Floats, red: Floats, nir: Floats) -> Floats:
+def nscd(blue: Values, red: Values, nir: Values) -> Values:
     """Return the difference of blue to a share of red and of near infrared: high for clouds, low for bare soil.
 
     Examples

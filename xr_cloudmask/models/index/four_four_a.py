@@ -2,7 +2,7 @@
 
 The pipeline of J. A. Cansado (INPE) for CBERS-4A WPM, step by step, whatever the sensor: bands are stretched to 0–1
 over the scene, so digital numbers, radiance and reflectance give the same mask. Its habits that change pixels are
-listed in the documentation, one by one; the numbers are in `Thresholds`.
+listed in the documentation, one by one; the numbers are in `FourFourAThresholds`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from xr_cloudmask.models.base import ANY_LEVEL, Classified, ModelSpec
 from xr_cloudmask.models.index import statistics, thresholds
-from xr_cloudmask.models.index.scene import Scene, SceneStatistics
+from xr_cloudmask.models.index.scene import KnownScene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Wanted
 
 CLASSES = ("clear", "thick_cloud", "cloud_shadow")
@@ -34,7 +34,7 @@ WANTED = (
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class FourFourAThresholds:
     """How many standard deviations the limits of 4-4A are from the statistics. Source of all: the 4-4A notebook.
 
     Attributes
@@ -60,7 +60,7 @@ class Thresholds:
         thresholds.check(self, {"mismatch": (0, math.inf)})
 
 
-class Limits(NamedTuple):
+class SceneLimits(NamedTuple):
     """The limits of one scene, in the units of its normalised bands and indices; a tuple, for compiled code."""
 
     ndvi_low: float
@@ -77,7 +77,7 @@ class Limits(NamedTuple):
     turbid_water_nir: float
 
     @classmethod
-    def of(cls, scene: Scene, multiples: Thresholds) -> Limits:
+    def of(cls, scene: KnownScene, multiples: FourFourAThresholds) -> SceneLimits:
         """Derive the limits from a scene's statistics."""
         stats = scene.summaries
         ndvi, green, nir = stats["ndvi"], stats["green"], stats["nir"]
@@ -106,15 +106,15 @@ class FourFourA(SceneStatistics):
     dtype = "uint8"
     counted = (*CLASSES, "no_data", "cloud", "water")  # cloud in shadow too
 
-    def __init__(self, multiples: Thresholds) -> None:
+    def __init__(self, multiples: FourFourAThresholds) -> None:
         super().__init__(WANTED)
         self._multiples = multiples
 
-    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:
+    def classify(self, bands: Block, known: KnownScene, codes: Sequence[int]) -> Classified:
         """Return the codes of `CLASSES`, and whether there is water; count what is `counted`."""
         from xr_cloudmask.models.index import kernels
 
-        limits, stretch = Limits.of(known, self._multiples), known.stretch
+        limits, stretch = SceneLimits.of(known, self._multiples), known.stretch
         low, span, numbers = stretch.minimum, stretch.maximum - stretch.minimum, np.array(codes, "uint8")
         mask, water = (np.empty(bands[0].size, "uint8") for _ in self.layers)
         counts = np.zeros(len(self.counted), "int64")
@@ -139,7 +139,7 @@ SPECS = (
         citation="Ascencio Cansado, 4-4A notebook for CBERS-4A, Instituto Nacional de Pesquisas Espaciais",
         loader=f"{__name__}:load",
         context="scene",
-        thresholds=Thresholds(),
+        thresholds=FourFourAThresholds(),
     ),
 )
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xr_cloudmask.arrays import Doubles
 from xr_cloudmask.compiled import compiled
 from xr_cloudmask.models.index import formulas
 
 if TYPE_CHECKING:
-    from xr_cloudmask.models.index.four_four_a import Limits
+    from xr_cloudmask.models.index.four_four_a import SceneLimits
     from xr_cloudmask.models.index.statistics import Gathered, Sought
 
 Bands = tuple[npt.NDArray[Any], ...]  # blue, green, red, nir
-Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Layer = npt.NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ DIGIT = np.uint64((1 << RADIX_BITS) - 1)
 
 
 @compiled
-def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[int, int]:
+def quantities(bands: Bands, low: Doubles, span: Doubles, out: Doubles) -> tuple[int, int]:
     """Write what statistics are made of, ``(quantity, pixel)``; return the sizes of footprint and mismatch.
 
     Outside the footprint, where a normalised band is 0, NDVI and cloud index are 0 and NSCD lacks its nir term;
@@ -64,7 +64,7 @@ def quantities(bands: Bands, low: Floats, span: Floats, out: Floats) -> tuple[in
 
 
 @compiled
-def tally(values: Floats, sought: Sought, found: Gathered) -> None:
+def tally(values: Doubles, sought: Sought, found: Gathered) -> None:
     """Take in quantities ``(quantity, pixel)``; see `statistics.Tally`."""
     room, inside = np.empty(values.shape[1]), np.zeros(values.shape[1] + 7, np.bool_)
     for q in range(len(values)):
@@ -76,13 +76,13 @@ def tally(values: Floats, sought: Sought, found: Gathered) -> None:
         if sought.places[q, 0] > 0:
             _add(counted, sought.places[q], found.sums[q])
         for b in range(sought.first[q], sought.first[q + 1]):
-            below, filled = _keep(counted, sought.brackets[b], inside, found.kept[b, found.filled[b] :])
+            below, filled = _within(counted, sought.brackets[b], inside, found.kept[b, found.filled[b] :])
             found.below[b] += below
             found.filled[b] += filled
 
 
 @compiled
-def _counted(values: Floats, room: Floats) -> Floats:
+def _counted(values: Doubles, room: Doubles) -> Doubles:
     """Return the values that are neither zero nor NaN; mostly these are all."""
     count = 0
     for i in range(values.size):
@@ -103,7 +103,7 @@ def _ordered(bits: np.int64) -> np.int64:
 
 
 @compiled
-def _extend(values: Floats, extremes: Floats) -> None:
+def _extend(values: Doubles, extremes: Doubles) -> None:
     found, bits = extremes.view(np.int64), values.view(np.int64)
     low, high = _ordered(found[0]), _ordered(found[1])
     for i in range(bits.size):
@@ -112,7 +112,7 @@ def _extend(values: Floats, extremes: Floats) -> None:
 
 
 @compiled
-def _add(values: Floats, places: Floats, sums: Numbers) -> None:
+def _add(values: Doubles, places: Doubles, sums: Numbers) -> None:
     """Add values and squares, cut at a binary place: what is added to that place shows in its last bits."""
     total = squares = 0
     place, of_squares = places
@@ -125,7 +125,7 @@ def _add(values: Floats, places: Floats, sums: Numbers) -> None:
 
 
 @compiled
-def _keep(values: Floats, bracket: Floats, inside: npt.NDArray[np.bool_], out: Floats) -> tuple[int, int]:
+def _within(values: Doubles, bracket: Doubles, inside: npt.NDArray[np.bool_], out: Doubles) -> tuple[int, int]:
     """Write the values of a bracket, few of many; return how many are below it, and how many within."""
     low, high = bracket
     below = filled = 0
@@ -143,7 +143,7 @@ def _keep(values: Floats, bracket: Floats, inside: npt.NDArray[np.bool_], out: F
 
 
 @compiled
-def distinct(values: Floats) -> tuple[Floats, Numbers]:
+def distinct(values: Doubles) -> tuple[Doubles, Numbers]:
     """Return the distinct values, ascending, and how many there are of each: a radix sort, faster than NumPy's.
 
     Values of a bracket have most of their leading bits in common; what they differ by is sorted, some bits at a time.
@@ -181,7 +181,7 @@ def distinct(values: Floats) -> tuple[Floats, Numbers]:
 
 
 @compiled
-def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -> tuple[Floats, Numbers]:
+def merge(values: Doubles, counts: Numbers, others: Doubles, of_others: Numbers) -> tuple[Doubles, Numbers]:
     """Merge ascending values, and how many there are of each."""
     merged, numbers = np.empty(values.size + others.size), np.empty(values.size + others.size, np.int64)
     i = j = size = 0
@@ -196,7 +196,7 @@ def merge(values: Floats, counts: Numbers, others: Floats, of_others: Numbers) -
 
 @compiled
 def classes(  # noqa: PLR0917 - compiled functions have no other arguments
-    bands: Bands, low: Floats, span: Floats, limits: Limits, codes: Layer, out: tuple[Layer, Layer]
+    bands: Bands, low: Doubles, span: Doubles, limits: SceneLimits, codes: Layer, out: tuple[Layer, Layer]
 ) -> tuple[int, int, int, int, int, int]:
     """Write the code of each pixel's class (clear, cloud, shadow, no data), and whether it is water.
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from xr_cloudmask.arrays import Doubles
 from xr_cloudmask.models.base import Classified, ModelSpec
 from xr_cloudmask.models.index import four_four_a
-from xr_cloudmask.models.index.scene import EVERYTHING, Scene, SceneStatistics
-from xr_cloudmask.models.index.statistics import Block, Floats
+from xr_cloudmask.models.index.scene import EVERYTHING, KnownScene, SceneStatistics
+from xr_cloudmask.models.index.statistics import Block
 
 
 class StretchedBands(SceneStatistics):
@@ -23,11 +24,11 @@ class StretchedBands(SceneStatistics):
     def __init__(self) -> None:
         super().__init__(())
 
-    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no classes
+    def classify(self, bands: Block, known: KnownScene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no classes
         """Return the normalised bands."""
         return known.stretch.normalised(bands), np.zeros(0, "int64")
 
-    def table(self, known: Scene) -> Floats:  # noqa: ARG002 - nothing is counted
+    def table(self, known: KnownScene) -> Doubles:  # noqa: ARG002 - nothing is counted
         """Return no statistics."""
         return np.full(len(self.statistics), np.nan)
 
@@ -41,7 +42,7 @@ class AllStatistics(SceneStatistics):
     def __init__(self) -> None:
         super().__init__(EVERYTHING)
 
-    def classify(self, bands: Block, known: Scene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no layers
+    def classify(self, bands: Block, known: KnownScene, codes: Sequence[int]) -> Classified:  # noqa: ARG002 - no layers
         """Return no layers."""
         return (), np.zeros(0, "int64")
 

@@ -45,7 +45,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class PhysicalThresholds:
     """The limits of every test. Reflectance is 0–1, top of atmosphere.
 
     Attributes
@@ -136,7 +136,7 @@ class Physical:
     batch_size = 1
     threaded = False
 
-    def __init__(self, limits: Thresholds) -> None:
+    def __init__(self, limits: PhysicalThresholds) -> None:
         self._limits = limits
 
     def probabilities(
@@ -148,7 +148,7 @@ class Physical:
         return np.moveaxis(np.eye(len(CLASSES), dtype="float32")[labels], -1, 1)
 
 
-def classes(bands: Mapping[str, FloatArray], limits: Thresholds, sun: Sun) -> npt.NDArray[np.intp]:
+def classes(bands: Mapping[str, FloatArray], limits: PhysicalThresholds, sun: Sun) -> npt.NDArray[np.intp]:
     """Decide the pixels ``(y, x)`` of a window."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cloud = clouds(bands, limits, max(sun.pixel))
@@ -157,14 +157,14 @@ def classes(bands: Mapping[str, FloatArray], limits: Thresholds, sun: Sun) -> np
     return np.select([cloud, thin, without_specks(shadow)], [CLOUD, THIN, SHADOW], CLEAR)
 
 
-def clouds(bands: Mapping[str, FloatArray], limits: Thresholds, pixel: float = GSD) -> Mask:
+def clouds(bands: Mapping[str, FloatArray], limits: PhysicalThresholds, pixel: float = GSD) -> Mask:
     """Return what is certainly cloud, and what may be cloud around it; NaN is neither. `pixel` is in metres."""
     may_be = possible(bands, limits)
     core = without_specks(may_be & certain(bands, limits), CERTAIN_WIDTH)
     return without_specks(grown(core, may_be, min(round(limits.rim / pixel), RIM)))
 
 
-def possible(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
+def possible(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mask:
     """Return where every test for what may be cloud that the bands allow is passed."""
     blue, green, red, nir = (bands[role] for role in ("blue", "green", "red", "nir"))
     passed: Mask = formulas.whiteness(blue, green, red) < limits.whiteness
@@ -182,7 +182,7 @@ def possible(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
     return passed
 
 
-def certain(bands: Mapping[str, FloatArray], limits: Thresholds) -> Mask:
+def certain(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mask:
     """Return where what may be cloud is nothing else: neither haze nor bright ground."""
     haze = formulas.hot(bands["blue"], bands["red"])
     if "swir16" in bands:
@@ -204,7 +204,7 @@ def grown(core: Mask, within: Mask, steps: int) -> Mask:
     return np.asarray(ndimage.binary_dilation(core, iterations=steps, mask=within))
 
 
-def shadows(bands: Mapping[str, FloatArray], cloud: Mask, limits: Thresholds) -> Mask:
+def shadows(bands: Mapping[str, FloatArray], cloud: Mask, limits: PhysicalThresholds) -> Mask:
     """Return the basins that could be shadow, wherever the clouds are; water is left out."""
     nir, ndvi = bands["nir"], formulas.ndvi(bands["red"], bands["nir"])
     dark = nir < limits.shadow_nir * flooded(nir, cloud, limits.background)
@@ -244,7 +244,7 @@ def _sweep(ground: FloatArray, level: FloatArray) -> None:
             np.maximum(level[row], ground[row], out=level[row])
 
 
-def cast(cloud: Mask, limits: Thresholds, sun: Sun) -> Mask:
+def cast(cloud: Mask, limits: PhysicalThresholds, sun: Sun) -> Mask:
     """Return where clouds can cast shadows: along the sun's direction, or within reach where that is unknown."""
     from scipy import ndimage
 
@@ -313,7 +313,7 @@ def _spec(extra: Sequence[str]) -> ModelSpec:
         loader=f"{__name__}:load",
         kinds=("reflectance", "brightness_temperature"),
         casts_shadows=True,
-        thresholds=Thresholds(),
+        thresholds=PhysicalThresholds(),
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from xr_cloudmask.arrays import Doubles
 from xr_cloudmask.models.index import statistics
-from xr_cloudmask.models.index.statistics import Block, Distribution, Extent, Floats, Order, Summary, Wanted
+from xr_cloudmask.models.index.statistics import Block, Distribution, Extent, Order, Summary, Wanted
 
 OF_QUANTILE = {0.25: "q25", 0.5: "median", 0.75: "q75"}
 
@@ -43,8 +44,8 @@ class Found:
 class Stretch:
     """The smallest and largest value of each band ``(band,)``, which become 0 and 1."""
 
-    minimum: Floats
-    maximum: Floats
+    minimum: Doubles
+    maximum: Doubles
 
     def normalised(self, bands: Block) -> Block:
         """Normalise bands of any shape; NaN where a band has one value alone."""
@@ -56,7 +57,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Scene:
+class KnownScene:
     """What is known of a scene after a pass.
 
     Attributes
@@ -76,7 +77,7 @@ class Scene:
     summaries: Mapping[str, Summary] = field(default_factory=dict)
 
 
-def quantities(block: Block, stretch: Stretch) -> tuple[Floats, Counts]:
+def quantities(block: Block, stretch: Stretch) -> tuple[Doubles, Counts]:
     """Return the quantities `NAMES` of a block ``(quantity, pixel)``, with the notebook's habits, and its counts."""
     from xr_cloudmask.models.index import kernels
 
@@ -107,7 +108,7 @@ class SceneStatistics:
     def __init__(self, wanted: tuple[Wanted, ...]) -> None:
         self.wanted = wanted
 
-    def measure(self, bands: Block, known: Scene | None, origin: tuple[int, int], shape: tuple[int, int]) -> Any:
+    def measure(self, bands: Block, known: KnownScene | None, origin: tuple[int, int], shape: tuple[int, int]) -> Any:
         """Return the partial result of the next pass, over a part ``(y, x)`` of a scene."""
         if known is None:
             return statistics.extent(bands, origin, shape)
@@ -119,7 +120,7 @@ class SceneStatistics:
             counts += some
         return Found(counts, {name: tally.result(i) for i, name in enumerate(known.orders)})
 
-    def conclude(self, merged: Any, known: Scene | None) -> Scene:
+    def conclude(self, merged: Any, known: KnownScene | None) -> KnownScene:
         """Return what is known after a pass over the whole scene."""
         if known is None:
             return self._expected(merged)
@@ -133,9 +134,9 @@ class SceneStatistics:
         left = {name: order for name, order in orders.items() if order is not None}
         if not left:
             summaries = {wanted.name: statistics.summarise(found.of[wanted.name], wanted) for wanted in self.wanted}
-        return Scene(known.stretch, left, found, summaries)
+        return KnownScene(known.stretch, left, found, summaries)
 
-    def _expected(self, found: Extent) -> Scene:
+    def _expected(self, found: Extent) -> KnownScene:
         """Say where the sample expects the quantiles."""
         stretch = Stretch(found.minimum, found.maximum)
         values, _ = quantities(tuple(found.sample), stretch)
@@ -144,7 +145,7 @@ class SceneStatistics:
             sample = statistics.counted(values[NAMES.index(wanted.name)])
             brackets = tuple(statistics.bracket(quantile, sample) for quantile in wanted.quantiles)
             orders[wanted.name] = Order(brackets, wanted.summed_first)
-        return Scene(stretch, orders)
+        return KnownScene(stretch, orders)
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -152,7 +153,7 @@ class SceneStatistics:
         names = [f"{wanted.name}_{name}" for wanted in self.wanted for name in _columns(wanted)]
         return (*names, "footprint_pixels", "band_mismatch_pixels")
 
-    def table(self, known: Scene) -> Floats:
+    def table(self, known: KnownScene) -> Doubles:
         """Return the statistics of a scene, float64 ``(statistic,)``."""
         numbers = [number for w in self.wanted for number in _columns(w, known.summaries[w.name]).values()]
         counts = Counts(0, 0) if known.found is None else known.found.counts

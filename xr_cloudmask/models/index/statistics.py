@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from xr_cloudmask.arrays import Doubles
+
 Block = tuple[npt.NDArray[Any], ...]  # the pixels of each band, flat
 
 BLOCK = 1 << 14  # pixels worked on at a time: all quantities of them fit the cache
@@ -64,8 +65,8 @@ class Wanted:
 class Extent:
     """What the first pass finds: extremes of the bands ``(band,)``, and the sample ``(band, pixel)``."""
 
-    minimum: Floats
-    maximum: Floats
+    minimum: Doubles
+    maximum: Doubles
     sample: npt.NDArray[Any]
 
     def __add__(self, other: Extent) -> Extent:
@@ -97,7 +98,7 @@ class Kept:
     """Of one bracket: how many values are below it, the distinct values within it, and how many there are of each."""
 
     below: int
-    values: Floats
+    values: Doubles
     counts: npt.NDArray[np.int64]
 
     def __add__(self, other: Kept) -> Kept:
@@ -199,7 +200,7 @@ def _extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
 
 
-def bracket(quantile: float, sample: Floats) -> tuple[float, float]:
+def bracket(quantile: float, sample: Doubles) -> tuple[float, float]:
     """Return between which values to look for a quantile; everywhere if the sample cannot tell."""
     if not sample.size:
         return -math.inf, math.inf
@@ -208,7 +209,7 @@ def bracket(quantile: float, sample: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def counted(values: Floats) -> Floats:
+def counted(values: Doubles) -> Doubles:
     """Return the values that statistics are made of: neither zero nor NaN."""
     return np.asarray(values[(values != 0) & ~np.isnan(values)])
 
@@ -226,20 +227,20 @@ class Sought(NamedTuple):
         ``(quantity, 2)``: what is added to a value, and to its square, to cut it; NaN where no sums are made.
     """
 
-    brackets: Floats
+    brackets: Doubles
     first: npt.NDArray[np.int64]
-    places: Floats
+    places: Doubles
 
 
 class Gathered(NamedTuple):
     """What compiled code has found: an entry, or one for minimum and maximum, per quantity or per bracket."""
 
     counts: npt.NDArray[np.int64]
-    extremes: Floats
+    extremes: Doubles
     sums: npt.NDArray[np.int64]  # of values, and of their squares, in units of the last bit of `Sought.places`
     below: npt.NDArray[np.int64]
     filled: npt.NDArray[np.int64]  # how many values are kept
-    kept: Floats
+    kept: Doubles
 
 
 class Tally:
@@ -264,9 +265,9 @@ class Tally:
         )
         self._held = 0
         self._sums = self._found.sums.astype(object)
-        self._pieces: list[list[Floats]] = [[] for _ in brackets]
+        self._pieces: list[list[Doubles]] = [[] for _ in brackets]
 
-    def add(self, values: Floats) -> None:
+    def add(self, values: Doubles) -> None:
         """Take in a block of at most `HELD` values ``(quantity, pixel)``; zero and NaN do not count."""
         from xr_cloudmask.models.index import kernels
 

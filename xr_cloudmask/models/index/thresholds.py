@@ -35,7 +35,9 @@ def check(thresholds: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
             kind = f"{len(default)} numbers" if isinstance(default, tuple) else "a number"
             within = f" from {low:g} to {high:g}" * ((low, high) != ANY)
             raise ModelError(
-                f"{field.name}={value!r}", f"{kind}{within}", f"Thresholds({field.name}={default!r}), the default"
+                f"{field.name}={value!r}",
+                f"{kind}{within}",
+                f"{type(thresholds).__name__}({field.name}={default!r}), the default",
             )
 
 

@@ -49,7 +49,7 @@ class FullyConnected(nn.Module):
         return out
 
 
-class SelfAttention(nn.Module):
+class BandAttention(nn.Module):
     """Transformer layers over a sequence of one: attention is then its value path alone."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class SpectralEmbedding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fcl_block = FullyConnected(encoding.SIZE + len(QUANTILES), WIDTH, WIDTH, WIDTH, doubled=True)
-        self.attention_block = SelfAttention()
+        self.attention_block = BandAttention()
         self.band_embedding = BandEmbedding()
 
     def forward(self, bands: Tensor, descriptors: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class PatchEmbedding(nn.Module):
         return out
 
 
-class SelfAttention(nn.Module):
+class ReducedAttention(nn.Module):
     """Attention of every pixel to all pixels of a reduced image."""
 
     def __init__(self, width: int, heads: int, reduction: int) -> None:
@@ -149,7 +149,7 @@ class Block(nn.Module):
         super().__init__()
         self.layer_norm_1, self.layer_norm_2 = LayerNorm(width), LayerNorm(width)
         output = nn.ModuleDict({"dense": Linear(width, width)})
-        self.attention = nn.ModuleDict({"self": SelfAttention(width, heads, reduction), "output": output})
+        self.attention = nn.ModuleDict({"self": ReducedAttention(width, heads, reduction), "output": output})
         self.mlp = MixFeedForward(width)
 
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102

@@ -33,7 +33,9 @@ def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.
     cube = open_store(paths[0], chunks)
     absent = [name for name in bands or () if name not in cube.data_vars]
     if absent:
-        raise FileError(f"no variables {absent} in {paths[0]}", f"names of {list(cube.data_vars)}", "bands=[...]")
+        known = list(map(str, cube.data_vars))
+        present = [name for name in bands or () if name in known] or known
+        raise FileError(f"no variables {absent} in {paths[0]}", f"names of {known}", f"bands={present}")
     return cube[list(bands)] if bands else cube
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
-import uuid
 from functools import cache
 from pathlib import Path
+
+from xr_cloudmask import atomic
+from xr_cloudmask.cog import SIDECAR
 
 KINDS = ("files", "database")
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 LONGEST = 80  # characters of an id that are shown in a file name
-SIDECAR = ".aux.xml"  # where GDAL keeps class names
 
 
 def file_name(item: str, collection: str, request: str) -> str:
@@ -38,8 +40,7 @@ def folder_of(database: Path) -> Path:
 def keep_file(folder: Path, name: str, cog: bytes, class_names: bytes, run: str) -> None:
     """Write a mask and its class names; the mask appears last, whole."""
     folder.mkdir(exist_ok=True)
-    write_whole(folder / f"{name}.tif{SIDECAR}", class_names, run)
-    write_whole(folder / f"{name}.tif", cog, run)
+    _write(folder / f"{name}.tif", cog, class_names, run)
 
 
 def keep_inside(database: sqlite3.Connection, scene: int, cog: bytes, class_names: bytes) -> None:
@@ -56,9 +57,19 @@ def path_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> Pat
     if not target.exists():
         query = "SELECT cog, class_names FROM masks WHERE scene = ?"
         cog, class_names = database.execute(query, (row["scene"],)).fetchone()
-        write_whole(target.with_name(f"{target.name}{SIDECAR}"), class_names, uuid.uuid4().hex)
-        write_whole(target, cog, uuid.uuid4().hex)  # other threads may be at it too
+        _write(target, cog, class_names, "new")
     return target
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a mask with its class names."""
+    _write(target, source.read_bytes(), source.with_name(f"{source.name}{SIDECAR}").read_bytes(), "new")
+
+
+def _write(target: Path, cog: bytes, class_names: bytes, mark: str) -> None:
+    with atomic.replacing(target, mark) as path:
+        path.with_name(f"{path.name}{SIDECAR}").write_bytes(class_names)
+        path.write_bytes(cog)
 
 
 @cache
@@ -76,29 +87,4 @@ def _unpacked(folder: Path) -> Path:
 def forget_unfinished(folder: Path, run: str) -> None:
     """Remove what a run that was killed was writing."""
     for part in folder.glob(f".{run}-*"):
-        part.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, content: bytes, mark: str = "new") -> None:
-    """Write a file that is on the disk, whole, before it has its name."""
-    part = path.with_name(f".{mark}-{path.name}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a new name on the disk; on Windows, where folders cannot be opened, it is there already."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""The same scene in disguise gives the same mask, or one clear error; never anything else."""
+
+from __future__ import annotations
+
+import disguises
+import numpy as np
+import pytest
+import toys  # noqa: F401 - registers the toy model
+import xarray as xr
+from disguises import DISGUISES, ERROR, GAP, LEVEL, ODD, SIZE, Disguise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xr_cloudmask import CloudMaskError, predict
+
+VALUES = disguises.scene()
+INSIDE = np.zeros((SIZE, SIZE), bool)
+INSIDE[GAP] = True
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[bool, np.ndarray]:
+    """Return the mask of the scene as it is, with the gap and without."""
+    gaps = {True: np.nan, False: None}
+    return {gap: predict(disguises.cube(VALUES, gap=fill), **LEVEL)["cloudmask"].values for gap, fill in gaps.items()}
+
+
+@pytest.mark.filterwarnings("ignore:scale=:UserWarning")  # an estimate says what it took
+@pytest.mark.parametrize("disguise", DISGUISES, ids=lambda disguise: disguise.name)
+def test_disguise(disguise: Disguise, plain):
+    cube = disguise.make(VALUES)
+    kept = cube.copy(deep=True)
+    if disguise.outcome == ERROR:
+        with pytest.raises(CloudMaskError) as error:
+            predict(cube, **disguise.told).compute()
+        assert all((error.value.found, error.value.expected, error.value.remedy))
+        return
+    out = predict(cube, **disguise.told)
+    xr.testing.assert_identical(cube, kept)
+    y, x = (dim for dim in out["cloudmask"].dims if dim != "time") if "time" in out.dims else out["cloudmask"].dims
+    mask = out["cloudmask"].transpose(..., *(("y", "x") if {"y", "x"} <= {y, x} else (y, x))).values
+    for date in mask.reshape(-1, SIZE, SIZE):
+        same = date == plain[disguise.gap]
+        outside = ~INSIDE if disguise.gap else np.ones_like(INSIDE)
+        if not disguise.gap:
+            outside[ODD] = False
+        assert same[outside].mean() >= disguise.agree
+        assert (date[outside] != 255).all()
+        if disguise.gap:
+            assert (date[INSIDE] == 255).all()
+
+
+def test_an_odd_pixel_changes_labels_nowhere_but_at_itself(plain):
+    for number in (6.5535, 65535.0, 1e20, -9999.0, np.nan):
+        mask = predict(disguises.odd(VALUES, number), **LEVEL)["cloudmask"].values
+        same = mask == plain[False]
+        same[ODD] = True
+        assert same.mean() > 0.9999
+
+
+chunks = st.lists(st.integers(1, 200), min_size=1, max_size=6).map(
+    lambda sizes: tuple(np.diff([0, *sorted({min(SIZE, total) for total in np.cumsum(sizes)} | {SIZE})]).tolist())
+)
+
+
+@settings(max_examples=50)
+@given(y=chunks, x=chunks, fault=st.sampled_from(["fill", "few", "many", "numbers"]))
+def test_outcome_is_the_same_for_every_chunking(y, x, fault):
+    """What is dropped, counted or refused depends on values alone."""
+    values = VALUES[:4].copy()
+    random = np.random.default_rng(3)
+    if fault == "fill":
+        values[:, *GAP] = -9999
+    elif fault == "numbers":
+        values = np.round(values * 1e4)
+    else:
+        share = 1e-4 if fault == "few" else 0.3
+        where = random.random((SIZE, SIZE)) < share
+        values[:, where] = random.uniform(5, 100, (4, where.sum()))
+    cube = xr.Dataset({role: (("y", "x"), band) for role, band in zip(disguises.ROLES, values, strict=False)})
+    outcomes = []
+    for one in (cube, cube.chunk(y=y, x=x)):
+        try:
+            outcomes.append(predict(one, "toy", level="TOA", window=64, halo=8).compute())
+        except CloudMaskError as error:
+            outcomes.append(str(error))
+    if isinstance(outcomes[0], str):
+        assert outcomes[0] == outcomes[1]
+        assert fault in ("many", "numbers")
+    else:
+        xr.testing.assert_identical(outcomes[0].drop_attrs(), outcomes[1].drop_attrs())
+        assert fault in ("fill", "few")
+        assert float(outcomes[0]["dropped_fraction"]) > 0

@@ -1,0 +1,67 @@
+"""The command line: ``xr-cloudmask demo | describe | predict | run | list | show | export | models …``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from xr_cloudmask.cli import catalogue, demo, describe, evaluate, predict, train, weights
+from xr_cloudmask.cli.options import DONE, INTERRUPTED, UNUSABLE
+from xr_cloudmask.cli.spelling import in_shell
+from xr_cloudmask.errors import CloudMaskError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; by default the process's.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 unusable input, 130 interrupted. Arguments that cannot be understood raise SystemExit(2).
+    """
+    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    try:
+        return int(arguments.run(arguments) or DONE)
+    except CloudMaskError as error:
+        if arguments.debug:
+            raise
+        print(CloudMaskError(error.found, error.expected, in_shell(error.remedy, vars(arguments))), file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written was left", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Join ``--bbox`` and its numbers, which argparse takes for an option where the first of them is negative."""
+    words = iter(argv)
+    return [f"{word}={next(words, '')}" if word == "--bbox" else word for word in words]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
+    commands = parser.add_subparsers(
+        required=True,
+        metavar="demo | describe | predict | run | list | show | export | models | weights | train | evaluate",
+    )
+    demo.add(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
+    what = "say what is understood of files, and what is missing"
+    describe.add(commands.add_parser("describe", parents=[common], help=what))
+    predict.add(commands.add_parser("predict", parents=[common], help="mask files or product folders"))
+    catalogue.add_run(commands.add_parser("run", parents=[common], help="search a STAC API and mask every scene once"))
+    catalogue.add_readers(commands, common)
+    what = "list the models, what they need, their licences"
+    weights.add_models(commands.add_parser("models", parents=[common], help=what))
+    what = "fetch, list, verify and find weights that this package does not bring"
+    weights.add_weights(commands.add_parser("weights", help=what), common)
+    train.add(commands.add_parser("train", parents=[common], help="train model universal, or fine-tune it"))
+    evaluate.add(commands.add_parser("evaluate", parents=[common], help="score a model on labelled scenes"))
+    return parser

@@ -1,0 +1,124 @@
+"""``xr-cloudmask run | list | show | export``: a catalogue of scenes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xr_cloudmask import stac
+from xr_cloudmask.catalog import FILTERS, Catalog
+from xr_cloudmask.catalog.archive import KINDS
+from xr_cloudmask.catalog.catalog import SHOWN
+from xr_cloudmask.catalog.formats import FORMATS
+from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, predict_options
+from xr_cloudmask.errors import CatalogError
+
+CATALOGUE = Path("scenes.db")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``run``."""
+    parser.set_defaults(run=_run)
+    search = parser.add_argument_group("the scenes")
+    search.add_argument("--stac", required=True, metavar="URL", help="root of a STAC API")
+    search.add_argument("--collection", required=True, nargs="+", metavar="C", help="ids of collections")
+    search.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north in degrees")
+    search.add_argument("--datetime", metavar="FROM/TO", help="2025-01, 2025-01-01/2025-01-31 …")
+    search.add_argument("--limit", type=int, metavar="N", help="largest number of scenes")
+    add_mask_options(parser)
+    parser.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
+    parser.add_argument("--masks", choices=KINDS, default=KINDS[0], help="where they are kept; default: %(default)s")
+    parser.add_argument("--workers", type=int, metavar="N", help="scenes at once; default: as many as cores")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def add_readers(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the commands that read a catalogue."""
+    database = argparse.ArgumentParser(add_help=False, parents=[common])
+    database.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
+    chosen = argparse.ArgumentParser(add_help=False, parents=[database])
+    for name in FILTERS:
+        what = name[len("max_") :]
+        chosen.add_argument(_flag(name), type=float, metavar="P", help=f"{what} in percent, or as a fraction below 1")
+    chosen.add_argument("--model", help="as it was asked for")
+
+    listing = commands.add_parser("list", parents=[chosen], help="list the scenes of a catalogue")
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, as JSON")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="everything, as CSV")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", parents=[database], help="show all that is known of a scene")
+    show.add_argument("id", metavar="ID", help="id of the item")
+    show.set_defaults(run=_show)
+    writing = commands.add_parser("export", parents=[chosen], help="write masks as GeoTIFF, GeoPackage or STAC")
+    writing.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder; made where there is none")
+    writing.add_argument("--format", choices=tuple(FORMATS), default="tif", help="default: %(default)s")
+    writing.set_defaults(run=_export)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    found = stac.search(
+        arguments.stac,
+        arguments.collection,
+        bbox=arguments.bbox,
+        datetime=arguments.datetime,
+        limit=arguments.limit,
+    )
+    catalog = Catalog(arguments.db, arguments.masks)
+    shown = not arguments.quiet and sys.stderr.isatty()
+    done = catalog.run(found, workers=arguments.workers, progress=shown, **predict_options(arguments))
+    if not arguments.quiet:
+        print(f"{len(found)} scenes: {done}")
+    if done.failed:
+        print(f"why: xr-cloudmask list --db {shlex.quote(str(arguments.db))}; run again to retry", file=sys.stderr)
+    return UNUSABLE if done.failed else DONE
+
+
+def _catalogue(arguments: argparse.Namespace) -> Catalog:
+    """Open a catalogue that is there, and of it what is asked for."""
+    if not arguments.db.exists():
+        raise CatalogError(f"no file {str(arguments.db)!r}", "a catalogue", "--db scenes.db, or xr-cloudmask run first")
+    limits = {name: getattr(arguments, name, None) for name in FILTERS}
+    return Catalog(arguments.db).filter(**limits, model=getattr(arguments, "model", None))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    table = _catalogue(arguments).to_dataframe()
+    if arguments.form == "json":
+        print(json.dumps(_records(table), indent=1))
+    elif arguments.form == "csv":
+        print(table.drop(columns=["statistics", "provenance", "geometry"]).to_csv(), end="")
+    elif len(table):
+        errors = table["error"].fillna("").str.partition("\n")[0]
+        print(pd.DataFrame(table.assign(error=errors)[list(SHOWN)]).to_string(float_format="%.3f", na_rep="-"))
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """Return rows as JSON has them: null for what is not known, footprints as GeoJSON."""
+    plain = pd.DataFrame(table.drop(columns="geometry")).reset_index()
+    records = json.loads(plain.to_json(orient="records", date_format="iso"))
+    outlines = [None if outline is None else outline.__geo_interface__ for outline in table.geometry]
+    return [record | {"footprint": outline} for record, outline in zip(records, outlines, strict=True)]
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    rows = [row for row in _records(_catalogue(arguments).to_dataframe()) if row["id"] == arguments.id]
+    if not rows:
+        raise CatalogError(f"no scene {arguments.id!r}", "an id of the catalogue", "xr-cloudmask list")
+    for row in rows:
+        print(json.dumps(row, indent=1))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    for path in _catalogue(arguments).export(arguments.to, arguments.format):
+        print(path)

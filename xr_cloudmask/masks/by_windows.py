@@ -1,0 +1,88 @@
+"""Masks of models that look at windows: from a described cube to a labelled Dataset."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from xr_cloudmask.cube.grid import dated, on_grid, shape_of, undated
+from xr_cloudmask.engine import lattice, lazy
+from xr_cloudmask.engine.resolution import resolution_for, suns_for
+from xr_cloudmask.engine.tile import Job
+from xr_cloudmask.masks import coverage, labels, provenance, schemes
+from xr_cloudmask.models.fit import Fit
+from xr_cloudmask.names import CLASS_NAME, DROPPED_FRACTION, MASK_NAME, PROBABILITY_NAME
+
+DROPPED = {"long_name": "fraction of all pixels whose values can be no measurement: no data", "units": "1"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a cube is to be predicted window by window.
+
+    Attributes
+    ----------
+    scheme, decision : str
+    probabilities : bool
+    resolution : str or float
+    device : str or None
+    cache : path or None
+    options : dict
+        ``window``, ``halo``, ``batch_size``.
+    """
+
+    scheme: str
+    decision: str
+    probabilities: bool
+    resolution: str | float
+    device: str | None
+    cache: str | os.PathLike[str] | None
+    options: dict[str, int]
+
+
+def predict_windows(fit: Fit, wanted: Wanted) -> xr.Dataset:
+    """Return the mask of a described cube, with flags, provenance and coverage; lazy where the cube is."""
+    cube, spec = fit.cube, fit.spec
+    scheme = schemes.scheme_for(wanted.scheme, spec.classes)
+    labeller = labels.Labeller.of(scheme, spec.classes, wanted.decision)
+    sees = resolution_for(cube.ground, shape_of(cube.view), spec, wanted.resolution)
+    if sees.note is not None:
+        warnings.warn(sees.note, UserWarning, stacklevel=3)
+    job = _job(fit, labeller, wanted, sees.factor)
+    arrays = [dated(cube.view, band.name) for band in fit.used]
+    blocks = lazy.predict_blocks(job, arrays, wanted.probabilities, wanted.cache)
+    return _labelled(fit, job, blocks, schemes.flag_attrs(scheme) | provenance.of_windows(fit, job, sees))
+
+
+def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted, factor: int) -> Job:
+    cube, spec, options = fit.cube, fit.spec, wanted.options
+    shape = shape_of(cube.view)
+    window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
+    rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
+    along_rows, along_columns = (math.inf if len(axis) == 1 else halo for axis in (rows, columns))
+    halos = (along_rows, along_columns)
+    suns = suns_for(cube.ground, cube.suns, spec, factor, halos) if spec.casts_shadows else ()
+    rules = tuple(cube.calibrated(fit.used).values())
+    batch_size = options.get("batch_size")
+    return Job(
+        spec, fit.used, fit.merged, rules, rows, columns, shape, factor, labeller, wanted.device, batch_size, suns
+    )
+
+
+def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, attrs: dict[str, Any]) -> xr.Dataset:
+    """Put the arrays back on the cube's grid, with their attributes and coverage."""
+    view, (mask, chances, dropped) = fit.cube.view, blocks
+    out = on_grid(view, {MASK_NAME: (mask, attrs)})
+    if chances is not None:
+        dims = (*view.dims[:-2], CLASS_NAME, *view.dims[-2:])
+        described = {"long_name": "class probability", "units": "1"}
+        out[PROBABILITY_NAME] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
+        out = out.assign_coords({CLASS_NAME: xr.Variable(CLASS_NAME, list(job.to_labels.names))})
+    share = undated(view, dropped) / math.prod(job.shape)
+    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED)})
+    return coverage.with_coverage(out[MASK_NAME], out)

@@ -1,0 +1,105 @@
+"""Which model takes a cube, and everything that is missing where none does, in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.models import registry
+from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
+from xr_cloudmask.models.merging import Merged
+from xr_cloudmask.models.weights import Given
+
+MOST = 8  # things that can be missing at once
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A described cube, the model that takes it, its bands in the model's order, and what those are merged into."""
+
+    cube: DescribedCube
+    spec: ModelSpec
+    used: tuple[BandDescriptor, ...]
+    merged: tuple[Merged, ...]
+
+
+def fit(
+    cube: Cube,
+    model: str,
+    told: Told,
+    *,
+    weights: Given | None = None,
+    precision: str = "auto",
+    thresholds: Any = None,
+) -> Fit:
+    """Describe a cube, choose the variant of a model for it and configure that; computes nothing.
+
+    Raises
+    ------
+    CloudMaskError
+        The model does not fit, or the metadata leave something open. Everything that is missing is in one error, with
+        one line to type; its `keywords` are that line.
+    """
+    try:
+        found = _fit(cube, model, told)
+    except CloudMaskError as error:
+        raise complete(error, cube, model, told) from None
+    return replace(found, spec=registry.configured(found.spec, weights, precision, thresholds))
+
+
+def _fit(cube: Cube, model: str, told: Told) -> Fit:
+    described = DescribedCube.of(cube, told)
+    spec = registry.choose(model, described.descriptors, described.level)
+    used = spec.inputs(described.descriptors)
+    if spec.context == "window":
+        described.calibrated(used)
+    return Fit(described, spec, used, spec.merged(described.descriptors))
+
+
+def complete(error: CloudMaskError, cube: Cube, model: str, told: Told) -> CloudMaskError:
+    """Return an error that says all that is missing: each answer is tried, until nothing further is."""
+    errors = [error, *_further(error, cube, model, told)]
+    if len(errors) == 1 and not error.keywords:
+        return error
+    keywords = {name: value for one in errors for name, value in one.keywords.items()}
+    line = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+    hints = [f"{line}" if line else "", *dict.fromkeys(one.remedy for one in errors), *_needing_less(cube, model, told)]
+    return type(error)(
+        "; ".join(dict.fromkeys(one.found for one in errors)),
+        "; ".join(dict.fromkeys(one.expected for one in errors)),
+        "\n     ".join(dict.fromkeys(filter(None, hints))),
+        keywords,
+    )
+
+
+def _further(error: CloudMaskError, cube: Cube, model: str, told: Told) -> Iterator[CloudMaskError]:
+    """Yield what is missing too, once what an error asks for is given."""
+    for _ in range(MOST):
+        said = {name: value for name, value in error.keywords.items() if getattr(told, name, None) is None}
+        if not said:
+            return
+        told = replace(told, **said)
+        try:
+            _fit(cube, model, told)
+        except CloudMaskError as another:
+            error = another
+            yield error
+        else:
+            return
+
+
+def _needing_less(cube: Cube, model: str, told: Told) -> list[str]:
+    """Name a model that takes the cube as it is, where the one that was asked for does not."""
+    for name in registry.AUTO if model == "auto" else ():
+        if all(spec.level == ANY_LEVEL for spec in registry.variants(name)):
+            try:
+                _fit(cube, name, told)
+            except CloudMaskError:
+                continue
+            return [f"model={name!r}, which needs no more than the cube tells"]
+    return []
