@@ -17,7 +17,7 @@ import xarray as xr
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.raster import SIX
+from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
