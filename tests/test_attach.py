@@ -6,6 +6,7 @@ import copy
 import datetime as dt
 import importlib
 import json
+import re
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,6 +194,19 @@ def test_thermal_bands_become_kelvin(tmp_path):
         assert raw * rule.scale[0] + rule.offset[0] == pytest.approx(expected)
 
 
+def test_every_line_of_the_page(catalogue, tmp_path):
+    page = (Path(__file__).parents[1] / "docs/loaders.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "stac.attach(" in block]
+    assert len(blocks) == 2
+    items = search(catalogue.url, PROVIDERS["earth-search-v1"].collection)
+    for block in blocks:
+        names = {"items": items, "odc": odc, "xr_cloudmask": xr_cloudmask}
+        names["stackstac"] = SimpleNamespace(stack=lambda items, epsg, **options: loaders._stack(items, **options))
+        exec(block, names)
+        assert names["out"]["cloudmask"].attrs["level"] == "BOA"
+        assert names["out"].sizes["time"] == len(items)
+
+
 # What is attached ----------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +325,16 @@ def test_bands_that_items_do_not_have_stay_as_they_are(loaded):
     assert attached["ndvi"].identical(cube["ndvi"].assign_coords(attached.coords))
     scl = attach(odc.stac.load(items, bands=["red", "scl"], dtype="float32", chunks={}), items)["scl"]
     assert not {"units", *calibration_keys()} & set(scl.attrs)
+
+
+def test_an_array_of_floats_with_a_quality_band(loaded):
+    items, _ = loaded("planetary-computer")
+    provider = PROVIDERS["planetary-computer"]
+    cube = odc.stac.load(items, bands=[*provider.assets, "SCL"], chunks={}).to_array("band")
+    attached = attach(cube, items)
+    found = attached.cloudmask.reflectance().sel(band=list(provider.assets)).transpose("time", ...)
+    np.testing.assert_allclose(found.values, truth(provider, 2), atol=6e-5)
+    np.testing.assert_array_equal(attached.sel(band="SCL").values, cube.sel(band="SCL").values)
 
 
 def test_bands_called_by_common_name_or_by_the_name_in_eo_bands(loaded):
@@ -534,6 +558,22 @@ def test_ids_win_over_times(loaded):
     np.testing.assert_allclose(values_of(attach(apart, items)), truth(PROVIDERS["planetary-computer"], 2), atol=6e-5)
     with pytest.raises(StacError, match="items of one date differ"):
         attach(with_odc(items, PROVIDERS["planetary-computer"]), items)
+
+
+def test_ids_that_are_not_given(loaded):
+    """As where items of level 1 are given for a cube of level 2: the times would match."""
+    items, _ = loaded("earth-search-v1")
+    cube = with_stackstac(items, PROVIDERS["earth-search-v1"])
+    others = [item.clone() for item in items]
+    for other in others[1:]:
+        other.id = other.id.replace("L2A", "L1C")
+    with pytest.raises(StacError, match=rf"items that are not given: {items[1].id}, {items[2].id}") as error:
+        attach(cube, others)
+    assert "cube.drop_vars('id')" in error.value.remedy
+    by_time = attach(cube.drop_vars("id"), others)
+    assert by_time["id"].values.tolist() == [other.id for other in others]
+    numbered = cube.assign_coords(id=("time", [1, 2, 3]))
+    assert attach(numbered, items)["id"].values.tolist() == [item.id for item in items]
 
 
 # Several items in one date -------------------------------------------------------------------------------------------

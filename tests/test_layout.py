@@ -50,7 +50,9 @@ def test_usual_spatial_names(y, x):
         ("YDim", "XDim", "Band"),
         ("YDim:MOD_Grid_500m_Surface_Reflectance", "XDim:MOD_Grid_500m_Surface_Reflectance", "band"),  # HDF-EOS
         ("downtrack", "crosstrack", "wavelengths"),  # EMIT
-        ("number_of_lines", "number_of_pixels", "number_of_bands"),  # VIIRS, PACE
+        ("number_of_lines", "number_of_pixels", "number_of_bands"),  # VIIRS
+        ("number_of_lines", "pixels_per_line", "wavelength_3d"),  # PACE
+        ("Along-Track", "Across Track", "Spectral Bands"),
         ("Latitude", "Longitude", "Wavelength"),
         ("ny", "nx", "CHANNELS"),
         ("lines", "samples", "bands"),
@@ -254,6 +256,15 @@ def test_grid_mapping_that_xarray_left_among_the_variables(tmp_path):
         assert seen.grid_mapping == "spatial_ref"
         assert xr.Dataset(coords=seen.coords).rio.crs.to_epsg() == 32723
         assert ground_of(seen).crs.to_epsg() == 32723
+
+
+def test_bands_on_another_grid_can_be_dropped_as_the_message_says():
+    other = {f"B{number}": (("y_20m", "x_20m"), np.zeros((2, 2))) for number in range(11, 80)}
+    cube = array().to_dataset("band").assign(other)
+    with pytest.raises(CubeError, match="every band on one grid") as error:
+        view(cube)
+    assert len(str(error.value)) < 600
+    assert list(view(eval(error.value.remedy.rpartition(": ")[2], {"cube": cube})).bands) == BANDS
 
 
 def test_cf_bounds_are_no_band_and_no_other_grid():
