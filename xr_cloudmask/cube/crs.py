@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from xr_cloudmask.cube.properties import item_property
+from xr_cloudmask.cube.metadata import item_property
 
 if TYPE_CHECKING:
     import xarray as xr

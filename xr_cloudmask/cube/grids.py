@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.crs import grid_mappings
-from xr_cloudmask.cube.properties import as_number, item_property, read
+from xr_cloudmask.cube.metadata import as_number, item_property, read
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,8 +10,7 @@ import xarray as xr
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import numbers_given
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.grid import is_lazy, on_grid, pixels, shape_of, undated
-from xr_cloudmask.cube.layout import CubeView
+from xr_cloudmask.cube.layout import CubeView, is_lazy, on_grid, pixels, shape_of, undated
 from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.engine import scenes
 from xr_cloudmask.errors import CloudMaskError

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from xr_cloudmask.cube.grid import dated, on_grid, shape_of, undated
+from xr_cloudmask.cube.layout import dated, on_grid, shape_of, undated
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.resolution import resolution_for, suns_for
 from xr_cloudmask.engine.tile import Job

@@ -25,7 +25,7 @@ from xr_cloudmask.cube.declared import (
     SCALE,
     SUN_KEYS,
 )
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.cube.sun import AZIMUTH_KEYS, ZENITH_KEYS
 from xr_cloudmask.errors import FileError, StacError

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.grid import dated, shape_of
+from xr_cloudmask.cube.layout import dated, shape_of
 from xr_cloudmask.engine import tile
 from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
