@@ -57,6 +57,7 @@ class Provider:
     media_type: str = "image/tiff; application=geotiff; profile=cloud-optimized"
     stac_version: str = "1.0.0"
     modern: bool = False  # STAC 1.1: bands, fields of the asset
+    width: float | None = None  # of the wavelength, where what is stated is wrong
 
 
 def keys(*names: str) -> dict[str, str]:
@@ -130,6 +131,7 @@ PROVIDERS = {
             for version, offset in (("05.11", -0.1), ("02.14", 0.0))
         ],
         "SCL_20m", names={f"{key}_{20 if key > 'B10' else 10}m": key for key in B}, stac_version="1.1.0", modern=True,
+        width=0.53,
     ),
     "brazil-data-cube": Provider(
         "S2_L2A-1", B,
@@ -281,7 +283,8 @@ def _asset(
     if key is None or common is None:
         return fields | ({"raster:bands": [kind]} if scene.raster is not None and not provider.modern else {})
     prefix = "eo:" if provider.modern else ""
-    spectrum = {"common_name": common, "center_wavelength": CENTRES[common], "full_width_half_max": WIDTHS[common]}
+    centre, width = CENTRES[common], WIDTHS[common] if provider.width is None else provider.width * CENTRES[common]
+    spectrum = {"common_name": common, "center_wavelength": centre, "full_width_half_max": width}
     band = {"name": provider.names.get(key, key), **{f"{prefix}{name}": value for name, value in spectrum.items()}}
     if provider.modern:
         factors = {f"raster:{name}": value for name, value in (scene.raster or {}).items()}

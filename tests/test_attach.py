@@ -6,6 +6,7 @@ import copy
 import datetime as dt
 import importlib
 import json
+import re
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,9 @@ from stac_server import serve_api, serve_files
 
 import xr_cloudmask
 from xr_cloudmask import CloudMaskError, FileError, StacError
-from xr_cloudmask.cube import bands, calibration, layout, remedies
+from xr_cloudmask.cube import remedies
+from xr_cloudmask.cube.described import DescribedCube
+from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.stac import attach, load, matching, search
 
 BOUNDS = (WEST, NORTH - PIXEL * SIDE, WEST + PIXEL * SIDE, NORTH)
@@ -185,11 +188,23 @@ def test_thermal_bands_become_kelvin(tmp_path):
         odc.stac.load(items, bands=[*provider.assets, "lwir11"], dtype="float32").drop_attrs(),
         loaders._stack(items, assets=[*provider.assets, "lwir11"], bounds=BOUNDS),
     ):
-        view = layout.view(attach(cube, items))
-        descriptors = [d for d in bands.describe(view) if d.name == "lwir11"]
-        rule = calibration.calibrate(view, descriptors).calibrations[0]
-        raw = float(view.bands["lwir11"].isel(time=0).max())
+        described = DescribedCube.of(attach(cube, items))
+        rule = described.calibrated()["lwir11"]
+        raw = float(described.view.bands["lwir11"].isel(time=0).max())
         assert raw * rule.scale[0] + rule.offset[0] == pytest.approx(expected)
+
+
+def test_every_line_of_the_page(catalogue, tmp_path):
+    page = (Path(__file__).parents[1] / "docs/loaders.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "stac.attach(" in block]
+    assert len(blocks) == 2
+    items = search(catalogue.url, PROVIDERS["earth-search-v1"].collection)
+    for block in blocks:
+        names = {"items": items, "odc": odc, "xr_cloudmask": xr_cloudmask}
+        names["stackstac"] = SimpleNamespace(stack=lambda items, epsg, **options: loaders._stack(items, **options))
+        exec(block, names)
+        assert names["out"]["cloudmask"].attrs["level"] == "BOA"
+        assert names["out"].sizes["time"] == len(items)
 
 
 # What is attached ----------------------------------------------------------------------------------------------------
@@ -281,12 +296,8 @@ def test_reflectance_forgets_how_the_numbers_were_converted(loaded):
             name for name in done.coords if str(name).split(":")[0] in calibration_keys() and done[name].notnull().any()
         ]
         assert left == []
-        bare = (
-            done.drop_attrs()
-            if isinstance(done, xr.Dataset)
-            else done.drop_attrs().drop_vars("raster:bands", errors="ignore")
-        )
-        np.testing.assert_array_equal(values_of(bare.compute()), values_of(done))
+    bare = attach(with_odc(items, PROVIDERS["earth-search-v1"]), items).cloudmask.reflectance()
+    np.testing.assert_array_equal(values_of(bare.drop_attrs().compute()), values_of(bare))
 
 
 def calibration_keys():
@@ -316,6 +327,16 @@ def test_bands_that_items_do_not_have_stay_as_they_are(loaded):
     assert not {"units", *calibration_keys()} & set(scl.attrs)
 
 
+def test_an_array_of_floats_with_a_quality_band(loaded):
+    items, _ = loaded("planetary-computer")
+    provider = PROVIDERS["planetary-computer"]
+    cube = odc.stac.load(items, bands=[*provider.assets, "SCL"], chunks={}).to_array("band")
+    attached = attach(cube, items)
+    found = attached.cloudmask.reflectance().sel(band=list(provider.assets)).transpose("time", ...)
+    np.testing.assert_allclose(found.values, truth(provider, 2), atol=6e-5)
+    np.testing.assert_array_equal(attached.sel(band="SCL").values, cube.sel(band="SCL").values)
+
+
 def test_bands_called_by_common_name_or_by_the_name_in_eo_bands(loaded):
     items, _ = loaded("planetary-computer")
     by_role = odc.stac.load(items, bands=["blue", "green", "red", "nir"], chunks={})
@@ -329,6 +350,24 @@ def test_bands_called_by_common_name_or_by_the_name_in_eo_bands(loaded):
     by_name = by_name[["B02", "B03", "B04", "B08"]]
     assert attach(by_name, modern)["B02"].attrs["common_name"] == "blue"
     np.testing.assert_allclose(values_of(attach(by_name, modern)), truth(PROVIDERS["copernicus"], 2)[:, :4], atol=6e-5)
+
+
+@pytest.mark.parametrize("load_as", ["odc-stac", "stackstac", "load"])
+@pytest.mark.parametrize("name", ["copernicus", "landsat-usgs"])
+def test_widths_that_cannot_be_are_the_tables(loaded, name, load_as):
+    """The Copernicus Data Space states half of the wavelength, the U.S. Geological Survey no width."""
+    items, _ = loaded(name)
+    items = copy.deepcopy(items)
+    for item in items:
+        for asset in item.assets.values() if name == "landsat-usgs" else ():
+            for band in asset.extra_fields.get("eo:bands", ()):
+                del band["full_width_half_max"]
+    provider = PROVIDERS[name]
+    cube = load(items, list(provider.assets)) if load_as == "load" else attach(LOADERS[load_as](items, provider), items)
+    table = sensors()["sentinel-2" if name == "copernicus" else "landsat-8-9"]
+    for band in DescribedCube.of(cube).descriptors:
+        known = table.band(band.name)
+        assert (band.min_wavelength, band.max_wavelength) == (known.min_wavelength, known.max_wavelength)
 
 
 def test_bands_of_one_file(tmp_path):
@@ -519,6 +558,22 @@ def test_ids_win_over_times(loaded):
     np.testing.assert_allclose(values_of(attach(apart, items)), truth(PROVIDERS["planetary-computer"], 2), atol=6e-5)
     with pytest.raises(StacError, match="items of one date differ"):
         attach(with_odc(items, PROVIDERS["planetary-computer"]), items)
+
+
+def test_ids_that_are_not_given(loaded):
+    """As where items of level 1 are given for a cube of level 2: the times would match."""
+    items, _ = loaded("earth-search-v1")
+    cube = with_stackstac(items, PROVIDERS["earth-search-v1"])
+    others = [item.clone() for item in items]
+    for other in others[1:]:
+        other.id = other.id.replace("L2A", "L1C")
+    with pytest.raises(StacError, match=rf"items that are not given: {items[1].id}, {items[2].id}") as error:
+        attach(cube, others)
+    assert "cube.drop_vars('id')" in error.value.remedy
+    by_time = attach(cube.drop_vars("id"), others)
+    assert by_time["id"].values.tolist() == [other.id for other in others]
+    numbered = cube.assign_coords(id=("time", [1, 2, 3]))
+    assert attach(numbered, items)["id"].values.tolist() == [item.id for item in items]
 
 
 # Several items in one date -------------------------------------------------------------------------------------------

@@ -532,6 +532,9 @@ GOOD_FLAGS = np.where(np.isin(np.arange(30), BAD), 0, 1)
         lambda: hyperspectral().to_dataset(name="reflectance").assign_attrs(bbl=GOOD_FLAGS),
         lambda: _by_variable(hyperspectral()),
         lambda: hyperspectral(good_wavelengths=GOOD_FLAGS).chunk(band=5),
+        lambda: (
+            hyperspectral(good_wavelengths=GOOD_FLAGS).to_dataset(name="reflectance").reset_coords()
+        ),  # as in the file
     ],
 )
 def test_bands_that_the_product_marks_as_bad_are_left_out(flagged):

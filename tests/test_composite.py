@@ -15,6 +15,7 @@ from scipy import ndimage, optimize
 from xr_cloudmask import BestPixel, CloudMaskError
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 from xr_cloudmask.series import kernels
+from xr_cloudmask.series.best import nearness
 from xr_cloudmask.series.composite import METHODS
 
 CLEAR, NO_DATA = 0, 255
@@ -240,6 +241,17 @@ def test_best_takes_the_probability_that_the_mask_has():
     np.testing.assert_array_equal(out["chosen_date"], fewer.time.values[chances[[0, 2], 0].argmax(axis=0)])
 
 
+@pytest.mark.parametrize("chunks", [None, {"y": 3, "x": 2}])
+def test_distance_is_in_metres_along_both_axes(chunks):
+    """At 60° N a pixel of a grid in degrees is half as wide as it is high."""
+    codes = np.zeros((1, 9, 9), "uint8")
+    codes[0, 4, 4] = 1
+    codes = codes if chunks is None else dask.array.from_array(codes, (1, *chunks.values()))
+    score = np.asarray(nearness(codes, (1,), (11.14, 5.58), 200.0))[0]
+    apart = np.hypot(11.14 * (np.arange(9)[:, None] - 4), 5.58 * (np.arange(9) - 4))
+    np.testing.assert_allclose(score, 1 / (1 + np.exp(-(0.2 / 30) * (apart - 100))), rtol=1e-6)
+
+
 def test_distance_does_not_depend_on_chunks_smaller_than_its_reach():
     cube = cube_of(2, 2)
     mask = mask_of(cube, 9)
@@ -279,7 +291,11 @@ def test_dates_and_pixel_sizes_are_asked_for_only_where_they_matter():
         cube.assign_coords(time=cube_of(0, 2).time).cloudmask.composite("best", mask=mask)
 
 
-@pytest.mark.parametrize("wrong", [{"probability": -1}, {"reach": 0}, {"days": 0.0}, {"date": np.inf}])
+@pytest.mark.parametrize("wrong", [
+        {"probability": -1}, {"reach": 0}, {"days": 0.0}, {"date": np.inf}, {"date": np.nan}, {"reach": np.nan},
+        {"distance": "2"}, {"reach": None}, {"days": True},
+    ],
+)  # fmt: skip
 def test_scores_that_make_no_sense_are_refused(wrong):
     with pytest.raises(CloudMaskError, match="weights from 0"):
         BestPixel(**wrong)

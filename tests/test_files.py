@@ -195,7 +195,7 @@ def test_scale_one_and_offset_zero_are_no_declaration(tmp_path):
 
 def test_unnamed_bands_are_asked_for(tmp_path):
     path = write_raster(tmp_path / "cube.tif", BANDS)
-    with pytest.raises(FileError, match="4 bands that have no descriptions"):
+    with pytest.raises(FileError, match="4 bands that have neither"):
         open_cube(path)
     with pytest.raises(FileError, match="3 names for 4 bands"):
         open_cube(path, bands=NAMES[:3])

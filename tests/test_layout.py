@@ -10,10 +10,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.layout import (
     X_NAMES,
     Y_NAMES,
-    ground_sample_distance,
     require_real_numbers,
     view,
 )
@@ -50,7 +50,9 @@ def test_usual_spatial_names(y, x):
         ("YDim", "XDim", "Band"),
         ("YDim:MOD_Grid_500m_Surface_Reflectance", "XDim:MOD_Grid_500m_Surface_Reflectance", "band"),  # HDF-EOS
         ("downtrack", "crosstrack", "wavelengths"),  # EMIT
-        ("number_of_lines", "number_of_pixels", "number_of_bands"),  # VIIRS, PACE
+        ("number_of_lines", "number_of_pixels", "number_of_bands"),  # VIIRS
+        ("number_of_lines", "pixels_per_line", "wavelength_3d"),  # PACE
+        ("Along-Track", "Across Track", "Spectral Bands"),
         ("Latitude", "Longitude", "Wavelength"),
         ("ny", "nx", "CHANNELS"),
         ("lines", "samples", "bands"),
@@ -237,31 +239,6 @@ def test_values_that_are_no_real_numbers_are_refused(dtype):
         require_real_numbers("red", xr.DataArray(np.zeros((2, 2), dtype), dims=("y", "x")))
 
 
-def test_ground_sample_distance_from_crs():
-    cube = array().assign_coords(y=np.arange(4) * -10.0, x=np.arange(5) * 10.0)
-    assert ground_sample_distance(view(cube)) is None
-    assert ground_sample_distance(view(cube.rio.write_crs("EPSG:32723"))) == 10
-    assert ground_sample_distance(view(cube.assign_coords(epsg=32723))) == 10
-
-
-def test_ground_sample_distance_from_units_and_names():
-    metres = array().assign_coords(y=np.arange(4) * -20.0, x=("x", np.arange(5) * 20.0, {"units": "m"}))
-    assert ground_sample_distance(view(metres)) == 20
-    degrees = array().rename(y="latitude", x="longitude")
-    degrees = degrees.assign_coords(latitude=np.arange(4) * -0.001, longitude=np.arange(5) * 0.001)
-    assert ground_sample_distance(view(degrees)) == pytest.approx(111.32)
-
-
-def test_ground_sample_distance_in_feet():
-    cube = array().assign_coords(y=np.arange(4) * -100.0, x=np.arange(5) * 100.0)
-    assert ground_sample_distance(view(cube.rio.write_crs("EPSG:2263"))) == pytest.approx(30.48, abs=0.01)
-
-
-def test_a_single_pixel_has_no_known_size():
-    cube = array(sizes={"y": 1, "x": 1}).assign_coords(y=[0.0], x=[0.0]).rio.write_crs("EPSG:32723")
-    assert ground_sample_distance(view(cube)) is None
-
-
 def test_coordinates_of_an_earlier_prediction_do_not_come_through():
     fractions = dict.fromkeys(("cloud_fraction", "valid_fraction"), ("time", [0.1, 0.2]))
     mask = {"cloudmask": (("time", "y", "x"), np.zeros((2, 4, 5), "uint8")), "class": ["clear", "cloud"]}
@@ -278,18 +255,18 @@ def test_grid_mapping_that_xarray_left_among_the_variables(tmp_path):
         seen = view(opened)
         assert seen.grid_mapping == "spatial_ref"
         assert xr.Dataset(coords=seen.coords).rio.crs.to_epsg() == 32723
-        assert ground_sample_distance(seen) == 10
+        assert ground_of(seen).crs.to_epsg() == 32723
+
+
+def test_bands_on_another_grid_can_be_dropped_as_the_message_says():
+    other = {f"B{number}": (("y_20m", "x_20m"), np.zeros((2, 2))) for number in range(11, 80)}
+    cube = array().to_dataset("band").assign(other)
+    with pytest.raises(CubeError, match="every band on one grid") as error:
+        view(cube)
+    assert len(str(error.value)) < 600
+    assert list(view(eval(error.value.remedy.rpartition(": ")[2], {"cube": cube})).bands) == BANDS
 
 
 def test_cf_bounds_are_no_band_and_no_other_grid():
     bounds = {"time_bnds": (("time", "nv"), np.zeros((2, 2))), "y_bnds": (("y", "nv"), np.zeros((4, 2)))}
     assert list(view(array().to_dataset("band").assign(bounds)).bands) == BANDS
-
-
-@pytest.mark.parametrize("crs", [None, "EPSG:4326"])
-def test_a_degree_of_longitude_shrinks_towards_the_poles(crs):
-    cube = array().rename(y="latitude", x="longitude")
-    cube = cube.assign_coords(latitude=60 - np.arange(4) * 0.001, longitude=np.arange(5) * 0.002)
-    cube = cube if crs is None else cube.rio.write_crs(crs)
-    assert ground_sample_distance(view(cube)) == pytest.approx(111.32, rel=1e-3)  # (111.32 + 2 * 55.66) / 2
-    assert ground_sample_distance(view(cube.drop_vars("latitude"))) is None

@@ -134,3 +134,7 @@ assert hot.count() < layers["hot"].count()
 assert set(wetness) == {"NDWI", "EVI"}
 """
     run_blocks("indices.md", tmp_path, check)
+
+
+def test_every_block_of_the_page_on_what_is_understood(tmp_path):
+    run_blocks("understood.md", tmp_path)

@@ -15,7 +15,8 @@ from test_engine import chunked
 
 from xr_cloudmask import simulate
 from xr_cloudmask.cube import layout, sun
-from xr_cloudmask.cube.sun import Sun
+from xr_cloudmask.cube.ground import ground_of
+from xr_cloudmask.cube.sun import Sun, SunPosition
 from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.index import physical
@@ -130,15 +131,14 @@ def test_where_shadows_were_looked_for_is_written_down():
     assert where(alone, **OPTIONS) == "along the sun's direction, of clouds up to 330 m"
     blind = SERIES.drop_vars(["view:sun_azimuth", "view:sun_elevation"])
     assert where(blind, **OPTIONS).endswith("up to 330 m from them: 1 of 1 sun directions are unknown")
-    nowhere = blind.drop_vars(["y", "x"])
+    nowhere = blind.drop_vars(["y", "x", "spatial_ref"])
     assert where(nowhere).endswith("up to 1500 m from them: the pixel size is unknown, and taken for 30 m")
 
 
 def test_the_distance_from_the_zenith_tells_the_elevation():
     angles = {"s2:mean_solar_azimuth": ("time", [90.0, 90.0]), "s2:mean_solar_zenith": ("time", [45.0, 0.0])}
     cube = SERIES.drop_vars(["view:sun_azimuth", "view:sun_elevation"]).assign_coords(angles)
-    shifts = sun.shadow_shifts(layout.view(cube))
-    assert shifts == (pytest.approx((0, -1)), pytest.approx((0, 0)))
+    assert sun.sun_positions(layout.view(cube)) == (SunPosition(90, 45), SunPosition(90, 90))
 
 
 def land(size, pixel, cloud, shadow, **attrs):
@@ -191,22 +191,25 @@ def test_thresholds_have_to_make_sense():
 
 def test_the_sun_casts_shadows_to_the_other_side():
     cube = SERIES.isel(time=0, drop=True).assign_coords({"view:sun_azimuth": 225.0, "view:sun_elevation": 45.0})
-    (shift,) = sun.shadow_shifts(layout.view(cube))
-    assert shift == pytest.approx((-np.sqrt(0.5), np.sqrt(0.5)))  # up and to the right: north-east
-    (turned,) = sun.shadow_shifts(layout.view(cube.isel(y=slice(None, None, -1))))
-    assert turned == pytest.approx((np.sqrt(0.5), np.sqrt(0.5)))
+    for turned, sign in ((cube, -1), (cube.isel(y=slice(None, None, -1)), 1)):
+        view = layout.view(turned)
+        (position,) = sun.sun_positions(view)
+        rows, columns = np.multiply(position.shift(ground_of(view)), 10)
+        assert (rows, columns) == pytest.approx((sign * np.sqrt(0.5), np.sqrt(0.5)), abs=0.02)  # to the north-east
 
 
 def test_shadows_lie_where_clouds_of_any_height_can_cast_them():
     cloud = np.zeros((60, 60), bool)
     cloud[30, 30] = True
-    reached = cast(cloud, PhysicalThresholds(height=(500, 1000)), Sun((0.0, 0.02), 30.0))
+    reached = cast(cloud, PhysicalThresholds(height=(500, 1000)), Sun((0.0, 0.02), (30.0, 30.0)))
     assert reached[30, 40:51].all()
     assert not reached[30, :37].any()
     assert not reached[30, 53:].any()
-    around = cast(cloud, PhysicalThresholds(reach=300), Sun(None, 30.0))
+    around = cast(cloud, PhysicalThresholds(reach=300), Sun(None, (30.0, 30.0)))
     assert around.sum() == pytest.approx(np.pi * 10**2, rel=0.05)
-    assert not cast(np.zeros((5, 5), bool), PhysicalThresholds(), Sun(None, 30.0)).any()
+    narrow = cast(cloud, PhysicalThresholds(reach=300), Sun(None, (30.0, 15.0)))
+    assert (narrow.any(axis=1).sum(), narrow.any(axis=0).sum()) == (21, 41)
+    assert not cast(np.zeros((5, 5), bool), PhysicalThresholds(), Sun(None, (30.0, 30.0))).any()
 
 
 @given(st.integers(-7, 7), st.integers(-7, 7))

@@ -145,6 +145,23 @@ def test_reflectance_scale_factor_of_envi(key, factor):
     assert "ENVI reflectance scale factor" in converted.attrs["reflectance_provenance"]
 
 
+def test_spectral_variables_beside_the_reflectance_stay_what_they_are():
+    raw = hyperspectral(1500, "int16").to_dataset(name="reflectance").reset_coords()
+    converted = raw.cloudmask.reflectance(sensor="enmap", level="BOA")
+    np.testing.assert_allclose(converted.reflectance, 0.15, atol=1e-6)
+    xr.testing.assert_identical(converted.wavelength, raw.wavelength)
+
+
+@pytest.mark.parametrize("names", [[1, 2, 3], [b"blue", b"green", b"red"]])
+def test_variables_called_by_numbers_or_bytes(names):
+    raw = cube(names, 1500, "int16")
+    for name, wavelength in zip(names, (480, 560, 660), strict=True):
+        raw[name].attrs["wavelength"] = wavelength
+    converted = raw.cloudmask.reflectance(scale=1e-4, offset=0)
+    assert list(converted) == names
+    assert value_of(converted, names[0]) == pytest.approx(0.15)
+
+
 # --- processing baselines that are none
 
 

@@ -224,7 +224,7 @@ def _write_class_names(scheme: Scheme, path: Path) -> None:
 def _open_raster(path: Path) -> xr.DataArray:
     from xr_cloudmask.files import raster
 
-    (array,) = raster.open_each([path], CHUNK)[0].values()
+    (array,) = raster.open_each([path], CHUNK)[0].bands
     return array
 
 

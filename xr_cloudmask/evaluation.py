@@ -17,10 +17,10 @@ import xarray as xr
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.raster import SIX
+from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import mask_of
-from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.predict import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
@@ -170,9 +170,9 @@ def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
 
 def most_probable(probability: xr.DataArray) -> npt.NDArray[np.uint8]:
     """Return the place in `JUDGED` with the largest sum of probabilities; `NOT_JUDGED` where there are no data."""
-    names = [str(name) for name in probability["class"].values if name != "no_data"]
+    names = [str(name) for name in probability[CLASS_NAME].values if name != "no_data"]
     places = np.array([place_of((name,), f"class {name!r} of the model") for name in names])
-    chances = probability.sel({"class": names}).transpose("class", ...).values
+    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...).values
     sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(JUDGED))])
     found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums).argmax(axis=0))
     return found.astype("uint8")

@@ -21,6 +21,7 @@ from xr_cloudmask.masks.by_scenes import scene_job
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
 from xr_cloudmask.models.index.scene import NAMES
+from xr_cloudmask.names import STATISTIC_NAME, STATISTICS_NAME
 
 # Of blue, green, red and nir, as 4-4A has them; spyndex has everything else by name.
 OWN: Mapping[str, Callable[..., Any]] = {
@@ -103,7 +104,7 @@ def indices(
     inside = reduce(and_, (band > 0 for band in values.values()))
     values = {role: band.where(inside) for role, band in values.items()}
     layers = {name: _index(name, values) for name in names}
-    out = xr.Dataset({**layers, "scene_statistics": statistics}, coords=described.view.coords)
+    out = xr.Dataset({**layers, STATISTICS_NAME: statistics}, coords=described.view.coords)
     lazy = is_lazy(described.view, [band.name for band in described.descriptors])
     return out if lazy else out.compute(scheduler="threads")
 
@@ -150,8 +151,8 @@ def _stretched(cube: DescribedCube) -> tuple[dict[str, xr.DataArray], xr.DataArr
     shape = (*table.shape[:-1], len(NAMES), len(STATISTICS))
     statistics = xr.DataArray(
         table[..., :count].reshape(shape),
-        dims=(*view.dims[:-2], "quantity", "statistic"),
-        coords={"quantity": list(NAMES), "statistic": list(STATISTICS)},
+        dims=(*view.dims[:-2], "quantity", STATISTIC_NAME),
+        coords={"quantity": list(NAMES), STATISTIC_NAME: list(STATISTICS)},
         attrs={"long_name": "statistics of the scene's normalised bands and indices"},
     )
     return values, statistics

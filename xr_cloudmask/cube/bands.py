@@ -13,28 +13,18 @@ import xarray as xr
 
 from xr_cloudmask.cube.descriptor import KINDS, BandDescriptor
 from xr_cloudmask.cube.layout import CubeView
-from xr_cloudmask.cube.metadata import texts
+from xr_cloudmask.cube.metadata import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS, texts
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_name, common_names, named, sensors
 from xr_cloudmask.cube.spelling import image_id, is_number, key, keys, looks_spectral
 from xr_cloudmask.cube.wavelengths import bad_bands, limits_in, measured_limits
 from xr_cloudmask.errors import BandError, listed
 
-__all__ = [
-    "INSTRUMENT_KEYS", "KINDS", "PLATFORM_KEYS", "PRODUCT_KEYS", "BandDescriptor", "bad_bands", "candidate_sensors",
-    "describe", "identify_sensor", "left_out",
-]  # fmt: skip
-
-PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SPACECRAFT_NAME", "constellation")
-INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
-PRODUCT_KEYS = (
-    "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
-    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
-    "reader",
-)  # fmt: skip
+__all__ = ["KINDS", "BandDescriptor", "bad_bands", "candidate_sensors", "describe", "identify_sensor", "left_out"]
 
 DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number
 TWO_SWIR = ("swir1", "swir2")  # 1.6 and 2.2 µm, unless the cube has a third
 NARROW = 0.1  # of the centre wavelength: narrower bands take the narrow common names (nir08, rededge071, lwir11)
+OTHER_WIDTH = 2.0  # times as wide or as narrow as in the sensor's table is another band, or an error
 PANCHROMATIC = 150.0  # nm: narrower visible bands are not panchromatic
 THERMAL = 3000.0  # nm: beyond, the Earth's emission outweighs reflected sunlight
 
@@ -300,7 +290,7 @@ def _read_bands(bands: Iterable[_Band], table: Sensor | None, trust_table: bool)
     for band in bands:
         is_quality, entry = entries.get(band.called, (False, None))
         told = _of_entry(entry)
-        if told is not None and band.measured is not None and not trust_table:
+        if told is not None and band.measured is not None and not trust_table and _can_be_as_wide(band.measured, told):
             told = band.measured._replace(role=told.role, kind=told.kind)
         elif told is None:
             told = band.measured or (_of_entry(common_name(band.called)) if band.is_generic else None)
@@ -311,6 +301,12 @@ def _read_bands(bands: Iterable[_Band], table: Sensor | None, trust_table: bool)
 
 def _of_entry(entry: SensorBand | None) -> _Measured | None:
     return None if entry is None else _Measured(entry.role, entry.min_wavelength, entry.max_wavelength, entry.kind)
+
+
+def _can_be_as_wide(measured: _Measured, table: _Measured) -> bool:
+    """Whether a width in metadata can be that of a sensor's band; some state none, some half of the wavelength."""
+    known, stated = (band.max_wavelength - band.min_wavelength for band in (table, measured))
+    return known / OTHER_WIDTH <= stated <= known * OTHER_WIDTH
 
 
 def _measured(stated: Any, limits: tuple[float, float] | None) -> _Measured | None:

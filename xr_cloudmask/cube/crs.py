@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xr_cloudmask.cube.metadata import item_property
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def read_crs(value: Any) -> CRS | None:
 
     if isinstance(value, str):
         value = str(value).strip()  # not NumPy's, which pyproj refuses
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "+init=" is deprecated, and still in files
         try:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.bands import PRODUCT_KEYS
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.cube.metadata import as_number, item_property, read, texts
+from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, item_property, read, texts
 from xr_cloudmask.cube.sensors import normalised
 from xr_cloudmask.errors import ReflectanceError
 

@@ -114,6 +114,8 @@ def _from_coordinates(view: CubeView, crs: CRS | None) -> Grid | str:
         return frame
     y, x = y * frame.unit, x * frame.unit
     down, across = _step(y), _step(x, frame.turn)
+    if (down is None and y.size > 1) or (across is None and x.size > 1):
+        return "coordinates that are missing, or all the same"
     rows, columns = _spread(max(y.size, 1), max(x.size, 1))
     return Grid(
         x[columns] if x.size else np.full(columns.shape, np.nan),
@@ -187,7 +189,7 @@ def _numbers(coord: xr.DataArray | None) -> Numbers:
         return np.empty(0)
     values = np.asarray(read(coord), "float64")
     if coord.dtype.kind == "f":
-        return values
+        return np.where(np.isfinite(values), values, np.nan)
     scale, offset = (as_number(coord.attrs.get(key)) for key in ("scale_factor", "add_offset"))
     return values * (1.0 if scale is None else scale) + (offset or 0.0)
 

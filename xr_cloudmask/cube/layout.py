@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read
-from xr_cloudmask.cube.spelling import looks_spectral
+from xr_cloudmask.cube.spelling import key, looks_spectral
 from xr_cloudmask.errors import CubeError, listed
 from xr_cloudmask.names import PREDICTED_NAMES
 
@@ -29,7 +29,7 @@ Y_NAMES = (
 )  # fmt: skip
 X_NAMES = (
     "x", "longitude", "lon", "X", "easting", "col", "cols", "columns", "column", "XDim", "crosstrack", "across_track",
-    "cross_track", "number_of_pixels", "pixel", "pixels", "sample", "samples", "nx", "ni", "i",
+    "cross_track", "number_of_pixels", "pixels_per_line", "pixel", "pixels", "sample", "samples", "nx", "ni", "i",
 )  # fmt: skip
 TIME_NAMES = ("time", "t", "date", "datetime", "valid_time")
 BAND_NAMES = (
@@ -91,6 +91,14 @@ class CubeView:
         return coords
 
     @cached_property
+    def along_bands(self) -> dict[str, xr.DataArray]:
+        """Coordinates along the band dimension, and variables of a Dataset that are meant as such (EMIT's ``fwhm``)."""
+        if self.band is None:
+            return {}
+        found = (self.source[name] for name in _variables_of(self.source))
+        return {str(array.name): array for array in found if array.dims == (self.band,)}
+
+    @cached_property
     def coords_of_bands(self) -> Mapping[str, Mapping[str, Any]]:
         """What the coordinates along the band dimension, and those without dimension, say at each band.
 
@@ -98,7 +106,7 @@ class CubeView:
         """
         if self.band is None:
             return {name: _scalars(values.coords) for name, values in self.bands.items()}
-        along = {str(name): read(coord) for name, coord in self.source.coords.items() if coord.dims == (self.band,)}
+        along = {name: read(coord) for name, coord in self.along_bands.items()}
         shared = _scalars(self.source.coords)
         return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
 
@@ -211,8 +219,8 @@ def _dim(cube: Cube, names: Iterable[str], standard_names: Iterable[str], axis: 
 def _named(dims: Iterable[Hashable], names: Iterable[str]) -> str | None:
     """Return the dimension with the first of some names, in any case; HDF-EOS writes ``YDim:MOD_Grid``."""
     exact = {str(dim).partition(":")[0]: str(dim) for dim in dims}
-    folded = {name.casefold(): dim for name, dim in exact.items()}
-    return next((exact.get(name, folded.get(name.casefold())) for name in names if name.casefold() in folded), None)
+    folded = {key(name): dim for name, dim in exact.items()}
+    return next((exact.get(name, folded.get(key(name))) for name in names if key(name) in folded), None)
 
 
 def _banded_array(cube: Cube, y: str, x: str) -> xr.DataArray | None:
@@ -270,23 +278,28 @@ def band_labels(array: xr.DataArray, band: str) -> list[str]:
         told = [told]
     if labels.dtype.kind in "iuf" and isinstance(told, tuple | list) and len(told) == size:
         return [str(name or label) for name, label in zip(told, labels, strict=True)]
-    return [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
+    return [name_of(label) for label in labels]
+
+
+def name_of(label: Any) -> str:
+    """Return the name of a band whose label is text, bytes or a number."""
+    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
 
 
 def _variables(cube: xr.Dataset, y: str, x: str, time: str | None) -> dict[str, xr.DataArray]:
-    spatial = {str(name): v for name, v in cube.data_vars.items() if {y, x} <= set(v.dims)}
+    spatial = {name_of(name): v for name, v in cube.data_vars.items() if {y, x} <= set(v.dims)}
     # A second pair of spatial dimensions means bands on another grid (a 20 m band beside 10 m ones); one dimension
     # more does not: CF bounds are (time, nv), (y, nv).
     elsewhere = [
-        str(n) for n, v in cube.data_vars.items() if str(n) not in spatial and len({*v.dims} - {y, x, time}) > 1
+        n for n, v in cube.data_vars.items() if name_of(n) not in spatial and len({*v.dims} - {y, x, time}) > 1
     ]
     if elsewhere:
-        dims = {name: cube[name].dims for name in elsewhere[:3]}
+        dims = {name_of(name): cube[name].dims for name in elsewhere[:3]}
         raise CubeError(
             f"variables on another grid than ({y}, {x}): {dims}",
             "every band on one grid",
             "cube.rio.reproject_match(...) or odc.geo's .odc.reproject(geobox) first, or drop them: "
-            f"cube.drop_vars({elsewhere!r})",
+            f"cube.drop_dims({sorted({str(dim) for name in elsewhere for dim in cube[name].dims} - {y, x, time})!r})",
         )
     if not spatial:
         raise CubeError(

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
     from xr_cloudmask.cube.layout import CubeView
 
+# What items call it.
+PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SPACECRAFT_NAME", "constellation")
+INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
+PRODUCT_KEYS = (
+    "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
+    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
+    "reader",
+)  # fmt: skip
+
 # Attributes that hold a whole STAC item, and the key of its properties.
 NESTED = ("stac_discovery", "stac_item", "other_metadata")
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")  # in order of precedence

@@ -15,13 +15,13 @@ import xarray as xr
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
 from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import Cube, CubeView
+from xr_cloudmask.cube.layout import Cube, CubeView, name_of
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.rules import is_marked
 from xr_cloudmask.cube.temperature import kelvin
 
-BLACK = 1e-6  # of a number, within which it is that of reflectance 0
+ROUNDED = 1e-9  # share by which a number that was computed may be off
 OBSOLETE_ATTRS = {
     ZERO, *FACTORS, *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
@@ -93,14 +93,14 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     """
     zero = np.ones(bands[0].shape, dtype=bool)
     for band, calibration in zip(bands, calibrations, strict=True):
-        zero &= is_close(band, calibration.zero[date % len(calibration.zero)])
+        zero &= is_close(band, calibration.zero[date % len(calibration.zero)]) | np.isnan(band)  # of NaN, others tell
     solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
     full = {_largest(*pair, date) for pair in solar}
     black = {-offset / scale for scale, offset in (calibration.linear(date) for _, calibration in solar)}
     same = fill_of_all(
         [band for band, _ in solar],
         [number for number in full if number is not None],
-        min(black, default=0.0) + BLACK,
+        min(black, default=0.0) * (1 + ROUNDED),
     )
     return zero, np.zeros_like(zero) if same is None else same & ~zero
 
@@ -205,9 +205,11 @@ def converted(described: DescribedCube, rules: Mapping[str, Calibration], proven
     if isinstance(cube, xr.DataArray):
         return _without_factors(_convert(cube, view, rules, mark, differ), view, rules)
     if view.band is not None:
-        names = {next(name for name, values in cube.data_vars.items() if view.band in values.dims): rules}
+        whole = {view.band, view.y, view.x}
+        names = {next(name for name, values in cube.data_vars.items() if whole <= set(values.dims)): rules}
     else:
-        names = {name: {name: calibration} for name, calibration in rules.items()}
+        keys = {name_of(key): key for key in cube.data_vars}  # names may be numbers
+        names = {keys[name]: {name: calibration} for name, calibration in rules.items()}
     made = {name: _convert(cube[name], view, of_name, mark, differ) for name, of_name in names.items()}
     return _without_factors(cube.assign(made).assign_attrs(mark), view, rules)
 

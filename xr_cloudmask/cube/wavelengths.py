@@ -121,9 +121,10 @@ def _flag(value: Any, position: int, count: int) -> float | None:
 def _coordinates(view: CubeView) -> dict[str, float | None]:
     """Return nanometres per unit of each coordinate of wavelengths; None where it only counts the bands."""
     found: dict[str, float | None] = {}
-    for name, coord in view.source.coords.items():
-        word = key(str(name))
-        if word not in (*CENTRES, *LOWS, *HIGHS, *WIDTHS) or coord.dims not in ((), (view.band,)):
+    shared = {str(name): coord for name, coord in view.source.coords.items() if coord.ndim == 0}
+    for name, coord in (shared | view.along_bands).items():
+        word = key(name)
+        if word not in (*CENTRES, *LOWS, *HIGHS, *WIDTHS):
             continue
         declared = _unit(coord.attrs.get("units"))
         if declared is not None:

@@ -2,95 +2,91 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.errors import FileError
+from xr_cloudmask.files.colours import is_alpha, is_quality, names_of, require_light
+from xr_cloudmask.files.hidden import hidden_by_alpha, hidden_by_mask, without
+from xr_cloudmask.files.said import Said, probe, readable, several
 
 CHUNK = 2048  # pixels: a multiple of the tile sizes in use, and 8 MiB of uint16
 GDAL_CACHE = 256  # MiB of raster blocks, which are read once: GDAL would take a twentieth of the machine's memory
 GRID_TOLERANCE = 1e-3  # pixels
-# What bands without names may be, as an example to type.
-RGB, SIX = ("red", "green", "blue"), ("blue", "green", "red", "nir", "swir16", "swir22")
+WAVELENGTHS = ("wavelength", "fwhm", "wavelength_units")
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An opened file: what it says of itself, its bands as they are, and which of them are alpha."""
+
+    said: Said
+    bands: tuple[xr.DataArray, ...]
+    alpha: frozenset[int]
+    attrs: dict[str, Any]
+
+    @property
+    def shown(self) -> list[int]:
+        """Positions of the bands that are not alpha."""
+        return [i for i in range(len(self.bands)) if i not in self.alpha]
+
+    def band(self, i: int, name: str) -> xr.DataArray:
+        """Return a band with no data where a mask or alpha hides pixels; quality bands stay as they are."""
+        require_light(self.said.path, self.said.bands[i], name)
+        if is_quality(name):
+            return self.bands[i]
+        transparent = [hidden_by_alpha(self.bands[position]) for position in sorted(self.alpha)]
+        return without(self.bands[i], [*transparent, *hidden_by_mask(self.said, i, self.bands[i])])
 
 
 def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.Dataset:
     """Open rasters as one cube; dataset tags become its attrs."""
     opened = open_each(paths, chunks)
-    arrays = [array for dataset in opened for array in dataset.values()]
-    found = zip(opened, paths, strict=True)
-    names = _given(bands, len(arrays)) if bands else [name for entry in found for name in _names(*entry)]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        before = [names[:i].count(name) for i, name in enumerate(names)]
-        distinct = [f"{name}_{count + 1}" if count else name for name, count in zip(names, before, strict=True)]
-        raise FileError(f"bands {names}, of which {repeated} repeat", "a name per band", f"bands={distinct}, in order")
-    cube = one_grid(dict(zip(names, arrays, strict=True)))
+    if bands is not None and len(bands) == sum(len(one.bands) for one in opened):
+        # Who names every band, alpha too, says that what GDAL takes for alpha is none.
+        opened = [replace(one, alpha=frozenset()) for one in opened]
+    shown = [(one, i) for one in opened for i in one.shown]
+    names = _distinct(_given(bands, len(shown)) if bands else [name for one in opened for name in _names(one)])
+    cube = one_grid({name: one.band(i, name) for name, (one, i) in zip(names, shown, strict=True)})
     return cube.assign_attrs(opened[0].attrs) if len(opened) == 1 else cube
 
 
 def open_bands(files: Mapping[str, Path], chunks: int) -> xr.Dataset:
     """Open single-band files by band name, on the grid of the finest."""
     opened = open_each(tuple(files.values()), chunks)
-    return one_grid({name: next(iter(dataset.values())) for name, dataset in zip(files, opened, strict=True)})
+    return one_grid({name: one.band(0, name) for name, one in zip(files, opened, strict=True)})
 
 
-def open_each(paths: Sequence[Path], chunks: int) -> list[xr.Dataset]:
-    """Open rasters, each on its own grid, a variable per band."""
-    sizes = [_probe(path) for path in paths]
+def open_each(paths: Sequence[Path], chunks: int) -> list[Raster]:
+    """Open rasters, each on its own grid."""
+    said = [probe(path) for path in paths]
+    finest = min(one.pixel for one in said)
     # A coarse band's chunk covers the ground of a fine band's chunk, so that one read serves one output chunk.
-    return [_open(path, max(1, round(chunks * min(sizes) / size))) for path, size in zip(paths, sizes, strict=True)]
+    return [_open(one, max(1, round(chunks * finest / one.pixel))) for one in said]
 
 
-def _probe(path: Path) -> float:
-    """Return the pixel size of a raster whose last pixel can be read: a truncated download is told at once."""
-    import rasterio
-    from rasterio.windows import Window
-
-    with _readable(path), rasterio.open(path) as source:
-        source.read(source.count, window=Window(source.width - 1, source.height - 1, 1, 1))
-        return float(abs(source.res[0]))
-
-
-def _open(path: Path, chunks: int) -> xr.Dataset:
+def _open(said: Said, chunks: int) -> Raster:
     import rioxarray
 
-    with _readable(path):
+    with readable(said.path):
         # No lock: every thread reads through its own handle.
         dataset = rioxarray.open_rasterio(
-            path, chunks={"y": chunks, "x": chunks}, mask_and_scale=False, band_as_variable=True, lock=False
+            said.path, chunks={"y": chunks, "x": chunks}, mask_and_scale=False, band_as_variable=True, lock=False
         )
     if not isinstance(dataset, xr.Dataset):
-        raise FileError(
-            f"{str(path)!r}, which holds several rasters",
-            "a raster of bands on one grid",
-            f"gdalinfo {path} lists its subdatasets: gdal_translate the ones to use",
-        )
-    for array in dataset.values():
+        raise several(said.path)
+    for array, band in zip(dataset.values(), said.bands, strict=True):
         _drop_undeclared(array.attrs)
+        array.attrs = band.attrs | array.attrs | {key: band.attrs[key] for key in WAVELENGTHS if key in band.attrs}
     squeezed = [dim for dim in ("y", "x") if dim not in dataset.dims]  # rioxarray does where there is a single pixel
-    return dataset.expand_dims(squeezed).transpose("y", "x")
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn GDAL's complaint about a file into a FileError."""
-    try:
-        yield
-    except OSError as error:
-        raise FileError(
-            f"{str(path)!r}, which GDAL cannot read: {first_cause(error)}",
-            "an intact raster in a format that GDAL reads (GeoTIFF, COG, JPEG 2000, VRT …)",
-            f"gdalinfo {path}; download or copy the file again if it is damaged",
-        ) from error
+    dataset = dataset.expand_dims(squeezed).transpose("y", "x")
+    alpha = frozenset(i for i, band in enumerate(said.bands) if is_alpha(band))
+    return Raster(said, tuple(dataset.values()), alpha, dict(dataset.attrs))
 
 
 def _drop_undeclared(attrs: dict[str, Any]) -> None:
@@ -108,48 +104,19 @@ def _given(bands: Sequence[str], count: int) -> list[str]:
     return list(bands)
 
 
-def _names(dataset: xr.Dataset, path: Path) -> list[str]:
-    described = [str(array.attrs.get("long_name", "")) for array in dataset.values()]
-    if all(described):
-        return described
-    if len(described) == 1:
-        return [name_in(path.stem)]
-    raise FileError(
-        f"{path.name} with {len(described)} bands that have no descriptions",
-        "a description per band that says which band it is: 'blue', 'B02', 'SR_B2' …",
-        f"name them in order, such as bands={_example(len(described))}",
-    )
+def _names(one: Raster) -> list[str]:
+    if not one.shown:
+        raise FileError(f"{one.said.path.name} with nothing but alpha", "bands of light", "bands=['red'] if it is one")
+    return names_of(one.said.path, [one.said.bands[i] for i in one.shown])
 
 
-def _example(count: int) -> list[str]:
-    names = RGB if count == len(RGB) else SIX
-    return [*names[:count], *(f"band_{i + 1}" for i in range(len(names), count))]
-
-
-def name_in(stem: str) -> str:
-    """Return the last part of a file name that a sensor table knows as a band, else the whole name.
-
-    Examples
-    --------
-    >>> name_in("T32TQM_20220811T101559_B8A_20m"), name_in("LC09_L2SP_193028_SR_B4"), name_in("my_field")
-    ('B8A_20m', 'SR_B4', 'my_field')
-    """
-    parts = re.split(r"[_.\- ]", stem)
-    spans = [(end, start) for end in range(len(parts), 0, -1) for start in range(end)]  # last and longest first
-    candidates = ("_".join(parts[start:end]) for end, start in spans)
-    known = _known_names()
-    found = (known.get(name, known.get(name.lower())) for name in candidates)
-    return next((name for name in found if name is not None), stem)
-
-
-@cache
-def _known_names() -> Mapping[str, str]:
-    """Return every name of a band or quality band in the sensor tables, by itself and by its lower case."""
-    tables = sensors().values()
-    names = {name for table in tables for band in table.bands for name in band.names}.union(
-        *(t.quality for t in tables)
-    )
-    return {name.lower(): name for name in sorted(names)} | {name: name for name in names}
+def _distinct(names: list[str]) -> list[str]:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        before = [names[:i].count(name) for i, name in enumerate(names)]
+        distinct = [f"{name}_{count + 1}" if count else name for name, count in zip(names, before, strict=True)]
+        raise FileError(f"bands {names}, of which {repeated} repeat", "a name per band", f"bands={distinct}, in order")
+    return names
 
 
 def one_grid(bands: Mapping[str, xr.DataArray]) -> xr.Dataset:
@@ -181,7 +148,9 @@ def _refined(name: str, band: xr.DataArray, finest: xr.DataArray) -> xr.DataArra
     if factor == 1:
         return band
     data = da.repeat(da.repeat(band.data, factor, axis=0), factor, axis=1).rechunk(finest.chunks)
-    return finest.copy(data=data).assign_attrs(band.attrs)
+    refined = finest.copy(data=data)
+    refined.attrs = dict(band.attrs)
+    return refined
 
 
 def _grid(band: xr.DataArray) -> str:

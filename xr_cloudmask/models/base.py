@@ -149,12 +149,13 @@ class ModelSpec:
         """Return the needs that no band of the cube serves."""
         present = {d.role for d in descriptors if d.kind in self.kinds}
         missing = [" or ".join(roles) for roles in self.bands if not present & set(roles)]
-        return missing if self.bands or self.inputs(descriptors) else [self.needs + self._within]
+        return missing if self.bands or self.inputs(descriptors) else [self.needs + self._within(descriptors)]
 
-    @property
-    def _within(self) -> str:
-        ranges = ", ".join(f"{low:g}-{high:g}" for low, high in self.knows)
-        return f", of {ranges} nm" if ranges else ""
+    def _within(self, descriptors: Sequence[BandDescriptor]) -> str:
+        """Say between which wavelengths bands must lie, where some lie elsewhere."""
+        if not self.knows or all(lies_in(band, self.knows) for band in descriptors if band.kind in self.kinds):
+            return ""
+        return f", between {', '.join(f'{low:g}-{high:g}' for low, high in self.knows)} nm"
 
 
 def shows_visible(band: BandDescriptor) -> bool:

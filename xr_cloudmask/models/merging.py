@@ -59,8 +59,8 @@ def centre(band: BandDescriptor) -> float:
 
 
 def lies_in(band: BandDescriptor, ranges: Iterable[Range]) -> bool:
-    """Return whether the middle of a band lies in one of some ranges of wavelengths."""
-    return any(low <= centre(band) <= high for low, high in ranges)
+    """Return whether the middle of a band lies in one of some ranges of wavelengths, which end before their end."""
+    return any(low <= centre(band) < high for low, high in ranges)
 
 
 def merge(bands: Sequence[BandDescriptor], most: int, groups: Sequence[Group]) -> tuple[Merged, ...]:

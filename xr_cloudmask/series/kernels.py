@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from xr_cloudmask.arrays import Doubles, Flags
 from xr_cloudmask.compiled import compiled
+from xr_cloudmask.cube.nodata import NUMBERS
 
 if TYPE_CHECKING:
     from xr_cloudmask.series.refine import CorrectionRule
 
+LOWEST, HIGHEST = NUMBERS
 FEW = 3  # dates: fewer are no evidence of the ground
 
 
@@ -60,10 +62,11 @@ def among(labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8], out: Flag
 
 @compiled
 def gather(values: npt.NDArray[Any], missing: npt.NDArray[Any], out: npt.NDArray[Any], kept: Flags) -> None:
-    """Copy the pixels of a date; what is no data is no longer kept."""
+    """Copy the pixels of a date; what is no data, or the number of no product, is no longer kept."""
     for pixel in range(values.size):
         out[pixel] = values[pixel]
-        kept[pixel] &= abs(float(values[pixel])) < np.inf
+        number = float(values[pixel])
+        kept[pixel] &= (number > LOWEST) & (number < HIGHEST)
     for number in missing:
         for pixel in range(values.size):
             kept[pixel] &= values[pixel] != number

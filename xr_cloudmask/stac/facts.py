@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.bands import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.cube.declared import (
     APPLIED_OFFSET,
@@ -25,7 +24,7 @@ from xr_cloudmask.cube.declared import (
     SCALE,
     SUN_KEYS,
 )
-from xr_cloudmask.cube.metadata import as_number
+from xr_cloudmask.cube.metadata import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS, as_number
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.cube.sun import AZIMUTH_KEYS, ZENITH_KEYS
 from xr_cloudmask.errors import FileError, StacError
@@ -44,7 +43,13 @@ KEPT = (
 )  # fmt: skip
 # What becomes of properties in which the items of one date differ; of all others, the first item's stays.
 AVERAGED = (*SUN_KEYS, *ZENITH_KEYS, *PERCENTAGES)
-KINDS = ("collection", "collections", "s2:product_type", "reader")  # of products; other product keys name one each
+KINDS = (
+    "collection",
+    "collections",
+    "odc:product",
+    "s2:product_type",
+    "reader",
+)  # of products; other product keys name one each
 LISTED = (*(key for key in PRODUCT_KEYS if key not in KINDS), *PLACES)
 INPE_XML = re.compile(r"_BAND\d{1,2}\.xml($|\?)", re.IGNORECASE)
 RULES = ((SCALE, OFFSET), (APPLIED_SCALE, APPLIED_OFFSET))

@@ -28,8 +28,8 @@ from xr_cloudmask.stac.facts import Bands
 if TYPE_CHECKING:
     from pystac import Asset, Item
 
-NUMBERS, RESCALED, FINAL = "as in the files", "rescaled by stackstac", "reflectance or kelvin"
-UNITS_OF_REFLECTANCE = ("%", "percent", "1")
+NUMBERS, RESCALED, SCALED, FINAL = "as in the files", "rescaled by stackstac", "fractions", "says itself what it is"
+UNITS_OF_REFLECTANCE = ("1", "%", "percent")
 NOTHING = (1.0, 0.0)  # a scale and an offset that change nothing
 INTEGERS = "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0))"
 
@@ -65,8 +65,9 @@ def _state(view: CubeView, name: str, said: Sequence[Stated]) -> str:
     if of_stackstac and _are_rescaled(name, said):
         return RESCALED
     declared = declared_scaling(view, name)
-    is_decoded = declared is not None and declared.applied and not of_stackstac
-    return FINAL if in_memory or is_decoded else NUMBERS
+    if declared is not None and declared.applied and not of_stackstac:  # xarray decoded it
+        return FINAL
+    return SCALED if in_memory else NUMBERS
 
 
 def _typical(values: xr.Variable) -> float:
@@ -82,6 +83,8 @@ def _of_state(state: str, is_float: bool, said: Stated) -> dict[str, Any]:
         is_open = is_float and said.is_spectral and SCALE not in said.attrs
         return {"units": NUMBERS_UNITS, **said.attrs} if is_open else dict(said.attrs)
     attrs = {key: value for key, value in said.attrs.items() if key not in (SCALE, OFFSET, "nodata")}
+    if state == SCALED and said.is_spectral and not _is_thermal(attrs):
+        attrs["units"] = UNITS_OF_REFLECTANCE[0]
     if state == RESCALED:
         attrs |= dict(zip((APPLIED_SCALE, APPLIED_OFFSET), _rescaling(said.asset), strict=True))
     return attrs

@@ -14,7 +14,8 @@ import numpy as np
 
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.cube.metadata import read
-from xr_cloudmask.errors import StacError
+from xr_cloudmask.cube.remedies import ATTACH
+from xr_cloudmask.errors import StacError, listed
 from xr_cloudmask.stac.search import moment
 
 if TYPE_CHECKING:
@@ -158,16 +159,31 @@ def longitude(item: Item) -> float:
 
 
 def _by_id(view: CubeView, ids: Sequence[str]) -> Groups | None:
-    """Return the items that the cube names; None where it names none, or one that is not there."""
+    """Return the items that the cube names; None where it names none.
+
+    Raises
+    ------
+    StacError
+        It names others: with those of another collection, times would match and levels would not.
+    """
     coord = view.source.coords.get("id")
-    if coord is None or coord.dims not in ((), (view.time,)) or len(set(ids)) < len(ids):
+    if coord is None or coord.dims not in ((), (view.time,)):
         return None
-    positions = {name: i for i, name in enumerate(ids)}
-    named = [str(text).split(", ") for text in np.atleast_1d(read(coord))]
-    named = named * view.dates if len(named) == 1 else named
-    if not all(name in positions for names in named for name in names):
+    named = np.atleast_1d(read(coord)).tolist()
+    if not all(isinstance(text, str) for text in named):
         return None
-    return tuple(tuple(positions[name] for name in names) for names in named)
+    dates = [text.split(", ") for text in (named * view.dates if len(named) == 1 else named)]
+    positions: dict[str, list[int]] = {}
+    for i, name in enumerate(ids):
+        positions.setdefault(name, []).append(i)
+    unknown = list(dict.fromkeys(name for names in dates for name in names if name not in positions))
+    if unknown:
+        raise StacError(
+            f"a cube of items that are not given: {listed(unknown, 3)}",
+            f"the items that it was loaded from; given: {listed(dict.fromkeys(ids), 3)}",
+            f"{ATTACH} with those items; cube.drop_vars('id') first, to go by time instead",
+        )
+    return tuple(tuple(i for name in names for i in positions[name]) for names in dates)
 
 
 def _days(times: Any) -> Any:

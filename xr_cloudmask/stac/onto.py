@@ -114,9 +114,8 @@ def _with_bands_along(cube: CubeT, view: CubeView, said: Said) -> CubeT:
             agree = all(np.array_equal(row, table[0], equal_nan=True) for row in table)
             coords[key] = (view.band, table[0]) if agree else ((view.time, view.band), table)
     told = cube.drop_vars([key for key in FACTORS if key in cube.coords]).assign_coords(coords)
-    shared = {key: {attrs.get(key) for attrs, _ in said.values()} for key in ("nodata", "units")}
+    shared = {key: {attrs[key] for attrs, _ in said.values() if key in attrs} for key in ("nodata", "units")}
     attrs = {key: values.pop() for key, values in shared.items() if len(values) == 1}
-    attrs = {key: value for key, value in attrs.items() if value is not None}
     if isinstance(told, xr.DataArray):
         return _described(told, attrs, {})
     name = next(name for name, values in told.data_vars.items() if view.band in values.dims)
