@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.metadata import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS, texts
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_name, common_names, named, sensors
 from xr_cloudmask.cube.spelling import image_id, is_number, key, keys, looks_spectral
-from xr_cloudmask.cube.wavelengths import bad_bands, limits_in, measured_limits
+from xr_cloudmask.cube.wavelengths import Limits, bad_bands, limits_in, measured_limits
 from xr_cloudmask.errors import BandError, listed
 
 __all__ = ["KINDS", "BandDescriptor", "bad_bands", "candidate_sensors", "describe", "identify_sensor", "left_out"]
@@ -80,8 +80,8 @@ def describe(
     if descriptors is not None:
         return _given(view, descriptors)
     candidates = candidate_sensors(view, sensor) if candidates is None else tuple(candidates)
-    bad = bad_bands(view)
-    bands = _bands(view, bad)
+    limits, bad = measured_limits(view), bad_bands(view)
+    bands = _bands(view, {name: limits[name] for name in view.bands if name not in bad})
     if len(candidates) > 1 and any(band.measured for band in bands):
         candidates = ()
     # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
@@ -93,7 +93,7 @@ def describe(
     if not recognised:
         raise _unrecognised(view, table)
     _require_one_image(view, recognised)
-    unknown = _looking_spectral(view, bad.union(band.name for band in recognised), candidates)
+    unknown = left_out(view, recognised, candidates, bad)
     if unknown:
         warnings.warn(
             f"bands {listed(unknown)} are left out: their names look spectral, but neither metadata nor a table says "
@@ -104,18 +104,15 @@ def describe(
 
 
 def left_out(
-    view: CubeView, descriptors: Sequence[BandDescriptor], candidates: Sequence[Sensor] = ()
+    view: CubeView,
+    descriptors: Sequence[BandDescriptor],
+    candidates: Sequence[Sensor] = (),
+    bad: frozenset[str] | None = None,
 ) -> tuple[str, ...]:
     """Return the bands that look spectral by their names, and that `describe` could not recognise."""
-    return _looking_spectral(view, bad_bands(view).union(band.name for band in descriptors), candidates)
-
-
-def _looking_spectral(view: CubeView, known: frozenset[str], candidates: Sequence[Sensor]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name in view.bands
-        if name not in known and looks_spectral(name) and not any(table.is_quality(name) for table in candidates)
-    )
+    known = {descriptor.name for descriptor in descriptors} | (bad_bands(view) if bad is None else bad)
+    names = (name for name in view.bands if name not in known and looks_spectral(name))
+    return tuple(name for name in names if not any(table.is_quality(name) for table in candidates))
 
 
 def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
@@ -255,10 +252,9 @@ class _Band:
     is_generic: bool  # whether a common name among the names of the cube means what it usually does
 
 
-def _bands(view: CubeView, bad: frozenset[str]) -> tuple[_Band, ...]:
-    """Return the bands that no flag marks as bad."""
-    limits = measured_limits(view)
-    called = {name: other for name, other in _names(view).items() if name not in bad}
+def _bands(view: CubeView, limits: Mapping[str, Limits | None]) -> tuple[_Band, ...]:
+    """Return those of the bands of which limits, or that there are none, are given."""
+    called = {name: other for name, other in _names(view).items() if name in limits}
     third = any(key(other) in ("swir3", "swir4", "swir5") for other in called.values())
     return tuple(
         _Band(
@@ -309,7 +305,7 @@ def _can_be_as_wide(measured: _Measured, table: _Measured) -> bool:
     return known / OTHER_WIDTH <= stated <= known * OTHER_WIDTH
 
 
-def _measured(stated: Any, limits: tuple[float, float] | None) -> _Measured | None:
+def _measured(stated: Any, limits: Limits | None) -> _Measured | None:
     """Return what a band's own metadata say it measures, None where they say nothing."""
     common = common_names().get(str(stated or "").casefold())
     if limits is None:

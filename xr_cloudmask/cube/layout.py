@@ -58,6 +58,8 @@ class CubeView:
         Every band in the cube's order, dims ``(time, y, x)`` or ``(y, x)``; lazy where the cube is.
     sizes : mapping of str to int
         Length of every dimension of a band, in order.
+    shape : tuple of int
+        Pixels along y and x.
     grid_mapping : str or None
         Name of the CF grid mapping variable, where there is one.
     """
@@ -69,6 +71,7 @@ class CubeView:
     band: str | None
     bands: Mapping[str, xr.DataArray]
     sizes: Mapping[str, int]
+    shape: tuple[int, int]
     grid_mapping: str | None
 
     @cached_property
@@ -104,24 +107,15 @@ class CubeView:
 
         stackstac makes a coordinate that is the same for all bands one without dimension. Nothing else is read.
         """
-        if self.band is None:
-            return {name: _scalars(values.coords) for name, values in self.bands.items()}
+        scalars = {str(name): coord for name, coord in self.source.coords.items() if coord.ndim == 0}
         along = {name: read(coord) for name, coord in self.along_bands.items()}
-        shared = _scalars(self.source.coords)
+        shared = {name: read(coord).item() for name, coord in scalars.items() if name not in PREDICTED_NAMES}
         return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
 
     @cached_property
     def metadata(self) -> Mapping[str, BandMetadata]:
         """What the cube says of each band."""
         return of_bands(self.bands, self.coords_of_bands)
-
-
-def _scalars(coords: Mapping[Any, xr.DataArray]) -> dict[str, Any]:
-    return {
-        str(name): read(coord).item()
-        for name, coord in coords.items()
-        if coord.ndim == 0 and name not in PREDICTED_NAMES
-    }
 
 
 def _variables_of(cube: Cube) -> Mapping[Any, Any]:
@@ -167,7 +161,8 @@ def view(cube: Cube) -> CubeView:
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
     bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
     mapping = _grid_mapping(cube, bands)
-    return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), mapping)
+    shape = sizes[y], sizes[x]
+    return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
 
 
 def _no_cube(given: Any) -> CubeError:
@@ -364,11 +359,6 @@ def undated(view: CubeView, array: Any) -> Any:
 def is_lazy(view: CubeView, bands: Iterable[str]) -> bool:
     """Whether any of the bands is a dask array."""
     return any(view.bands[band].chunks is not None for band in bands)
-
-
-def shape_of(view: CubeView) -> tuple[int, int]:
-    """Return the size of the cube along y and x, in pixels."""
-    return view.sizes[view.y], view.sizes[view.x]
 
 
 def on_grid(view: CubeView, layers: Mapping[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
