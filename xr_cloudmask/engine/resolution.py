@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xr_cloudmask.cube.ground import Ground
-from xr_cloudmask.cube.properties import is_number
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.cube.sun import Sun, SunPosition
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.models.base import ModelSpec

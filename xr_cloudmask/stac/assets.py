@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import as_number, band_fields
 from xr_cloudmask.cube.sensors import common_names, sensors
 from xr_cloudmask.cube.spelling import keys
-from xr_cloudmask.cube.stac_fields import band_fields
 from xr_cloudmask.errors import BandError, StacError, listed
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.bands import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.cube.declared import (
     APPLIED_OFFSET,
@@ -25,7 +24,7 @@ from xr_cloudmask.cube.declared import (
     SCALE,
     SUN_KEYS,
 )
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS, as_number
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.cube.sun import AZIMUTH_KEYS, ZENITH_KEYS
 from xr_cloudmask.errors import FileError, StacError

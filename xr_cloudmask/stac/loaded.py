@@ -17,10 +17,10 @@ from xr_cloudmask.cube.declared import (
     OFFSET,
     SCALE,
     declared_scaling,
-    is_marked,
 )
 from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.plausible import HOTTEST, LARGEST_TYPICAL, SAMPLE
+from xr_cloudmask.cube.rules import is_marked
 from xr_cloudmask.errors import StacError
 from xr_cloudmask.stac.assets import StatedBand, stated
 from xr_cloudmask.stac.facts import BandAttributes

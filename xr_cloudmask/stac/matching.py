@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.cube.properties import read
+from xr_cloudmask.cube.metadata import read
 from xr_cloudmask.cube.remedies import ATTACH
 from xr_cloudmask.errors import StacError, listed
 from xr_cloudmask.stac.search import moment
