@@ -39,6 +39,10 @@ BAND_NAMES = (
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
 
+ALPHA = "alpha"
+# What rioxarray lists for the bands of a file where they differ, and what it says of a band.
+LISTED = {"scales": "scale_factor", "offsets": "add_offset", "nodatavals": "nodata"}
+
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 
 
@@ -113,6 +117,12 @@ class CubeView:
         return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
 
     @cached_property
+    def alpha(self) -> xr.DataArray | None:
+        """The band of an image that is 0 where it is transparent, None where there is none."""
+        named = (values for name, values in self.bands.items() if key(name) == ALPHA)
+        return next((values for values in named if values.dtype.kind in "iu"), None)
+
+    @cached_property
     def metadata(self) -> Mapping[str, BandMetadata]:
         """What the cube says of each band."""
         return of_bands(self.bands, self.coords_of_bands)
@@ -151,6 +161,7 @@ def view(cube: Cube) -> CubeView:
     if not isinstance(cube, xr.Dataset | xr.DataArray):
         raise _no_cube(cube)
     y, x = _spatial_dims(cube)
+    cube = _without_bands_of_one(cube, y, x)
     time = _time_dim(cube, exclude=(y, x))
     array = _banded_array(cube, y, x)
     if array is not None:
@@ -159,7 +170,7 @@ def view(cube: Cube) -> CubeView:
     else:
         band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
-    bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
+    bands = _with_their_own({name: _ordered(name, values, sizes) for name, values in bands.items()})
     mapping = _grid_mapping(cube, bands)
     shape = sizes[y], sizes[x]
     return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
@@ -218,6 +229,15 @@ def _named(dims: Iterable[Hashable], names: Iterable[str]) -> str | None:
     return next((exact.get(name, folded.get(key(name))) for name in names if key(name) in folded), None)
 
 
+def _without_bands_of_one(cube: Cube, y: str, x: str) -> Cube:
+    """Drop the band dimension of variables that are a band each, as rioxarray opens files of one band."""
+    dim = _named(cube.dims, BAND_NAMES)
+    if isinstance(cube, xr.DataArray) or dim is None or cube.sizes[dim] != 1:
+        return cube
+    banded = [values for values in cube.data_vars.values() if {y, x, dim} <= set(values.dims)]
+    return cube.isel({dim: 0}, drop=True) if len(banded) > 1 else cube
+
+
 def _banded_array(cube: Cube, y: str, x: str) -> xr.DataArray | None:
     """Return the DataArray that holds all bands: the cube itself, or the only variable with a band dimension."""
     if isinstance(cube, xr.DataArray):
@@ -262,6 +282,27 @@ def _split(array: xr.DataArray, band: str) -> dict[str, xr.DataArray]:
             f"cube.assign_coords({band}=[...unique names...]) or cube.isel({band}=[...])",
         )
     return {name: array.isel({band: i}, drop=True) for i, name in enumerate(names)}
+
+
+def _with_their_own(bands: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give each band its own of the numbers that rioxarray lists for all bands of a file."""
+    return {name: _with_its_own(values, i, len(bands)) for i, (name, values) in enumerate(bands.items())}
+
+
+def _with_its_own(values: xr.DataArray, position: int, count: int) -> xr.DataArray:
+    own = [
+        {
+            one: np.ravel(place[listed])[min(position, np.size(place[listed]) - 1)]
+            for listed, one in LISTED.items()
+            if listed in place and np.size(place[listed]) in (1, count)
+        }
+        for place in (values.attrs, values.encoding)
+    ]
+    if not any(own):
+        return values
+    values = values.assign_attrs(own[0])
+    values.encoding = {**values.encoding, **own[1]}
+    return values
 
 
 def band_labels(array: xr.DataArray, band: str) -> list[str]:
@@ -339,9 +380,11 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
 
 
 def pixels(view: CubeView, band: str) -> Any:
-    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``."""
+    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``, with no data where an image is transparent."""
     values = view.bands[band]
     require_real_numbers(band, values)
+    if view.alpha is not None:
+        values = values.where(view.alpha != 0, 0 if values.dtype.kind != "f" else np.nan)
     return values.values if values.chunks is None else values.data
 
 
@@ -358,7 +401,8 @@ def undated(view: CubeView, array: Any) -> Any:
 
 def is_lazy(view: CubeView, bands: Iterable[str]) -> bool:
     """Whether any of the bands is a dask array."""
-    return any(view.bands[band].chunks is not None for band in bands)
+    needed = [view.bands[band] for band in bands] + ([] if view.alpha is None else [view.alpha])
+    return any(values.chunks is not None for values in needed)
 
 
 def on_grid(view: CubeView, layers: Mapping[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:

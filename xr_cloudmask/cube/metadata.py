@@ -219,8 +219,16 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a finite number, None for anything else (text that spells none, arrays, NaN)."""
-    if isinstance(value, bool) or np.ndim(value) > 0:
+    """Return a finite number, None for anything else (text that spells none, arrays of several, NaN).
+
+    Examples
+    --------
+    >>> as_number("0.0001"), as_number(np.array([7])), as_number([1, 2])
+    (0.0001, 7.0, None)
+    """
+    if isinstance(value, list | tuple | np.ndarray) and np.size(value) == 1:  # as HDF5 and HDF4 keep them
+        value = np.ravel(value)[0]
+    if isinstance(value, bool | np.bool_) or np.ndim(value) > 0:
         return None
     try:
         number = float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,13 @@ from xr_cloudmask.cube.metadata import as_number
 if TYPE_CHECKING:
     import xarray as xr
 
-NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+CF_NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+NODATA_KEYS = (
+    *CF_NODATA_KEYS, "fill_value", "FillValue", "nodata_value", "no_data", "no_data_value", "NODATA", "NoData",
+    "data_ignore_value", "data ignore value",
+)  # fmt: skip
 VALID_KEYS = ("valid_range", "valid_min", "valid_max")
+BETWEEN = re.compile(r"[\s,;]+")  # the two numbers of a range that is text
 # What people divide by before they hand floats over, whose attributes still declare the number that it was.
 USUAL_RULES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.0), (2.75e-5, -0.2), (1e-4, -0.1))
 # Numbers that fill an integer: beside the range of any sensor, but for 255, which images have where they are white.
@@ -38,8 +44,10 @@ def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
     >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
     (0.0,)
     """
-    places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
-    stated = (as_number(value) for place in places for key in NODATA_KEYS for value in np.ravel(place.get(key, ())))
+    places = [(values.attrs, NODATA_KEYS)]
+    if values.dtype.kind != "f":
+        places.append((values.encoding, CF_NODATA_KEYS))
+    stated = (as_number(value) for place, keys in places for key in keys for value in np.ravel(place.get(key, ())))
     return tuple(dict.fromkeys(number for number in stated if number is not None))
 
 
@@ -81,7 +89,8 @@ def valid_range(values: xr.DataArray, scale: float, offset: float) -> tuple[floa
     """
     if not any(key in values.attrs for key in VALID_KEYS):
         return None
-    both = np.ravel(values.attrs.get("valid_range", ()))
+    both = values.attrs.get("valid_range", ())
+    both = np.ravel(BETWEEN.split(both.strip(" []()")) if isinstance(both, str) else both)
     pair = both.tolist() if both.size == 2 else [values.attrs.get(key) for key in VALID_KEYS[1:]]
     low, high = (_unpacked(as_number(end), values) for end in pair)
     ends = [_within(end, within, scale, offset) for end, within in ((low, VALID_LOW), (high, VALID_HIGH))]
@@ -128,7 +137,7 @@ def fill_of_all(
     same = first <= black
     largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else np.finfo(first.dtype).max
     for number in full:
-        if number <= float(largest):
+        if number <= largest:
             same |= first == first.dtype.type(number)
     for band in bands[1:] if same.any() else ():
         same &= band == first
