@@ -225,11 +225,10 @@ def _are_kilometres(crs: CRS, y: Numbers, x: Numbers) -> bool:
 
 def _is_used(crs: CRS, x: float, y: float) -> bool:
     """Whether a CRS that has a code is meant for a place; False where that is unknown."""
-    from pyproj import CRS as Known
     from pyproj import Transformer
 
     code = crs.to_epsg()
-    area = None if code is None else Known.from_epsg(code).area_of_use
+    area = None if code is None else type(crs).from_epsg(code).area_of_use
     if area is None:
         return False
     longitude, latitude = Transformer.from_crs(crs, geographic(crs), always_xy=True).transform(x, y)

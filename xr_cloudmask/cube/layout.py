@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read
+from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read, with_their_own
 from xr_cloudmask.cube.spelling import key, looks_spectral
 from xr_cloudmask.errors import CubeError, listed
 from xr_cloudmask.names import PREDICTED_NAMES
@@ -40,9 +40,6 @@ Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
 
 ALPHA = "alpha"
-# What rioxarray lists for the bands of a file where they differ, and what it says of a band.
-LISTED = {"scales": "scale_factor", "offsets": "add_offset", "nodatavals": "nodata"}
-
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 
 
@@ -170,7 +167,7 @@ def view(cube: Cube) -> CubeView:
     else:
         band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
-    bands = _with_their_own({name: _ordered(name, values, sizes) for name, values in bands.items()})
+    bands = with_their_own({name: _ordered(name, values, sizes) for name, values in bands.items()})
     mapping = _grid_mapping(cube, bands)
     shape = sizes[y], sizes[x]
     return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
@@ -284,27 +281,6 @@ def _split(array: xr.DataArray, band: str) -> dict[str, xr.DataArray]:
     return {name: array.isel({band: i}, drop=True) for i, name in enumerate(names)}
 
 
-def _with_their_own(bands: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Give each band its own of the numbers that rioxarray lists for all bands of a file."""
-    return {name: _with_its_own(values, i, len(bands)) for i, (name, values) in enumerate(bands.items())}
-
-
-def _with_its_own(values: xr.DataArray, position: int, count: int) -> xr.DataArray:
-    own = [
-        {
-            one: np.ravel(place[listed])[min(position, np.size(place[listed]) - 1)]
-            for listed, one in LISTED.items()
-            if listed in place and np.size(place[listed]) in (1, count)
-        }
-        for place in (values.attrs, values.encoding)
-    ]
-    if not any(own):
-        return values
-    values = values.assign_attrs(own[0])
-    values.encoding = {**values.encoding, **own[1]}
-    return values
-
-
 def band_labels(array: xr.DataArray, band: str) -> list[str]:
     """Name every band: the coordinate's labels, or rioxarray's ``long_name`` where the labels are only numbers."""
     size = array.sizes[band]
@@ -383,6 +359,8 @@ def pixels(view: CubeView, band: str) -> Any:
     """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``, with no data where an image is transparent."""
     values = view.bands[band]
     require_real_numbers(band, values)
+    if values.dtype.itemsize > 8:  # extended precision, which nothing compiled takes
+        values = values.astype("float64")
     if view.alpha is not None:
         values = values.where(view.alpha != 0, 0 if values.dtype.kind != "f" else np.nan)
     return values.values if values.chunks is None else values.data

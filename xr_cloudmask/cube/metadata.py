@@ -37,6 +37,8 @@ PRODUCT_KEYS = (
 NESTED = ("stac_discovery", "stac_item", "other_metadata")
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")  # in order of precedence
 PREFIXES = ("eo:", "raster:")
+# What rioxarray lists for the bands of a file where they differ, and what it says of a band.
+LISTED = {"scales": "scale_factor", "offsets": "add_offset", "nodatavals": "nodata"}
 
 
 def read(coord: xr.DataArray) -> np.ndarray:
@@ -146,6 +148,27 @@ def of_bands(bands: Mapping[str, xr.DataArray], coords: Mapping[str, Mapping[str
         stac = band_field(attrs, i, len(bands)) | band_field(own, i, len(bands))
         found[name] = BandMetadata(without_prefixes(attrs) | stac | without_prefixes(own), stac, own)
     return found
+
+
+def with_their_own(bands: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give each band its own of the numbers that rioxarray lists for all bands of a file."""
+    return {name: _with_its_own(values, i, len(bands)) for i, (name, values) in enumerate(bands.items())}
+
+
+def _with_its_own(values: xr.DataArray, position: int, count: int) -> xr.DataArray:
+    own = [
+        {
+            one: np.ravel(place[listed])[min(position, np.size(place[listed]) - 1)]
+            for listed, one in LISTED.items()
+            if listed in place and np.size(place[listed]) in (1, count)
+        }
+        for place in (values.attrs, values.encoding)
+    ]
+    if not any(own):
+        return values
+    values = values.assign_attrs(own[0])
+    values.encoding = {**values.encoding, **own[1]}
+    return values
 
 
 def band_fields(fields: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -44,10 +44,10 @@ def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
     >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
     (0.0,)
     """
-    places = [(values.attrs, NODATA_KEYS)]
+    said = [values.attrs[key] for key in NODATA_KEYS if key in values.attrs]
     if values.dtype.kind != "f":
-        places.append((values.encoding, CF_NODATA_KEYS))
-    stated = (as_number(value) for place, keys in places for key in keys for value in np.ravel(place.get(key, ())))
+        said += [values.encoding[key] for key in CF_NODATA_KEYS if key in values.encoding]
+    stated = (as_number(number) for one in said for number in np.ravel(one))
     return tuple(dict.fromkeys(number for number in stated if number is not None))
 
 

@@ -15,7 +15,8 @@ import xarray as xr
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
 from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import LISTED, Cube, CubeView, name_of
+from xr_cloudmask.cube.layout import Cube, CubeView, name_of
+from xr_cloudmask.cube.metadata import LISTED
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.rules import is_marked
