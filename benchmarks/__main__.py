@@ -17,6 +17,7 @@ BENCHMARKS = {
     "speed": "speed",
     "tile": "tile",
     "accuracy": "accuracy",
+    "disguises": "disguises",
     "sensei": "networks",
     "universal": "networks",
     "worlds": "worlds",

@@ -28,6 +28,7 @@ def run_blocks(page: str, folder: Path, check: str = "") -> None:
             code.append(block)
     (folder / "page.py").write_text("\n".join([*code, check]))
     warnings = ["-W", "error", "-W", "ignore:Use `@` matmul:PendingDeprecationWarning"]  # rioxarray, see pyproject.toml
+    warnings += ["-W", "ignore:model 'csmask' sees pixels of:UserWarning"]  # scenes are small
     warnings += ["-W", "ignore:Port 8787 is already in use:UserWarning"]  # another process of tests may have a cluster
     done = subprocess.run(
         [sys.executable, *warnings, "page.py"], check=False, cwd=folder, capture_output=True, text=True

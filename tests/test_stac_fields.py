@@ -13,8 +13,7 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.bands import describe
-from xr_cloudmask.cube.properties import band_metadata, stac_band
-from xr_cloudmask.cube.stac_fields import band_field, band_fields
+from xr_cloudmask.cube.metadata import band_field, band_fields
 from xr_cloudmask.stac.assets import default_bands, source
 
 EVERY = {
@@ -81,7 +80,7 @@ def cube_of(attrs: list[dict[str, Any]]) -> xr.Dataset:
 
 def test_a_cube_and_an_item_say_the_same():
     view = layout.view(cube_of([EVERY]))
-    assert stac_band(view, "v0") == EXPECTED
+    assert view.metadata["v0"].stac == EXPECTED
     item = pystac.Item("a", None, None, dt.datetime(2024, 1, 1, tzinfo=dt.UTC), {})
     item.add_asset("x", pystac.Asset("https://example.org/x.tif", extra_fields=EVERY))
     said = source(item, "x")
@@ -95,13 +94,13 @@ def test_a_list_for_all_bands_of_an_array():
         np.ones((2, 2, 2)), dims=("band", "y", "x"), coords={"band": ["p", "q"]}, attrs={"bands": bands}
     )
     assert [band.role for band in describe(layout.view(cube))] == ["red", "nir"]
-    assert stac_band(layout.view(cube), "q") == {"name": "two", "common_name": "nir"}
+    assert layout.view(cube).metadata["q"].stac == {"name": "two", "common_name": "nir"}
 
 
 def test_fields_of_an_asset_with_prefix():
     attrs = {"eo:common_name": "red", "eo:center_wavelength": 0.665, "eo:full_width_half_max": 0.03}
     view = layout.view(cube_of([attrs]))
-    assert band_metadata(view, "v0")["common_name"] == "red"
+    assert view.metadata["v0"].said["common_name"] == "red"
     (band,) = describe(view)
     assert (band.role, band.min_wavelength, band.max_wavelength) == ("red", 650, 680)
 

@@ -14,7 +14,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Nodata
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube
-from xr_cloudmask.cube.properties import spelt
+from xr_cloudmask.cube.metadata import spelt
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.models import registry

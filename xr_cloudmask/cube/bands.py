@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import xarray as xr
 
 from xr_cloudmask.cube.descriptor import KINDS, BandDescriptor
 from xr_cloudmask.cube.layout import CubeView
-from xr_cloudmask.cube.properties import band_metadata, texts
+from xr_cloudmask.cube.metadata import INSTRUMENT_KEYS, PLATFORM_KEYS, PRODUCT_KEYS, texts
 from xr_cloudmask.cube.sensors import Sensor, SensorBand, common_name, common_names, named, sensors
 from xr_cloudmask.cube.spelling import image_id, is_number, key, keys, looks_spectral
-from xr_cloudmask.cube.wavelengths import bad_bands, limits_in, measured_limits
+from xr_cloudmask.cube.wavelengths import Limits, bad_bands, limits_in, measured_limits
 from xr_cloudmask.errors import BandError, listed
 
-__all__ = [
-    "INSTRUMENT_KEYS", "KINDS", "PLATFORM_KEYS", "PRODUCT_KEYS", "BandDescriptor", "bad_bands", "candidate_sensors",
-    "describe", "identify_sensor", "left_out",
-]  # fmt: skip
-
-PLATFORM_KEYS = ("platform", "platform_name", "spacecraft", "SPACECRAFT_ID", "SPACECRAFT_NAME", "constellation")
-INSTRUMENT_KEYS = ("instruments", "instrument", "sensor", "SENSOR_ID")
-PRODUCT_KEYS = (
-    "collection", "collections", "odc:product", "id", "product_id", "product_uri", "s2:product_uri", "s2:product_type",
-    "sentinel:product_id", "landsat:product_id", "landsat:scene_id", "title", "PRODUCT_URI", "LANDSAT_PRODUCT_ID",
-    "reader",
-)  # fmt: skip
+__all__ = ["KINDS", "BandDescriptor", "bad_bands", "candidate_sensors", "describe", "identify_sensor", "left_out"]
 
 DESCRIPTIONS = ("long_name", "description", "band_name")  # attributes that name a band of a mere number
 TWO_SWIR = ("swir1", "swir2")  # 1.6 and 2.2 µm, unless the cube has a third
@@ -89,19 +80,20 @@ def describe(
     if descriptors is not None:
         return _given(view, descriptors)
     candidates = candidate_sensors(view, sensor) if candidates is None else tuple(candidates)
-    bands = _bands(view)
+    limits, bad = measured_limits(view), bad_bands(view)
+    bands = _bands(view, {name: limits[name] for name in view.bands if name not in bad})
     if len(candidates) > 1 and any(band.measured for band in bands):
         candidates = ()
     # Sensors whose tables describe the bands alike are not ambiguous here, only where their calibration is asked for.
     readings = {_read_bands(bands, table, sensor is not None) for table in candidates or (None,)}
     if len(readings) > 1:
         raise ambiguous(view, candidates)
-    recognised = _unique_guesses(list(readings.pop()))
+    recognised = [BandDescriptor(name, *measured) for name, measured in _unique_guesses(readings.pop())]
     table = candidates[0] if len(candidates) == 1 else None
     if not recognised:
         raise _unrecognised(view, table)
     _require_one_image(view, recognised)
-    unknown = left_out(view, recognised, candidates)
+    unknown = left_out(view, recognised, candidates, bad)
     if unknown:
         warnings.warn(
             f"bands {listed(unknown)} are left out: their names look spectral, but neither metadata nor a table says "
@@ -112,15 +104,15 @@ def describe(
 
 
 def left_out(
-    view: CubeView, descriptors: Sequence[BandDescriptor], candidates: Sequence[Sensor] = ()
+    view: CubeView,
+    descriptors: Sequence[BandDescriptor],
+    candidates: Sequence[Sensor] = (),
+    bad: frozenset[str] | None = None,
 ) -> tuple[str, ...]:
     """Return the bands that look spectral by their names, and that `describe` could not recognise."""
-    known = {descriptor.name for descriptor in descriptors} | bad_bands(view)
-    return tuple(
-        name
-        for name in view.bands
-        if name not in known and looks_spectral(name) and not any(table.is_quality(name) for table in candidates)
-    )
+    known = {descriptor.name for descriptor in descriptors} | (bad_bands(view) if bad is None else bad)
+    names = (name for name in view.bands if name not in known and looks_spectral(name))
+    return tuple(name for name in names if not any(table.is_quality(name) for table in candidates))
 
 
 def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
@@ -160,7 +152,7 @@ def identify_sensor(view: CubeView, sensor: str | None = None) -> Sensor | None:
 def candidate_sensors(view: CubeView, sensor: str | None = None) -> tuple[Sensor, ...]:
     """Return every sensor a cube can be from: those that recognise the most of its band names."""
     pool = named(sensor) if sensor is not None else _hinted(view)
-    names = [_name_of(name, view) for name in view.bands]
+    names = list(_names(view).values())
     if pool is not None:
         found = _best(_with_products(pool), names)
         return tuple(table for table in found if table in pool) or found
@@ -193,17 +185,21 @@ def _hinted(view: CubeView) -> tuple[Sensor, ...] | None:
     per_row = [pool for pool in (_pointed_at(*row) for row in sorted(rows, key=repr)) if pool is not None]
     if not per_row:
         return None
-    common = set.intersection(*per_row)
+    common = frozenset.intersection(*per_row)
     if not common and all(per_row):
         raise BandError(
-            f"dates of different sensors: {_ids(set.union(*per_row))}",
+            f"dates of different sensors: {_ids(frozenset.union(*per_row))}",
             "one sensor per cube",
             "a cube per sensor: for name, part in cube.groupby('platform'): part.cloudmask.predict()",
         )
     return tuple(sensors()[name] for name in sorted(common))
 
 
-def _pointed_at(products: frozenset[str], platforms: frozenset[str], instruments: frozenset[str]) -> set[str] | None:
+@lru_cache(maxsize=4096)
+def _pointed_at(
+    products: frozenset[str], platforms: frozenset[str], instruments: frozenset[str]
+) -> frozenset[str] | None:
+    """Return the ids of the sensors that names point at, none where no table is theirs; None where there are none."""
     by_product = {s.id for s in sensors().values() if any(map(s.is_product, products))}
     by_platform = {s.id for s in sensors().values() if any(map(s.is_platform, platforms))}
     by_instrument = {s.id for s in sensors().values() if any(map(s.is_instrument, instruments))}
@@ -211,11 +207,11 @@ def _pointed_at(products: frozenset[str], platforms: frozenset[str], instruments
     # products that others make of a sensor's data hold its own.
     by_product -= {origin for name in by_product for origin in sensors()[name].of}
     if by_product:
-        return by_product & by_platform or by_product
+        return frozenset(by_product & by_platform or by_product)
     if platforms:
         # Where a platform has an instrument of which no table is its own (MSS of Landsat 5), the instrument tells.
-        return by_platform and (by_platform & by_instrument or by_instrument or by_platform)
-    return by_instrument or None
+        return frozenset(by_platform and (by_platform & by_instrument or by_instrument or by_platform))
+    return frozenset(by_instrument) or None
 
 
 def _image_ids(view: CubeView) -> frozenset[str]:
@@ -237,71 +233,86 @@ def _given(view: CubeView, descriptors: Sequence[BandDescriptor]) -> tuple[BandD
     return tuple(by_name[name] for name in view.bands if name in by_name)
 
 
+class _Measured(NamedTuple):
+    """What a band measures, but for its name: the fields of a `BandDescriptor`."""
+
+    role: str | None
+    min_wavelength: float
+    max_wavelength: float
+    kind: str
+
+
 @dataclass(frozen=True)
 class _Band:
     """A band before it is recognised: its name, what it is called in tables, and what its metadata say."""
 
     name: str
     called: str
-    measured: BandDescriptor | None
+    measured: _Measured | None
     is_generic: bool  # whether a common name among the names of the cube means what it usually does
 
 
-def _bands(view: CubeView) -> tuple[_Band, ...]:
-    """Return the bands that no flag marks as bad."""
-    limits, bad = measured_limits(view), bad_bands(view)
-    called = {name: _name_of(name, view) for name in view.bands if name not in bad}
+def _bands(view: CubeView, limits: Mapping[str, Limits | None]) -> tuple[_Band, ...]:
+    """Return those of the bands of which limits, or that there are none, are given."""
+    called = {name: other for name, other in _names(view).items() if name in limits}
     third = any(key(other) in ("swir3", "swir4", "swir5") for other in called.values())
     return tuple(
-        _Band(name, other, _measured(view, name, limits[name], other), not (third and key(other) in TWO_SWIR))
+        _Band(
+            name,
+            other,
+            _measured(view.metadata[name].said.get("common_name"), limits[name] or limits_in(other)),
+            not (third and key(other) in TWO_SWIR),
+        )
         for name, other in called.items()
     )
 
 
-def _name_of(name: str, view: CubeView) -> str:
-    """Return what a band is called: its name, or its description where the name is only a number."""
-    attrs = view.bands[name].attrs
-    told = (attrs.get(field) for field in DESCRIPTIONS if is_number(name))
-    return next((text for text in told if isinstance(text, str) and text.strip()), name)
+def _names(view: CubeView) -> dict[str, str]:
+    """Return what each band is called: its name, or its description where the name is only a number."""
+    called = {}
+    for name, values in view.bands.items():
+        told = (values.attrs.get(field) for field in DESCRIPTIONS if is_number(name))
+        called[name] = next((text for text in told if isinstance(text, str) and text.strip()), name)
+    return called
 
 
-def _read_bands(bands: Iterable[_Band], table: Sensor | None, trust_table: bool) -> tuple[BandDescriptor, ...]:
-    found = (_described(band, table, trust_table) for band in bands)
-    return tuple(band for band in found if band is not None)
+Reading = tuple[tuple[str, _Measured], ...]
 
 
-def _described(band: _Band, table: Sensor | None, trust_table: bool) -> BandDescriptor | None:
-    name, called, measured = band.name, band.called, band.measured
-    if table is not None and table.is_quality(called):
-        return None
-    entry = table.band(called) if table is not None else None
-    if entry is not None and (trust_table or measured is None or not _can_be_as_wide(measured, entry)):
-        return _from_entry(name, entry)
-    if measured is None:
-        generic = common_name(called) if band.is_generic else None
-        return _from_entry(name, generic) if generic is not None else None
-    return measured if entry is None else replace(measured, role=entry.role, kind=entry.kind)
+def _read_bands(bands: Iterable[_Band], table: Sensor | None, trust_table: bool) -> Reading:
+    """Return what bands measure, as far as a sensor's table and their own metadata tell."""
+    entries = {band.called: table.entry(band.called) for band in bands} if table is not None else {}
+    found = []
+    for band in bands:
+        is_quality, entry = entries.get(band.called, (False, None))
+        told = _of_entry(entry)
+        if told is not None and band.measured is not None and not trust_table and _can_be_as_wide(band.measured, told):
+            told = band.measured._replace(role=told.role, kind=told.kind)
+        elif told is None:
+            told = band.measured or (_of_entry(common_name(band.called)) if band.is_generic else None)
+        if told is not None and not is_quality:
+            found.append((band.name, told))
+    return tuple(found)
 
 
-def _can_be_as_wide(measured: BandDescriptor, entry: SensorBand) -> bool:
+def _of_entry(entry: SensorBand | None) -> _Measured | None:
+    return None if entry is None else _Measured(entry.role, entry.min_wavelength, entry.max_wavelength, entry.kind)
+
+
+def _can_be_as_wide(measured: _Measured, table: _Measured) -> bool:
     """Whether a width in metadata can be that of a sensor's band; some state none, some half of the wavelength."""
-    known, stated = (band.max_wavelength - band.min_wavelength for band in (entry, measured))
+    known, stated = (band.max_wavelength - band.min_wavelength for band in (table, measured))
     return known / OTHER_WIDTH <= stated <= known * OTHER_WIDTH
 
 
-def _from_entry(name: str, entry: SensorBand) -> BandDescriptor:
-    return BandDescriptor(name, entry.role, entry.min_wavelength, entry.max_wavelength, entry.kind)
-
-
-def _measured(view: CubeView, name: str, limits: tuple[float, float] | None, called: str) -> BandDescriptor | None:
-    """Describe a band from its own metadata, None where there is none."""
-    common = common_names().get(str(band_metadata(view, name).get("common_name") or "").casefold())
-    limits = limits or limits_in(called)
+def _measured(stated: Any, limits: Limits | None) -> _Measured | None:
+    """Return what a band's own metadata say it measures, None where they say nothing."""
+    common = common_names().get(str(stated or "").casefold())
     if limits is None:
-        return None if common is None else _from_entry(name, common)
+        return _of_entry(common)
     low, high = limits
     role = _role(common.role if common else None, low, high)
-    return BandDescriptor(name, role, low, high, "brightness_temperature" if low > THERMAL else "reflectance")
+    return _Measured(role, low, high, "brightness_temperature" if low > THERMAL else "reflectance")
 
 
 def _role(common: str | None, low: float, high: float) -> str | None:
@@ -322,11 +333,11 @@ def _role(common: str | None, low: float, high: float) -> str | None:
     return best(fits, key=lambda band: band.max_wavelength - band.min_wavelength).role
 
 
-def _unique_guesses(bands: list[BandDescriptor]) -> list[BandDescriptor]:
+def _unique_guesses(bands: Reading) -> Reading:
     """Drop the role of hyperspectral bands: where many bands share one, it points at none of them."""
-    counts = Counter(band.role for band in bands)
+    counts = Counter(measured.role for _, measured in bands)
     crowded = {role for role, count in counts.items() if role is not None and count > 2}
-    return [replace(band, role=None) if band.role in crowded else band for band in bands]
+    return tuple((name, told._replace(role=None) if told.role in crowded else told) for name, told in bands)
 
 
 def _require_one_image(view: CubeView, found: Sequence[BandDescriptor]) -> None:

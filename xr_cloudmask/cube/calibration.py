@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
@@ -15,19 +15,24 @@ import numpy as np
 
 from xr_cloudmask.cube import rules
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.declared import LEVELS, declared_scaling, named_levels
+from xr_cloudmask.cube.declared import FACTORS, LEVELS, declared_scaling, named_levels
 from xr_cloudmask.cube.layout import CubeView, require_real_numbers
+from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.cube.nodata import declared_nodata, moved_nodata, valid_range
 from xr_cloudmask.cube.plausible import COLDEST, HIGHEST, HOTTEST, LARGEST_SCALE_OF_NUMBERS, LOWEST
-from xr_cloudmask.cube.properties import as_number, stac_band
 from xr_cloudmask.cube.rules import Linear, Numbers, Product
 from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 from xr_cloudmask.cube.temperature import temperature_rule
-from xr_cloudmask.errors import ReflectanceError, listed
+from xr_cloudmask.errors import CloudMaskError, ReflectanceError, listed
 
 Factor: TypeAlias = float | str | Mapping[str, float]
 Nodata: TypeAlias = float | Sequence[float]
 EXAMPLES = {"scale": "0.0001", "offset": "-0.1"}
+# What tells bands apart, and says nothing of how their values become reflectance.
+MEASURED = {
+    "name", "common_name", "description", "center_wavelength", "full_width_half_max", "min_wavelength",
+    "max_wavelength", "solar_illumination", "title", "eo:bands", "raster:bands", "bands",
+}  # fmt: skip
 LIMITS = {"reflectance": (LOWEST, HIGHEST), "brightness_temperature": (COLDEST, HOTTEST)}
 
 
@@ -131,6 +136,43 @@ def _rule(table: Sensor | None, level: str | None) -> RadiometryRule | None:
     return found[0] if len(linear) == 1 else None
 
 
+def calibrations(
+    product: Product,
+    descriptors: Iterable[BandDescriptor],
+    scale: Factor | None,
+    offset: Factor | None,
+    nodata: Nodata | None,
+) -> dict[str, tuple[Calibration, str] | CloudMaskError]:
+    """Settle bands by name; what is missing is to be raised only where the band is used.
+
+    Bands of which the same is said, but for names and wavelengths, share what it comes to.
+    """
+    given = numbers_given(nodata)
+    settled: dict[str, tuple[Calibration, str] | CloudMaskError] = {}
+    shared: dict[Any, tuple[Calibration, str]] = {}
+    for band in descriptors:
+        alike = _alike(product, band, scale, offset)
+        try:
+            if alike not in shared:
+                shared[alike] = calibration_of(product, band, scale, offset, given)
+            settled[band.name] = shared[alike]
+        except CloudMaskError as error:
+            settled[band.name] = error
+    return settled
+
+
+def _alike(product: Product, band: BandDescriptor, scale: Factor | None, offset: Factor | None) -> Any:
+    """Return everything that is said of a band but for what it measures; its name where more may depend on that."""
+    view, name = product.view, band.name
+    in_coords = any(factor in view.source.coords or f"{factor}:{name}" in view.source.coords for factor in FACTORS)
+    by_name = isinstance(scale, Mapping) or isinstance(offset, Mapping) or in_coords
+    if by_name or band.kind != "reflectance" or (product.rule is not None and product.rule.radiance):
+        return name
+    values, stac = view.bands[name], view.metadata[name].stac
+    said = [{key: v for key, v in fields.items() if key not in MEASURED} for fields in (values.attrs, stac)]
+    return repr((said, values.encoding, values.dtype, "raster:bands" in view.metadata[name].coords))
+
+
 def calibration_of(
     product: Product, descriptor: BandDescriptor, scale: Factor | None, offset: Factor | None, nodata: Numbers
 ) -> tuple[Calibration, str]:
@@ -189,8 +231,9 @@ def _nodata(product: Product, name: str, are_numbers: bool) -> Numbers:
         # Digital number 0 of the product, after arithmetic of the user's own.
         moved = (rule.offset, rule.baseline_offset) if rule is not None and not rule.sun_elevation else ()
         return (*declared, *moved_nodata(values), *(number for number in moved if number))
-    stac = as_number(stac_band(product.view, name).get("nodata"))
-    declared = declared if stac is None or values.dtype.kind == "f" else (*declared, stac)
+    said = product.view.metadata[name].stac.get("nodata")
+    stac = None if said is None or values.dtype.kind == "f" else as_number(said)
+    declared = declared if stac is None else (*declared, stac)
     if declared or product.sensor is None:
         return declared
     return (rule.nodata if rule is not None and rule.nodata is not None else product.sensor.nodata,)

@@ -19,7 +19,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.declared import SUN_KEYS, dates_of
 from xr_cloudmask.cube.layout import view as view_of
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.cube.radiance import COEFFICIENT, NOTES
 from xr_cloudmask.cube.xml import parse_xml
 from xr_cloudmask.errors import FileError, ReflectanceError

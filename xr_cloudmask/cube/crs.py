@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.properties import item_property
+from xr_cloudmask.cube.metadata import item_property
 
 if TYPE_CHECKING:
     import xarray as xr

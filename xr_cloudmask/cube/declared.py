@@ -8,24 +8,22 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.bands import PRODUCT_KEYS
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.cube.properties import as_number, item_property, read, stac_band, texts
+from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, item_property, read, texts
 from xr_cloudmask.cube.sensors import normalised
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import xarray as xr
-
     from xr_cloudmask.cube.bands import BandDescriptor
     from xr_cloudmask.cube.layout import CubeView
-    from xr_cloudmask.cube.sensors import Sensor
+    from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 
 LEVELS = ("TOA", "BOA")
 PROVENANCE = "reflectance_provenance"
@@ -42,7 +40,6 @@ HARMONISED_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applie
 PDGS_OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 SUN_KEYS = ("view:sun_elevation", "sun_elevation", "SUN_ELEVATION", "landsat:sun_elevation", "mean_sun_elevation")
 DATE_KEYS = ("datetime", "start_datetime")
-RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
 # What `stac.attach` and `stac.load` write down of a band: what items state, and what a loader has applied already.
 SCALE, OFFSET = "scale_factor", "add_offset"
 APPLIED_SCALE, APPLIED_OFFSET = "applied_scale", "applied_offset"
@@ -86,26 +83,24 @@ class DatedOffsets:
 
 def declared_scaling(view: CubeView, name: str) -> Declared | None:
     """Return the scale and offset in the band's own metadata; a scale of 1 without offset declares nothing."""
-    values, stac = view.bands[name], stac_band(view, name)
+    values, band = view.bands[name], view.metadata[name]
     is_float = values.dtype.kind == "f"
     of_items = _of_items(view, name)
     if of_items is not None:
         return of_items
-    stac_offset = stac.get("offset", stac.get("scale_add"))
+    stac_offset = band.stac.get("offset", band.stac.get("scale_add"))
     # stackstac rescales by raster:bands, and by nothing else, whenever it delivers floats (its default); it keeps them.
-    rescaled = is_float and is_from_stackstac(view) and "raster:bands" in view.coords_of_bands[name]
-    envi = next(filter(None, (as_number(values.attrs.get(key)) for key in ENVI_FACTOR_KEYS)), 1.0)
-    candidates = [
-        _linear(stac.get("scale"), stac_offset, "STAC", rescaled),
-        _linear(1 / envi, 0.0, "ENVI reflectance scale factor", applied=False),
-        _linear(values.attrs.get("scale_factor"), values.attrs.get("add_offset"), "CF attributes", applied=False),
+    rescaled = is_float and is_from_stackstac(view) and "raster:bands" in band.coords
+    envi = next(filter(None, (as_number(values.attrs[key]) for key in ENVI_FACTOR_KEYS if key in values.attrs)), None)
+    candidates: list[tuple[Any, Any, str, bool]] = [
+        (band.stac.get("scale"), stac_offset, "STAC", rescaled),
+        (1 / envi if envi else None, 0.0 if envi else None, "ENVI reflectance scale factor", False),
+        (values.attrs.get(SCALE), values.attrs.get(OFFSET), "CF attributes", False),
     ]
     if is_float:  # what xarray decoded moves to the encoding
-        encoding = values.encoding
-        candidates.append(
-            _linear(encoding.get("scale_factor"), encoding.get("add_offset"), "CF encoding", applied=True)
-        )
-    return next((declared for declared in candidates if declared is not None), None)
+        candidates.append((values.encoding.get(SCALE), values.encoding.get(OFFSET), "CF encoding", True))
+    stated = (_linear(*one) for one in candidates if one[0] is not None or one[1] is not None)
+    return next((declared for declared in stated if declared is not None), None)
 
 
 def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | None:
@@ -118,67 +113,31 @@ def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | N
 def _of_items(view: CubeView, name: str) -> Declared | None:
     """Return what `stac.attach` and `stac.load` wrote down of a band, date by date where dates differ."""
     for scale, offset, applied in ((APPLIED_SCALE, APPLIED_OFFSET, True), (SCALE, OFFSET, False)):
-        factors = _band_numbers(view, name, scale)
-        if applied and not factors:
-            factors = (as_number(view.bands[name].attrs.get(scale)),)
+        factors = _band_numbers(view, name, scale, or_attribute=applied)
         if not factors or None in factors:
             continue
-        shifts = _band_numbers(view, name, offset) or (as_number(view.bands[name].attrs.get(offset)),)
+        shifts = _band_numbers(view, name, offset, or_attribute=True) or (None,)
         return Declared(tuple(factor for factor in factors if factor is not None), shifts, applied, "STAC items")
     return None
 
 
-def _band_numbers(view: CubeView, name: str, key: str) -> tuple[float | None, ...]:
+def _band_numbers(view: CubeView, name: str, key: str, or_attribute: bool) -> tuple[float | None, ...]:
     """Return a band's numbers in a coordinate, one or one per date: ``key:name``, or `key` along the band dimension."""
     for label in (f"{key}:{name}", key):
-        coord = view.source.coords.get(label)
-        if coord is None:
+        if label not in view.source.coords:
             continue
+        coord = view.source.coords[label]
         if view.band in coord.dims:
             coord = coord.isel({view.band: list(view.bands).index(name)})
         if coord.dims in ((), (view.time,)):
             return tuple(map(as_number, np.atleast_1d(read(coord)).tolist()))
-    return ()
+    attrs = view.bands[name].attrs
+    return (as_number(attrs[key]),) if or_attribute and key in attrs else ()
 
 
 def is_from_stackstac(view: CubeView) -> bool:
     """Whether the cube has what stackstac and cubo deliver: item ids and an EPSG code, as coordinates."""
     return {"epsg", "id"} <= set(view.source.coords)
-
-
-def is_marked(view: CubeView, name: str) -> bool:
-    """Whether an earlier conversion marked the band; integers are digital numbers whatever the attributes say."""
-    values = view.bands[name]
-    return values.dtype.kind == "f" and (PROVENANCE in values.attrs or PROVENANCE in view.source.attrs)
-
-
-def mark_of(view: CubeView, name: str) -> str:
-    """Return what the earlier conversion wrote down."""
-    return str(view.bands[name].attrs.get(PROVENANCE, view.source.attrs.get(PROVENANCE)))
-
-
-def zero_of_mark(view: CubeView, name: str) -> float:
-    """Return what the earlier conversion made of digital number 0."""
-    return as_number(view.bands[name].attrs.get(ZERO, view.source.attrs.get(ZERO))) or 0.0
-
-
-def scale_of_units(name: str, values: xr.DataArray) -> float | None:
-    """Return the factor to reflectance that a band's ``units`` state, None where they state nothing."""
-    units = str(values.attrs.get("units", "")).strip()
-    named = " ".join(str(values.attrs.get(key, "")) for key in ("standard_name", "calibration", "long_name")).casefold()
-    if "radiance" in named or RADIANCE.search(units):
-        raise ReflectanceError(
-            f"band {name!r} in units of radiance{f' ({units})' * bool(units)}",
-            "reflectance or digital numbers: radiance needs the solar illumination, the sun and the date of its sensor",
-            "the product as reflectance, such as satpy's scn.load(..., calibration='reflectance'); or scale= and "
-            "offset= from this radiance to reflectance",
-        )
-    if units in ("%", "percent"):
-        return 0.01
-    standard_name = str(values.attrs.get("standard_name", ""))
-    if units == "1" and values.dtype.kind == "f" and ("reflectance" in standard_name or not standard_name):
-        return 1.0
-    return None
 
 
 def named_levels(view: CubeView, table: Sensor | None, descriptors: Sequence[BandDescriptor]) -> list[set[str]]:
@@ -190,27 +149,29 @@ def named_levels(view: CubeView, table: Sensor | None, descriptors: Sequence[Ban
     names = frozenset(d.name for d in descriptors)
     standard_names = {str(view.bands[d.name].attrs.get("standard_name", "")) for d in descriptors}
     rows = texts(view, *LEVEL_KEYS)
-    return [{found for text in row | names | standard_names for found in _levels_in(text, table)} for row in rows]
+    rules = table.radiometry if table is not None else ()
+    return [{found for text in row | names | standard_names for found in _levels_in(text, rules)} for row in rows]
 
 
-def _levels_in(text: str, table: Sensor | None) -> set[str]:
-    of_sensor = {rule.level for rule in table.radiometry if rule.describes(text)} if table else set()
-    return of_sensor | {
+@lru_cache(maxsize=4096)
+def _levels_in(text: str, rules: tuple[RadiometryRule, ...]) -> frozenset[str]:
+    of_sensor = {rule.level for rule in rules if rule.describes(text)}
+    return frozenset(of_sensor) | {
         level for level, patterns in LEVEL_PATTERNS.items() if any(re.search(p, normalised(text)) for p in patterns)
     }
 
 
 def offsets_by_baseline(view: CubeView, baseline: float, shifted: float) -> DatedOffsets | None:
     """Return the Sentinel-2 offset of every date from its harmonised flag or its processing baseline."""
-    flags = item_property(view, *HARMONISED_KEYS)
-    baselines = _baselines(view)
-    if any("harmonized" in normalised(text) for row in texts(view, "collection", "id") for text in row):
+    flags, pdgs, stated = (item_property(view, *keys) for keys in (HARMONISED_KEYS, PDGS_OFFSET_KEYS, BASELINE_KEYS))
+    names, products = texts(view, "collection", "id"), texts(view, *PRODUCT_KEYS)
+    if any("harmonized" in normalised(text) for row in names for text in row):
         return DatedOffsets((0.0,), "harmonised collection", final=True)
-    pdgs = item_property(view, *PDGS_OFFSET_KEYS)
     if pdgs is not None and isinstance(pdgs[0], int | float | str):
         return DatedOffsets(tuple(float(v) * 1e-4 for v in pdgs), "product metadata", final=True)
     if flags is not None and all(map(_is_true, flags)):
         return DatedOffsets((0.0,), "offset applied by the provider", final=True)
+    baselines = _baselines(stated or (), products)
     if baselines is None:
         return None
     length = max(len(baselines), len(flags or ()))
@@ -223,14 +184,14 @@ def offsets_by_baseline(view: CubeView, baseline: float, shifted: float) -> Date
     return DatedOffsets(_collapsed(offsets), f"processing baseline {spelt}", final=any(flagged))
 
 
-def _baselines(view: CubeView) -> tuple[float, ...] | None:
+def _baselines(stated: tuple[Any, ...], products: tuple[frozenset[str], ...]) -> tuple[float, ...] | None:
     """Return the processing baselines, one or one per date; None where a date lacks it."""
-    stated = item_property(view, *BASELINE_KEYS) or ()
     spelt = (f"{value:.2f}" if isinstance(value, float | int) else str(value) for value in stated)
     found = [_baseline(BASELINE.search(text)) for text in spelt]
     if not found or None in found:
-        rows = texts(view, *PRODUCT_KEYS)
-        found = [next((b for b in map(_baseline, map(BASELINE_IN_ID.search, sorted(row))) if b), None) for row in rows]
+        found = [
+            next((b for b in map(_baseline, map(BASELINE_IN_ID.search, sorted(row))) if b), None) for row in products
+        ]
     known = tuple(baseline for baseline in found if baseline is not None)
     return known if len(known) == len(found) else None
 

@@ -20,8 +20,7 @@ from xr_cloudmask.cube.calibration import (
     Calibration,
     Factor,
     Nodata,
-    calibration_of,
-    numbers_given,
+    calibrations,
     product_of,
     summary,
 )
@@ -213,15 +212,7 @@ class DescribedCube:
 
     @cached_property
     def _settled(self) -> dict[str, tuple[Calibration, str] | CloudMaskError]:
-        nodata = numbers_given(self.told.nodata)
-        return {band.name: self._of_band(band, nodata) for band in self.descriptors}
-
-    def _of_band(self, band: BandDescriptor, nodata: tuple[float, ...]) -> tuple[Calibration, str] | CloudMaskError:
-        """Settle a band; what is missing is raised only where the band is used."""
-        try:
-            return calibration_of(self.product, band, self.told.scale, self.told.offset, nodata)
-        except CloudMaskError as error:
-            return error
+        return calibrations(self.product, self.descriptors, self.told.scale, self.told.offset, self.told.nodata)
 
     def calibrated(self, used: Iterable[BandDescriptor] | None = None) -> dict[str, Calibration]:
         """Return the calibration of bands, all by default, by name.

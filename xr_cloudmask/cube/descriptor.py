@@ -66,10 +66,17 @@ class BandDescriptor:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise BandError(f"kind {self.kind!r} of band {self.name!r}", f"one of {list(KINDS)}", f"kind={KINDS[0]!r}")
-        object.__setattr__(self, "name", _name_given(self.name))
-        object.__setattr__(self, "role", _role_given(self.name, self.role))
+        if type(self.name) is not str:
+            object.__setattr__(self, "name", _name_given(self.name))
+        if self.role is not None and not isinstance(self.role, str):
+            raise _no_role(self.name, self.role)
+        known = common_name(self.role) if self.role else None  # whatever its spelling
+        object.__setattr__(self, "role", known.role if known is not None else self.role)
         for field in ("min_wavelength", "max_wavelength"):
-            object.__setattr__(self, field, _wavelength_given(self.name, field, getattr(self, field)))
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+                raise BandError(f"{field}={value!r} of band {self.name!r}", "nanometres", f"{field}=490.0")
+            object.__setattr__(self, field, float(value))
         limits = self.min_wavelength, self.max_wavelength
         if self.kind in OPTICAL and limits != (0, 0) and not SHORTEST <= limits[0] <= limits[1] <= LONGEST:
             raise BandError(
@@ -89,19 +96,9 @@ def _name_given(name: Any) -> str:
     return str(name)
 
 
-def _role_given(name: str, role: Any) -> str | None:
-    """Return a role as models know it, whatever its spelling; a role that is no common name stays what it is."""
-    if role is not None and not isinstance(role, str):
-        roles = f"None or a STAC common name: {listed(dict.fromkeys(band.role for band in common_names().values()))}"
-        raise BandError(f"role {role!r} of band {name!r}", roles, "BandDescriptor('B02', 'blue', ...)")
-    known = common_name(role) if role else None
-    return known.role if known is not None else role
-
-
-def _wavelength_given(name: str, field: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise BandError(f"{field}={value!r} of band {name!r}", "nanometres", f"{field}=490.0")
-    return float(value)
+def _no_role(name: str, role: Any) -> BandError:
+    roles = f"None or a STAC common name: {listed(dict.fromkeys(band.role for band in common_names().values()))}"
+    return BandError(f"role {role!r} of band {name!r}", roles, "BandDescriptor('B02', 'blue', ...)")
 
 
 def _limits_to_type(low: float, high: float) -> str:

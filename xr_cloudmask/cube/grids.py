@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.crs import grid_mappings
-from xr_cloudmask.cube.properties import as_number, item_property, read
+from xr_cloudmask.cube.metadata import as_number, item_property, read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,9 +79,14 @@ def grids(view: CubeView, crs: CRS | None) -> Iterator[Grid | str]:
     crs : pyproj.CRS or None
         What the cube states.
     """
-    found = (_from_coordinates(view, crs), _from_transform(view, crs))
+    coordinates = _from_coordinates(view, crs)
     # A single row has no height, but a transform tells it.
-    yield from sorted(found, key=lambda grid: isinstance(grid, Grid) and None in (grid.row, grid.column))
+    is_single = isinstance(coordinates, Grid) and None in (coordinates.row, coordinates.column)
+    if not is_single:
+        yield coordinates
+    yield _from_transform(view, crs)
+    if is_single:
+        yield coordinates
     yield _from_curvilinear(view, crs)
 
 

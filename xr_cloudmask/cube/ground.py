@@ -87,11 +87,12 @@ class Ground:
         rows = (north * column_east - east * column_north) / area
         return rows + 0.0, (east * row_north - north * row_east) / area + 0.0
 
-    def spelt(self, factor: int = 1) -> str:
+    def spelt(self, factor: int = 1, unknown: str = "unknown") -> str:
         """Write the size of so many pixels, three digits of it; one number where both are the same."""
-        if self.pixel is None:
-            return "unknown"
-        sizes = [f"{float(f'{size * factor:.3g}'):g}" for size in self.pixel]
+        pixel = self.pixel
+        if pixel is None:
+            return unknown
+        sizes = [f"{float(f'{size * factor:.3g}'):g}" for size in pixel]
         return f"{' x '.join(dict.fromkeys(sizes))} m"
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read
 from xr_cloudmask.cube.spelling import key, looks_spectral
 from xr_cloudmask.errors import CubeError, listed
 from xr_cloudmask.names import PREDICTED_NAMES
@@ -38,6 +39,8 @@ BAND_NAMES = (
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
 
+STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
+
 
 @dataclass(frozen=True)
 class CubeView:
@@ -53,6 +56,12 @@ class CubeView:
         Names of the time and band dimensions; None where the cube has none.
     bands : mapping of str to DataArray
         Every band in the cube's order, dims ``(time, y, x)`` or ``(y, x)``; lazy where the cube is.
+    sizes : mapping of str to int
+        Length of every dimension of a band, in order.
+    shape : tuple of int
+        Pixels along y and x.
+    grid_mapping : str or None
+        Name of the CF grid mapping variable, where there is one.
     """
 
     source: Cube
@@ -61,21 +70,19 @@ class CubeView:
     time: str | None
     band: str | None
     bands: Mapping[str, xr.DataArray]
+    sizes: Mapping[str, int]
+    shape: tuple[int, int]
+    grid_mapping: str | None
 
-    @property
+    @cached_property
     def dims(self) -> tuple[str, ...]:
         """Dimensions of a band, in order."""
-        return (self.y, self.x) if self.time is None else (self.time, self.y, self.x)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Length of every dimension of a band."""
-        return {dim: self.source.sizes[dim] for dim in self.dims}
+        return tuple(self.sizes)
 
     @property
     def dates(self) -> int:
         """Number of time steps; 1 where the cube has no time dimension."""
-        return 1 if self.time is None else self.source.sizes[self.time]
+        return 1 if self.time is None else self.sizes[self.time]
 
     @property
     def coords(self) -> dict[Hashable, xr.DataArray]:
@@ -86,7 +93,7 @@ class CubeView:
             coords.setdefault(self.grid_mapping, self.source[self.grid_mapping].reset_coords(drop=True))
         return coords
 
-    @property
+    @cached_property
     def along_bands(self) -> dict[str, xr.DataArray]:
         """Coordinates along the band dimension, and variables of a Dataset that are meant as such (EMIT's ``fwhm``)."""
         if self.band is None:
@@ -100,35 +107,27 @@ class CubeView:
 
         stackstac makes a coordinate that is the same for all bands one without dimension. Nothing else is read.
         """
-        if self.band is None:
-            return {name: _scalars(values.coords) for name, values in self.bands.items()}
+        scalars = {str(name): coord for name, coord in self.source.coords.items() if coord.ndim == 0}
         along = {name: read(coord) for name, coord in self.along_bands.items()}
-        shared = _scalars(self.source.coords)
+        shared = {name: read(coord).item() for name, coord in scalars.items() if name not in PREDICTED_NAMES}
         return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
 
-    @property
-    def grid_mapping(self) -> str | None:
-        """Name of the CF grid mapping variable, where there is one."""
-        for array in (self.source, *self.bands.values()):
-            name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
-            if name is not None:
-                return str(name)
-        return "spatial_ref" if "spatial_ref" in _variables_of(self.source) else None
-
-
-def read(coord: xr.DataArray) -> np.ndarray:
-    """Read a small coordinate in this thread, whatever scheduler is set."""
-    variable = coord.variable
-    values: np.ndarray = (variable if coord.chunks is None else variable.compute(scheduler="synchronous")).values
-    return values
-
-
-def _scalars(coords: Mapping[Any, xr.DataArray]) -> dict[str, Any]:
-    return {str(name): read(coord).item() for name, coord in coords.items() if coord.ndim == 0}
+    @cached_property
+    def metadata(self) -> Mapping[str, BandMetadata]:
+        """What the cube says of each band."""
+        return of_bands(self.bands, self.coords_of_bands)
 
 
 def _variables_of(cube: Cube) -> Mapping[Any, Any]:
     return cube.variables if isinstance(cube, xr.Dataset) else cube.coords
+
+
+def _grid_mapping(cube: Cube, bands: Mapping[str, xr.DataArray]) -> str | None:
+    for array in (cube, *bands.values()):
+        name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
+        if name is not None:
+            return str(name)
+    return "spatial_ref" if "spatial_ref" in _variables_of(cube) else None
 
 
 def view(cube: Cube) -> CubeView:
@@ -161,7 +160,9 @@ def view(cube: Cube) -> CubeView:
         band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
     bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
-    return CubeView(cube, y, x, time, band, MappingProxyType(bands))
+    mapping = _grid_mapping(cube, bands)
+    shape = sizes[y], sizes[x]
+    return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
 
 
 def _no_cube(given: Any) -> CubeError:
@@ -332,6 +333,43 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
             "integer digital numbers or floating-point reflectance",
             f"cube[{name!r}].astype('float32') once the values are real numbers",
         )
+
+
+# Bands as arrays, and arrays back on the grid.
+
+
+def pixels(view: CubeView, band: str) -> Any:
+    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``."""
+    values = view.bands[band]
+    require_real_numbers(band, values)
+    return values.values if values.chunks is None else values.data
+
+
+def dated(view: CubeView, band: str) -> Any:
+    """Return a band's array as ``(time, y, x)``, with one date where the cube has no time."""
+    array = pixels(view, band)
+    return array if view.time is not None else array[None]
+
+
+def undated(view: CubeView, array: Any) -> Any:
+    """Drop the date of an array where the cube has no time."""
+    return array if view.time is not None else array[0]
+
+
+def is_lazy(view: CubeView, bands: Iterable[str]) -> bool:
+    """Whether any of the bands is a dask array."""
+    return any(view.bands[band].chunks is not None for band in bands)
+
+
+def on_grid(view: CubeView, layers: Mapping[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
+    """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
+    encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
+    variables = {
+        name: xr.Variable(view.dims, undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
+    }
+    attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
+    storable = {key: value for key, value in attrs_of_cube.items() if isinstance(value, STORABLE)}
+    return xr.Dataset(variables, coords=view.coords, attrs=storable)
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import as_number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,6 +79,8 @@ def valid_range(values: xr.DataArray, scale: float, offset: float) -> tuple[floa
     >>> valid_range(band, 1e-4, 0.0), valid_range(band.astype(float), 1.0, 0.0)
     ((0.0, 10000.0), None)
     """
+    if not any(key in values.attrs for key in VALID_KEYS):
+        return None
     both = np.ravel(values.attrs.get("valid_range", ()))
     pair = both.tolist() if both.size == 2 else [values.attrs.get(key) for key in VALID_KEYS[1:]]
     low, high = (_unpacked(as_number(end), values) for end in pair)

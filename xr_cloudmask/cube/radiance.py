@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xr_cloudmask.cube.declared import dates_of, sines_of_sun_elevation
-from xr_cloudmask.cube.properties import as_number, item_property, spelt, texts
+from xr_cloudmask.cube.metadata import as_number, item_property, spelt, texts
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:

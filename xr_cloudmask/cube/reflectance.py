@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
-from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO, is_marked
+from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube, CubeView, name_of
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
+from xr_cloudmask.cube.rules import is_marked
 from xr_cloudmask.cube.temperature import kelvin
 
 ROUNDED = 1e-9  # share by which a number that was computed may be off

@@ -7,8 +7,10 @@ raises where what it found cannot be. Everything is read from metadata; no value
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,19 +20,18 @@ from xr_cloudmask.cube.bands import ambiguous
 from xr_cloudmask.cube.declared import (
     BASELINE_KEYS,
     NUMBERS_UNITS,
+    PROVENANCE,
+    ZERO,
+    DatedOffsets,
     Declared,
     dates_of,
     declared_scaling,
     is_from_stackstac,
-    is_marked,
-    mark_of,
     offsets_by_baseline,
-    scale_of_units,
     sines_of_sun_elevation,
-    zero_of_mark,
 )
+from xr_cloudmask.cube.metadata import as_number, spelt
 from xr_cloudmask.cube.plausible import require_plausible_rule
-from xr_cloudmask.cube.properties import spelt
 from xr_cloudmask.cube.radiance import toa_scales
 from xr_cloudmask.errors import ReflectanceError
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
 
 Numbers: TypeAlias = tuple[float, ...]  # one for all dates, or one per date
+RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
+NAMES_OF_UNITS = ("units", "standard_name", "calibration", "long_name")
 BASELINE_04 = np.datetime64("2022-01-25")  # from this day on, new Sentinel-2 products have an offset
 
 
@@ -75,6 +78,14 @@ class Product:
         """The sensor's id, for messages."""
         return "cube" if self.sensor is None else self.sensor.id
 
+    @cached_property
+    def dated_offsets(self) -> DatedOffsets | None:
+        """The offset of every date, where flags or processing baselines tell it and the rule goes by them."""
+        rule = self.rule
+        if rule is None or rule.baseline is None or rule.baseline_offset is None:
+            return None
+        return offsets_by_baseline(self.view, rule.baseline, rule.baseline_offset)
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -100,6 +111,12 @@ class Linear:
 
 
 Rule: TypeAlias = Callable[[Product, str], Linear | None]
+
+
+def is_marked(view: CubeView, name: str) -> bool:
+    """Whether an earlier conversion marked the band; integers are digital numbers whatever the attributes say."""
+    values = view.bands[name]
+    return values.dtype.kind == "f" and (PROVENANCE in values.attrs or PROVENANCE in view.source.attrs)
 
 
 def settled(product: Product, name: str) -> Linear:
@@ -142,13 +159,23 @@ def by_mark(product: Product, name: str) -> Linear | None:
     """Believe an earlier conversion of ours."""
     if not is_marked(product.view, name):
         return None
-    return Linear((1.0,), (0.0,), mark_of(product.view, name), zero=(zero_of_mark(product.view, name),))
+    said = {**product.view.source.attrs, **product.view.bands[name].attrs}
+    return Linear((1.0,), (0.0,), str(said[PROVENANCE]), zero=(as_number(said.get(ZERO)) or 0.0,))
 
 
 def by_units(product: Product, name: str) -> Linear | None:
     """Believe units: percent, or 1."""
     values = product.view.bands[name]
-    scale = scale_of_units(name, values)
+    units, standard_name, *others = (str(values.attrs.get(key, "")) for key in NAMES_OF_UNITS)
+    if "radiance" in " ".join([standard_name, *others]).casefold() or RADIANCE.search(units.strip()):
+        raise ReflectanceError(
+            f"band {name!r} in units of radiance{f' ({units.strip()})' * bool(units.strip())}",
+            "reflectance or digital numbers: radiance needs the solar illumination, the sun and the date of its sensor",
+            "the product as reflectance, such as satpy's scn.load(..., calibration='reflectance'); or scale= and "
+            "offset= from this radiance to reflectance",
+        )
+    is_one = units.strip() == "1" and values.dtype.kind == "f" and ("reflectance" in standard_name or not standard_name)
+    scale = 0.01 if units.strip() in ("%", "percent") else 1.0 if is_one else None
     return None if scale is None else Linear((scale,), (0.0,), f"units {values.attrs['units']!r}")
 
 
@@ -228,7 +255,7 @@ def _offsets(product: Product, rule: RadiometryRule | None, declared: Declared) 
         raise ambiguous(product.view, product.candidates)  # one of them may have an offset
     if rule is None or rule.baseline is None or rule.baseline_offset is None:
         return declared.offsets, "constant"
-    dates = offsets_by_baseline(product.view, rule.baseline, rule.baseline_offset)
+    dates = product.dated_offsets
     if dates is not None and dates.final:
         return dates.offsets, dates.source
     if None not in declared.offset:

@@ -68,11 +68,13 @@ def image_id(name: str, known: str) -> str | None:
     return next((head for head, tail in _behind_ids(plain) if key(tail) == known), None)
 
 
+@lru_cache(maxsize=4096)
 def is_number(name: str) -> bool:
     """Tell whether a name only counts the bands of a file: ``1``, ``band_1``, ``Band 1``."""
     return NUMBERED.fullmatch(name.strip()) is not None
 
 
+@lru_cache(maxsize=4096)
 def looks_spectral(name: str) -> bool:
     """Tell whether a name reads like that of a spectral band, whether or not any table knows it.
 

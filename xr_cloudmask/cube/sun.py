@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xr_cloudmask.cube.declared import SUN_KEYS
 from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import CubeView
-from xr_cloudmask.cube.properties import as_number, item_property
+from xr_cloudmask.cube.metadata import as_number, item_property
 
 AZIMUTH_KEYS = (
     "view:sun_azimuth", "sun_azimuth", "SUN_AZIMUTH", "landsat:sun_azimuth", "mean_sun_azimuth",

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xr_cloudmask.cube.bands import PLATFORM_KEYS, PRODUCT_KEYS
 from xr_cloudmask.cube.declared import declared_scaling
-from xr_cloudmask.cube.properties import texts
+from xr_cloudmask.cube.metadata import PLATFORM_KEYS, PRODUCT_KEYS, texts
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:

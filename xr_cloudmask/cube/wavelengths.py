@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.layout import read
-from xr_cloudmask.cube.properties import as_number, band_metadata
+from xr_cloudmask.cube.metadata import as_number, positive, read
 from xr_cloudmask.cube.spelling import key
 from xr_cloudmask.errors import BandError
 
@@ -42,6 +42,17 @@ UNITS = ("wavelengthunits", "wavelengthunit")
 # Flags of bands, one number for each: 1 where a band can be used, or 1 where it cannot.
 GOOD = ("goodwavelengths", "goodbands", "bbl", "goodbandlist", "listcwvnirflags", "listcwswirflags", "validbands")
 BAD = ("badbands", "badband", "badwavelengths")
+FLAGS = {*GOOD, *BAD}
+NUMBERS = (*CENTRES, *WIDTHS, *LOWS, *HIGHS)
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What the metadata of a band say: everything, and of that the numbers; by `spelling.key`."""
+
+    name: str
+    said: Mapping[str, Any]
+    numbers: Mapping[str, float]
 
 
 def measured_limits(view: CubeView) -> dict[str, Limits | None]:
@@ -52,8 +63,10 @@ def measured_limits(view: CubeView) -> dict[str, Limits | None]:
     BandError
         Limits in the wrong order, or a band wider than its wavelength.
     """
+    said = {name: {key(word): value for word, value in band.said.items()} for name, band in view.metadata.items()}
+    stated = {name: _Stated(name, words, positive(words, NUMBERS)) for name, words in said.items()}
     coordinates = _coordinates(view)
-    return {name: _of_band(name, _folded(band_metadata(view, name)), coordinates) for name in view.bands}
+    return {name: _of_band(band, coordinates) for name, band in stated.items()}
 
 
 def limits_in(text: str) -> Limits | None:
@@ -79,21 +92,19 @@ def bad_bands(view: CubeView) -> frozenset[str]:
     BandError
         It marks all of them.
     """
-    names, of_cube = list(view.bands), _folded(view.source.attrs)
-    bad = frozenset(name for i, name in enumerate(names) if _is_marked_bad(view, name, of_cube, (i, len(names))))
-    if bad and len(bad) == len(names):
+    bad = set()
+    for i, (name, band) in enumerate(view.metadata.items()):
+        said = {**view.source.attrs, **view.bands[name].attrs, **band.coords}
+        flags = {word: value for field, value in said.items() if (word := key(str(field))) in FLAGS}
+        if any(_flag(value, i, len(view.bands)) == (word in BAD) for word, value in flags.items()):
+            bad.add(name)
+    if bad and len(bad) == len(view.bands):
         raise BandError(
-            f"{len(names)} bands that are all marked as bad (good_wavelengths, bbl or another flag)",
+            f"{len(bad)} bands that are all marked as bad (good_wavelengths, bbl or another flag)",
             "at least one that can be used",
             "cube.drop_vars('good_wavelengths'), or whatever the flags are called, if they are wrong",
         )
-    return bad
-
-
-def _is_marked_bad(view: CubeView, name: str, of_cube: Mapping[str, Any], place: tuple[int, int]) -> bool:
-    said = {**of_cube, **_folded(view.bands[name].attrs), **_folded(view.coords_of_bands[name])}
-    flags = {word: _flag(said[word], *place) for word in (*GOOD, *BAD) if word in said}
-    return any(flag == (word in BAD) for word, flag in flags.items() if flag in (0, 1))
+    return frozenset(bad)
 
 
 def _flag(value: Any, position: int, count: int) -> float | None:
@@ -105,10 +116,6 @@ def _flag(value: Any, position: int, count: int) -> float | None:
             return None
         value = value[position if len(value) == count else 0]
     return float(value) if isinstance(value, bool | np.bool_) else as_number(value)
-
-
-def _folded(metadata: Mapping[Any, Any]) -> dict[str, Any]:
-    return {key(str(name)): value for name, value in metadata.items()}
 
 
 def _coordinates(view: CubeView) -> dict[str, float | None]:
@@ -143,56 +150,53 @@ def _unit_of(number: float) -> float:
     return NM["um"] if number < MICROMETRES else NM["nm"]
 
 
-def _of_band(name: str, said: Mapping[str, Any], coordinates: Mapping[str, float | None]) -> Limits | None:
+def _of_band(band: _Stated, coordinates: Mapping[str, float | None]) -> Limits | None:
     """Return the limits of one band: the first of its statements that are wavelengths of light."""
-    unit_text = next((said[word] for word in UNITS if said.get(word)), "")
-    unit = _unit(unit_text)
+    unit_text = next((band.said[word] for word in UNITS if band.said.get(word)), "")
+    unit = _unit(unit_text) if unit_text else None
     if unit is None and str(unit_text).strip().casefold() not in NO_UNIT:
         return None  # a wavenumber, a frequency
-    low, high = (next((word for word in words if _number(said.get(word)) is not None), None) for words in (LOWS, HIGHS))
+    low, high = (next((word for word in words if word in band.numbers), None) for words in (LOWS, HIGHS))
     if low and high:
-        pair = _number(said[low]) or 0.0, _number(said[high]) or 0.0
-        return _ordered(name, pair, coordinates.get(low, coordinates.get(high, unit)))
+        pair = band.numbers[low], band.numbers[high]
+        return _ordered(band.name, pair, coordinates.get(low, coordinates.get(high, unit)))
     for word in CENTRES:
-        if word not in said or coordinates.get(word, 0.0) is None:
+        if word not in band.said or coordinates.get(word, 0.0) is None:
             continue
-        found = _stated(name, said, word, coordinates, unit)
+        found = _first_of(band, word, coordinates, unit)
         if found is not None:
             return found
     return None
 
 
-def _stated(
-    name: str, said: Mapping[str, Any], word: str, coordinates: Mapping[str, float | None], unit: float | None
-) -> Limits | None:
+def _first_of(band: _Stated, word: str, coordinates: Mapping[str, float | None], unit: float | None) -> Limits | None:
     """Return the limits that one statement makes: a number, a list of two or three, satpy's range, a text."""
-    value = said[word]
+    value = band.said[word]
     if hasattr(value, "min") and hasattr(value, "central"):  # satpy's WavelengthRange
-        return _ordered(name, (float(value.min), float(value.max)), _unit(value.unit))
-    if isinstance(value, str) and _number(value) is None:
+        return _ordered(band.name, (float(value.min), float(value.max)), _unit(value.unit))
+    if isinstance(value, str) and word not in band.numbers:
         found = limits_in(value)
-        return found if found is None or found[0] < found[1] else _around(name, found[0], said, NM["nm"], coordinates)
+        return found if found is None or found[0] < found[1] else _around(band, found[0], NM["nm"], coordinates)
     if np.ndim(value) == 1 and len(value) in (2, 3, 4):  # limits, with the centre, with satpy's unit
-        numbers = [n for n in map(_number, value) if n is not None]
+        numbers = [n for n in map(as_number, value) if n is not None and n > 0]
         own = next((_unit(text) for text in value if isinstance(text, str) and _unit(text)), unit)
-        return _ordered(name, (min(numbers), max(numbers)), own) if len(numbers) > 1 else None
-    centre = _number(value)
-    return None if centre is None else _around(name, centre, said, coordinates.get(word, unit), coordinates)
+        return _ordered(band.name, (min(numbers), max(numbers)), own) if len(numbers) > 1 else None
+    if word not in band.numbers:
+        return None
+    return _around(band, band.numbers[word], coordinates.get(word, unit), coordinates)
 
 
-def _around(
-    name: str, centre: float, said: Mapping[str, Any], unit: float | None, coordinates: Mapping[str, float | None]
-) -> Limits | None:
+def _around(band: _Stated, centre: float, unit: float | None, coordinates: Mapping[str, float | None]) -> Limits | None:
     factor = _plausible_unit(centre, unit)
     if factor is None:
         return None
-    word, width = next(((w, n) for w in WIDTHS if (n := _number(said.get(w))) is not None), ("", 0.0))
+    word, width = next(((word, band.numbers[word]) for word in WIDTHS if word in band.numbers), ("", 0.0))
     of_width = coordinates.get(word) or factor
     if width * of_width >= 2 * centre * factor:  # the centre in micrometres, the width in nanometres
         of_width = NM["nm"]
     if width * of_width >= 2 * centre * factor:
         raise BandError(
-            f"band {name!r} around {centre * factor:g} nm that is {width * of_width:g} nm wide",
+            f"band {band.name!r} around {centre * factor:g} nm that is {width * of_width:g} nm wide",
             "widths below twice the wavelength, in the same unit",
             f"cube.drop_vars({word!r}), or numbers in the unit of the wavelengths",
         )
@@ -219,9 +223,3 @@ def _plausible_unit(number: float, unit: float | None) -> float | None:
     """Return nanometres per unit: the declared unit, or the first in which the number is a wavelength of light."""
     candidates = (unit or _unit_of(number), NM["um"], NM["nm"], NM["m"])
     return next((factor for factor in candidates if SHORTEST <= number * factor <= LONGEST), None)
-
-
-def _number(value: Any) -> float | None:
-    """Return a number above 0, however it is kept; None for anything else."""
-    number = as_number(value.item() if isinstance(value, np.ndarray) and value.size == 1 else value)
-    return number if number is not None and number > 0 else None

@@ -108,11 +108,12 @@ def tiles(axis: Axis, factor: int, boundaries: Sequence[int], most: int) -> tupl
     >>> tiles(fit(4000, 512, 32, 32), 1, [2048, 4000], most=4)
     (0, 4, 8, 9)
     """
-    begins = {min(range(len(axis) + 1), key=lambda i: abs(axis.edges[i] * factor - end)) for end in boundaries}
-    begins |= {0, len(axis)}
+    count = len(axis.starts)
+    begins = {min(range(count + 1), key=lambda i: abs(axis.edges[i] * factor - end)) for end in boundaries}
+    begins |= {0, count}
     ordered = sorted(begins)
     out = {i for a, b in pairwise(ordered) for i in range(a, b, most)}
-    return (*sorted(out), len(axis))
+    return (*sorted(out), count)
 
 
 def batches(rows: range, columns: range, size: int) -> Iterator[list[tuple[int, int]]]:

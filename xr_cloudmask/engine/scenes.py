@@ -91,10 +91,11 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
-    pipeline = job.pipeline()
+    source = _CubeTasks.of(bands)
     chunks = ((1,), *bands[0].chunks)[-3:]
     token = tokenize(job, [band.name for band in bands])
-    source = _CubeTasks.of(bands)
+    pipeline = job.pipeline()
+    statistics, counted = pipeline.statistics, pipeline.counted
     layer: dict[Any, Any] = {f"scene-job-{token}": job}
     for t in range(len(chunks[0])):
         _add_dates(layer, source, chunks, t, token=token, passes=pipeline.passes)
@@ -115,8 +116,8 @@ def examine(job: SceneJob, bands: Sequence[Any]) -> SceneResult:
             name: array(f"scene-{name}", {at: (getitem, (found, *at), i) for at in blocks}, pipeline.dtype, *chunks[1:])
             for i, name in enumerate(pipeline.layers)
         },
-        counts=table("scene-counts", len(pipeline.counted), "int64"),
-        statistics=table("scene-statistics", len(pipeline.statistics), "float64"),
+        counts=table("scene-counts", len(counted), "int64"),
+        statistics=table("scene-statistics", len(statistics), "float64"),
     )
 
 

@@ -113,7 +113,8 @@ class Tile:
 
 def reads(job: Job, tile: Tile) -> tuple[slice, slice]:
     """Return the cube pixels (rows, columns) that a tile reads: its core and the halo of its windows."""
-    return _cube_slice(job, job.rows.reach(*tile.rows), 0), _cube_slice(job, job.columns.reach(*tile.columns), 1)
+    rows, columns = job.rows.reach(*tile.rows), job.columns.reach(*tile.columns)
+    return _cube_slice(job, rows, 0), _cube_slice(job, columns, 1)
 
 
 def writes(job: Job, tile: Tile) -> tuple[slice, slice]:

@@ -10,8 +10,7 @@ import xarray as xr
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import numbers_given
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.grid import is_lazy, on_grid, pixels, shape_of, undated
-from xr_cloudmask.cube.layout import CubeView
+from xr_cloudmask.cube.layout import CubeView, is_lazy, on_grid, pixels, undated
 from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.engine import scenes
 from xr_cloudmask.errors import CloudMaskError
@@ -29,8 +28,8 @@ def predict_scenes(fit: Fit, scheme: str) -> xr.Dataset:
     codes = labels.codes_of(mask_scheme, spec.classes)
     job, arrays = scene_job(fit.cube, spec, fit.used, (*map(int, codes[: len(spec.classes)]), mask_scheme.no_data))
     result = scenes.examine(job, arrays)
-    attrs = schemes.flag_attrs(mask_scheme) | provenance.of_scenes(fit)
     water = schemes.flag_attrs(schemes.WATER) | {"long_name": "water"}
+    attrs = schemes.flag_attrs(mask_scheme) | provenance.of_scenes(fit)
     layers = {MASK_NAME: (result.layers["class"], attrs), WATER_NAME: (result.layers["water"], water)}
     out = on_grid(view, layers).assign_coords(_scene_coords(view, job, result, native))
     lazy = is_lazy(view, [band.name for band in fit.used])
@@ -42,14 +41,11 @@ def scene_job(
 ) -> tuple[scenes.SceneJob, list[Any]]:
     """Return what the engine needs to look at scenes: the job, and the bands as they are."""
     view, given = cube.view, numbers_given(cube.told.nodata)
-    nodata = tuple(_nodata(view, band.name, given) for band in used)
-    job = scenes.SceneJob(spec, nodata, shape_of(view), codes)
+    declared = [declared_nodata(view.bands[band.name]) for band in used]
+    # Besides NaN and 0, which the pipelines know of themselves.
+    nodata = tuple(tuple(number for number in (*given, *of_band) if number != 0) for of_band in declared)
+    job = scenes.SceneJob(spec, nodata, view.shape, codes)
     return job, scenes.chunked([pixels(view, band.name) for band in used])
-
-
-def _nodata(view: CubeView, band: str, given: tuple[float, ...]) -> tuple[float, ...]:
-    """Return what marks missing pixels of a band besides NaN and 0, which the pipelines know of themselves."""
-    return tuple(number for number in (*given, *declared_nodata(view.bands[band])) if number != 0)
 
 
 def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResult, native: schemes.Scheme) -> Any:

@@ -6,11 +6,10 @@ import math
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import xarray as xr
 
-from xr_cloudmask.cube.grid import dated, on_grid, shape_of, undated
+from xr_cloudmask.cube.layout import dated, on_grid, undated
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.resolution import resolution_for, suns_for
 from xr_cloudmask.engine.tile import Job
@@ -47,36 +46,46 @@ class Wanted:
 
 def predict_windows(fit: Fit, wanted: Wanted) -> xr.Dataset:
     """Return the mask of a described cube, with flags, provenance and coverage; lazy where the cube is."""
-    cube, spec = fit.cube, fit.spec
-    scheme = schemes.scheme_for(wanted.scheme, spec.classes)
-    labeller = labels.Labeller.of(scheme, spec.classes, wanted.decision)
-    sees = resolution_for(cube.ground, shape_of(cube.view), spec, wanted.resolution)
-    if sees.note is not None:
-        warnings.warn(sees.note, UserWarning, stacklevel=3)
-    job = _job(fit, labeller, wanted, sees.factor)
-    arrays = [dated(cube.view, band.name) for band in fit.used]
+    scheme = schemes.scheme_for(wanted.scheme, fit.spec.classes)
+    labeller = labels.Labeller.of(scheme, fit.spec.classes, wanted.decision)
+    job, note = _job(fit, labeller, wanted)
+    if note is not None:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    arrays = [dated(fit.cube.view, band.name) for band in fit.used]
     blocks = lazy.predict_blocks(job, arrays, wanted.probabilities, wanted.cache)
-    return _labelled(fit, job, blocks, schemes.flag_attrs(scheme) | provenance.of_windows(fit, job, sees))
+    return _labelled(fit, job, blocks, scheme, note)
 
 
-def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted, factor: int) -> Job:
-    cube, spec, options = fit.cube, fit.spec, wanted.options
-    shape = shape_of(cube.view)
+def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted) -> tuple[Job, str | None]:
+    """Return what the engine is to do, and a note on pixels other than the model was trained on."""
+    spec, options, shape = fit.spec, wanted.options, fit.cube.view.shape
+    sees = resolution_for(fit.ground, shape, spec, wanted.resolution)
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
-    rows, columns = (lattice.fit(-(-size // factor), window, halo, spec.multiple) for size in shape)
-    along_rows, along_columns = (math.inf if len(axis) == 1 else halo for axis in (rows, columns))
+    rows, columns = (lattice.fit(-(-size // sees.factor), window, halo, spec.multiple) for size in shape)
+    along_rows, along_columns = (math.inf if len(axis.starts) == 1 else halo for axis in (rows, columns))
     halos = (along_rows, along_columns)
-    suns = suns_for(cube.ground, cube.suns, spec, factor, halos) if spec.casts_shadows else ()
-    rules = tuple(cube.calibrated(fit.used).values())
-    batch_size = options.get("batch_size")
-    return Job(
-        spec, fit.used, fit.merged, rules, rows, columns, shape, factor, labeller, wanted.device, batch_size, suns
+    suns = suns_for(fit.ground, fit.cube.suns, spec, sees.factor, halos) if spec.casts_shadows else ()
+    job = Job(
+        spec,
+        fit.used,
+        fit.merged,
+        fit.calibrations,
+        rows,
+        columns,
+        shape,
+        sees.factor,
+        labeller,
+        wanted.device,
+        options.get("batch_size"),
+        suns,
     )
+    return job, sees.note
 
 
-def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, attrs: dict[str, Any]) -> xr.Dataset:
+def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, scheme: schemes.Scheme, note: str | None) -> xr.Dataset:
     """Put the arrays back on the cube's grid, with their attributes and coverage."""
     view, (mask, chances, dropped) = fit.cube.view, blocks
+    attrs = schemes.flag_attrs(scheme) | provenance.of_windows(fit, job, note)
     out = on_grid(view, {MASK_NAME: (mask, attrs)})
     if chances is not None:
         dims = (*view.dims[:-2], CLASS_NAME, *view.dims[-2:])

@@ -32,6 +32,11 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     CLOUD_SHADOW_FRACTION: ("cloud_shadow",),
     CLEAR_FRACTION: SURFACES,
 }
+ATTRS: Mapping[str, dict[str, str]] = {
+    name: {"long_name": f"{name.replace('_', ' ')} of {'all' if name == VALID_FRACTION else 'valid'} pixels"}
+    | {"units": "1"}
+    for name in FRACTIONS
+}
 STRIP = 1 << 18  # pixels: what fits the cache
 LIKELY_CODES = (0, 255, 1, 2, 3, 4, 5, 6)
 
@@ -77,6 +82,10 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
             "a scheme that tells which pixels are valid",
             "predict(scheme='cloudsen12'); predict(scheme='4-4A', model='4-4A') has the fractions as coordinates",
         )
+    return _coverage(mask, scheme)
+
+
+def _coverage(mask: xr.DataArray, scheme: Scheme) -> xr.Dataset:
     time = next((dim for dim in mask.dims if dim in TIME_NAMES or _is_datetime(mask, str(dim))), None)
     weights = fraction_weights(scheme)
     table = _fractions(_histogram(mask, time), weights, scheme)
@@ -84,15 +93,16 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
     # Fractions and percentages that the mask already carries are of the area it was cut from: they are not reused.
     dated = {name: coord.variable for name, coord in mask.coords.items() if coord.dims == (time,)}
     coords = {name: variable for name, variable in dated.items() if name not in OF_THE_AREA}
-    variables = {name: (dims, table[..., i], _attrs(name)) for i, name in enumerate((*weights, VALID_FRACTION))}
+    variables = {name: (dims, table[..., i], ATTRS[name]) for i, name in enumerate((*weights, VALID_FRACTION))}
     return xr.Dataset(variables, coords=coords)
 
 
 def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
     """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
-    if not scheme_of(mask).tells_no_data:
+    scheme = scheme_of(mask)
+    if not scheme.tells_no_data:
         return target
-    out = target.assign_coords({str(name): value.variable for name, value in coverage(mask).items()})
+    out = target.assign_coords({str(name): value.variable for name, value in _coverage(mask, scheme).items()})
     return stated(out) if mask.chunks is None else out
 
 
@@ -216,10 +226,5 @@ def shares(counts: Any, counted: Sequence[str], scheme: Scheme) -> dict[str, tup
     columns = [*parts.values(), {*classes.values(), "no_data"}]
     matrix = np.array([[name in column for column in columns] for name in counted], "float64")
     table = _divided(counts, matrix, np.array([100.0 if name in PERCENTAGES else 1.0 for name in parts]))
-    attrs = {name: _attrs(name) for name in FRACTIONS} | {key: {"units": "percent"} for key in PERCENTAGES}
+    attrs = {**ATTRS, **{key: {"units": "percent"} for key in PERCENTAGES}}
     return {name: (table[..., i], attrs.get(name, {"units": "1"})) for i, name in enumerate(parts)}
-
-
-def _attrs(name: str) -> dict[str, str]:
-    of = "all" if name == VALID_FRACTION else "valid"
-    return {"long_name": f"{name.replace('_', ' ')} of {of} pixels", "units": "1"}

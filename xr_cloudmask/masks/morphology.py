@@ -13,7 +13,7 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.ground import ground_of
-from xr_cloudmask.cube.properties import is_number
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import coverage, schemes
 from xr_cloudmask.names import FRACTIONS, MASK_NAME, OF_THE_AREA

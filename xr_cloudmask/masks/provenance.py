@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any
 
 from xr_cloudmask.cube.described import TOLD
-from xr_cloudmask.engine.resolution import Resolution
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.models.fit import Fit
 from xr_cloudmask.models.merging import summary
@@ -29,26 +28,25 @@ def of_model(fit: Fit) -> dict[str, Any]:
 
 def of_scenes(fit: Fit) -> dict[str, Any]:
     """Say how a mask was made of whole scenes."""
-    return of_model(fit) | _resolution(fit) | {"thresholds": repr(fit.spec.thresholds)}
+    return of_model(fit) | {"resolution": fit.ground.spelt(unknown="native"), "thresholds": repr(fit.spec.thresholds)}
 
 
-def of_windows(fit: Fit, job: Job, sees: Resolution) -> dict[str, Any]:
+def of_windows(fit: Fit, job: Job, note: str | None) -> dict[str, Any]:
     """Say how a mask was made window by window, from reflectance."""
-    said = {
-        "weights_sha256": job.spec.sha256,
-        "precision": job.spec.precision,
-        "level": fit.cube.level or "unknown",
-        "reflectance_provenance": fit.cube.provenance_of(fit.used),
-        "window": f"{job.rows.window} x {job.columns.window}",
-    }
-    note = {} if sees.note is None else {"resolution_note": sees.note}
-    shadows = _of_shadows(fit.cube.ground.pixel is None, job) if job.spec.casts_shadows else {}
-    return of_model(fit) | said | _resolution(fit, sees.factor) | note | shadows
-
-
-def _resolution(fit: Fit, factor: int = 1) -> dict[str, str]:
-    ground = fit.cube.ground
-    return {"resolution": "native" if ground.pixel is None else ground.spelt(factor)}
+    shadows = _of_shadows(fit.ground.pixel is None, job) if job.spec.casts_shadows else {}
+    return (
+        of_model(fit)
+        | {
+            "weights_sha256": job.spec.sha256,
+            "precision": job.spec.precision,
+            "level": fit.cube.level or "unknown",
+            "reflectance_provenance": fit.cube.provenance_of(fit.used),
+            "window": f"{job.rows.window} x {job.columns.window}",
+            "resolution": fit.ground.spelt(job.factor, unknown="native"),
+        }
+        | ({} if note is None else {"resolution_note": note})
+        | shadows
+    )
 
 
 def _of_shadows(unknown_size: bool, job: Job) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
+from xr_cloudmask.cube.calibration import Calibration
 from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.models import registry
@@ -20,12 +22,27 @@ MOST = 8  # things that can be missing at once
 
 @dataclass(frozen=True)
 class Fit:
-    """A described cube, the model that takes it, its bands in the model's order, and what those are merged into."""
+    """A described cube, and the model that takes it.
+
+    Attributes
+    ----------
+    cube : DescribedCube
+    spec : ModelSpec
+    used : tuple of BandDescriptor
+        Its bands in the model's order, and
+    merged : tuple of Merged
+        what those are merged into.
+    calibrations : tuple of Calibration
+        How each of those bands becomes what it measures; none for models that take values as they are.
+    ground : Ground
+    """
 
     cube: DescribedCube
     spec: ModelSpec
     used: tuple[BandDescriptor, ...]
     merged: tuple[Merged, ...]
+    calibrations: tuple[Calibration, ...]
+    ground: Ground
 
 
 def fit(
@@ -55,10 +72,9 @@ def fit(
 def _fit(cube: Cube, model: str, told: Told) -> Fit:
     described = DescribedCube.of(cube, told)
     spec = registry.choose(model, described.descriptors, described.level)
-    used = spec.inputs(described.descriptors)
-    if spec.context == "window":
-        described.calibrated(used)
-    return Fit(described, spec, used, spec.merged(described.descriptors))
+    used, merged = spec.inputs(described.descriptors), spec.merged(described.descriptors)
+    rules = tuple(described.calibrated(used).values()) if spec.context == "window" else ()
+    return Fit(described, spec, used, merged, rules, described.ground)
 
 
 def complete(error: CloudMaskError, cube: Cube, model: str, told: Told) -> CloudMaskError:

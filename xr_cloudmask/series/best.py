@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xr_cloudmask.cube.properties import is_number
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.errors import CloudMaskError
 
 STEEPNESS = 0.2 / 30.0  # per metre: 0.2 per Landsat pixel in Griffiths et al. (2013)

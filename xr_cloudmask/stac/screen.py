@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from xr_cloudmask.cog import WGS84
-from xr_cloudmask.cube.properties import as_number
+from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
 from xr_cloudmask.masks.coverage import coverage
 from xr_cloudmask.masks.schemes import scheme_of

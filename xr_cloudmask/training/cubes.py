@@ -12,7 +12,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.grid import dated, shape_of
+from xr_cloudmask.cube.layout import dated
 from xr_cloudmask.engine import tile
 from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
@@ -95,7 +95,7 @@ def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = Non
     described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
     view, (used, merged) = described.view, _used(SPEC, described.descriptors)
     rules = tuple(described.calibrated(used).values())
-    factor = resolution_for(described.ground, shape_of(view), SPEC).factor
+    factor = resolution_for(described.ground, view.shape, SPEC).factor
     numbers = [np.asarray(dated(view, band.name)) for band in used]
     codes = laid_out(mask, view.sizes).values.reshape(numbers[0].shape)
     wavelengths = np.array([_limits(one) for one in merged], "float32")

@@ -184,17 +184,25 @@ class Sensor:
 
     def band(self, name: str) -> SensorBand | None:
         """Return the band of that name or alias, in any spelling; None where the sensor has none."""
-        return self._named(name) or next((self._also[known] for known in keys(name) if known in self._also), None)
+        return next(
+            (names[known] for names in (self._by_key, self._also) for known in keys(name) if known in names), None
+        )
 
     def is_quality(self, name: str) -> bool:
         """Whether a name is that of a band without wavelength."""
-        return any(known in self._quality for known in keys(name))
+        return not self._quality.isdisjoint(keys(name))
+
+    def entry(self, name: str) -> tuple[bool, SensorBand | None]:
+        """Return both: whether a name is that of a band without wavelength, and the band of that name."""
+        return self.is_quality(name), self.band(name)
 
     def recognises(self, names: Iterable[str]) -> tuple[int, int, int]:
         """Count the names that are a spectral band, those that are a quality band, and those spelt to the letter."""
-        bands = {name: self._named(name) for name in names}
-        spelt = sum(band is not None and name in band.names for name, band in bands.items())
-        return sum(band is not None for band in bands.values()), sum(map(self.is_quality, bands)), spelt
+        known, quality = self._by_key, self._quality
+        bands = {name: next((known[key] for key in keys(name) if key in known), None) for name in names}
+        spelt = sum(band is not None and name in (band.name, *band.aliases) for name, band in bands.items())
+        of_quality = sum(not quality.isdisjoint(keys(name)) for name in bands)
+        return sum(band is not None for band in bands.values()), of_quality, spelt
 
     def is_platform(self, text: str) -> bool:
         """Whether a text is a spelling of one of the platforms."""
@@ -207,9 +215,6 @@ class Sensor:
     def is_product(self, text: str) -> bool:
         """Whether a product id or a collection name is one of this sensor's."""
         return _matches(self.products, text)
-
-    def _named(self, name: str) -> SensorBand | None:
-        return next((self._by_key[known] for known in keys(name) if known in self._by_key), None)
 
     @cached_property
     def _by_key(self) -> Mapping[str, SensorBand]:
@@ -269,6 +274,7 @@ def _common_keys() -> Mapping[str, SensorBand]:
     return {key(name): band for name, band in common_names().items()}
 
 
+@lru_cache(maxsize=4096)
 def common_name(name: str) -> SensorBand | None:
     """Return the STAC common name that a text spells, with its wavelengths; None where it spells none.
 
