@@ -569,7 +569,10 @@ def test_level_of_cf_standard_names():
 def test_level_that_is_none_or_contradictory():
     with pytest.raises(ReflectanceError, match="level 'L2A'") as error:
         radiometry(plain(0.3), level="L2A")
-    assert error.value.expected == "one of 'TOA', 'BOA'"
+    assert error.value.expected == "one of 'TOA' (L1C, level 1), 'BOA' (L2A, level 2)"
+    assert error.value.remedy == "level='BOA'"
+    with pytest.raises(ReflectanceError, match="level='TOA'"):
+        radiometry(plain(0.3), level="L1C")
     levels = sentinel(dates=2).drop_attrs().assign_coords({"processing:level": ("time", ["L1C", "L2A"])})
     with pytest.raises(ReflectanceError, match="both TOA and BOA"):
         radiometry(levels, sensor="sentinel-2")
