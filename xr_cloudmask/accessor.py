@@ -66,7 +66,8 @@ class CloudmaskAccessor(Generic[CubeT]):
     def __dir__(self) -> list[str]:
         if labels.is_mask(self._obj):
             return sorted(OF_MASKS)
-        has_mask = MASK_NAME in self._obj.coords or (isinstance(self._obj, xr.Dataset) and MASK_NAME in self._obj)
+        obj: xr.Dataset | xr.DataArray = self._obj
+        has_mask = MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj)
         return sorted({*OF_CUBES, *(OF_MASKS if has_mask else ())})
 
     def __getattr__(self, name: str) -> Any:
@@ -363,7 +364,7 @@ class CloudmaskAccessor(Generic[CubeT]):
 
 
 def _refusing(operator: str) -> Any:
-    def refuse(self: CloudmaskAccessor[Any], *_: Any, **__: Any) -> Any:
+    def refuse(*_: Any) -> Any:
         raise CloudMaskError(
             f"{operator} of the accessor, which is no array", "the mask", f"object[{MASK_NAME!r}]: {NOT_THE_MASK}"
         )
