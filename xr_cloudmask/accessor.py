@@ -67,7 +67,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         if labels.is_mask(self._obj):
             return sorted(OF_MASKS)
         obj: xr.Dataset | xr.DataArray = self._obj
-        has_mask = MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj)
+        has_mask: bool = MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj)
         return sorted({*OF_CUBES, *(OF_MASKS if has_mask else ())})
 
     def __getattr__(self, name: str) -> Any:

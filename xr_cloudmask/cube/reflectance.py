@@ -102,8 +102,9 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
         [band for band, _ in solar],
         [number for number in full if number is not None],
         min(black, default=0.0) * (1 + ROUNDED),
+        zero,
     )
-    return zero, np.zeros_like(zero) if same is None else same & ~zero
+    return zero, np.zeros_like(zero) if same is None else same
 
 
 def _largest(dn: np.ndarray, calibration: Calibration, date: int) -> float | None:
