@@ -340,3 +340,13 @@ def test_command_line_knows_colours_and_alpha(tmp_path, capsys):
     assert main(run) == 0
     with rasterio.open(out) as mask:
         np.testing.assert_array_equal(mask.read(1) == 255, HIDDEN)
+
+
+@pytest.mark.parametrize("options", [{}, {"masked": True}, {"mask_and_scale": True}])
+def test_white_is_that_of_the_file_however_it_was_opened(tmp_path, options):
+    import rioxarray
+
+    path = write_raster(tmp_path / "image.tif", values(3))
+    opened = rioxarray.open_rasterio(path, chunks=16, **options).assign_coords(band=list(RGB))
+    expected = open_cube(path).cloudmask.reflectance(scale="display")["red"]
+    np.testing.assert_array_equal(opened.cloudmask.reflectance(scale="display").sel(band="red"), expected)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from products import make_cbers, make_landsat
+from products import make_cbers, make_landsat, write_raster
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -28,6 +28,7 @@ def run_blocks(page: str, folder: Path, check: str = "") -> None:
             code.append(block)
     (folder / "page.py").write_text("\n".join([*code, check]))
     warnings = ["-W", "error", "-W", "ignore:Use `@` matmul:PendingDeprecationWarning"]  # rioxarray, see pyproject.toml
+    warnings += ["-W", "ignore:model 'csmask' sees pixels of:UserWarning"]  # scenes are small
     warnings += ["-W", "ignore:Port 8787 is already in use:UserWarning"]  # another process of tests may have a cluster
     done = subprocess.run(
         [sys.executable, *warnings, "page.py"], check=False, cwd=folder, capture_output=True, text=True
@@ -138,3 +139,11 @@ assert set(wetness) == {"NDWI", "EVI"}
 
 def test_every_block_of_the_page_on_what_is_understood(tmp_path):
     run_blocks("understood.md", tmp_path)
+
+
+def test_every_block_of_the_page_on_images(tmp_path):
+    opacity = np.full((96, 96), 255, "uint8")
+    opacity[:20] = 0
+    colours = np.random.default_rng(0).integers(20, 200, (3, 96, 96), "uint8")
+    write_raster(tmp_path / "drone.tif", np.concatenate([colours, opacity[None]]), pixel=30.0)
+    run_blocks("images.md", tmp_path, "assert float(mask.valid_fraction) == 1 - 20 / 96")

@@ -258,13 +258,13 @@ def test_labels_mean_what_their_scheme_says():
 
 def test_cubes_are_read_at_the_resolution_of_the_network():
     cube = labelled_cube()
-    fine = cube.assign_coords(y=cube.y / 3, x=cube.x / 3)
+    fine = cube.assign_coords(y=cube.y / 2, x=cube.x / 2)
     (scene,) = LabelledCubes.of([fine], 0, 32).scenes
-    assert scene.truth.shape == scene.values.shape[1:] == (27, 32)
+    assert scene.truth.shape == scene.values.shape[1:] == (40, 48)
     window = LabelledCubes.of([fine], 0, 64)[0]
     assert window.values.shape[1:] == (64, 64)
-    assert np.isnan(window.values[:, 27:]).all()
-    assert not window.truth[27:].any()
+    assert np.isnan(window.values[:, 40:]).all()
+    assert not window.truth[40:].any()
 
 
 def test_cubes_without_labels_are_refused():

@@ -12,10 +12,12 @@ from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.errors import ReflectanceError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from xr_cloudmask.cube.bands import BandDescriptor
     from xr_cloudmask.cube.layout import CubeView
 
-WHITE = 0.5  # reflectance that images made for the eye show as white
+WHITE = 0.4  # reflectance that images made for the eye show as white: what suits the most ways to make them
 SAMPLED = 512  # pixels along an axis of the part that is looked at, and
 DATES = 3  # how many dates of it
 BRIGHT = 99.0  # percentile that tells how bright the numbers become
@@ -38,12 +40,17 @@ class Scale(NamedTuple):
 def display(view: CubeView, used: Sequence[BandDescriptor]) -> Scale:
     """Return the scale of images made for the eye: white, the largest number of the dtype, is `WHITE`.
 
-    Floats are taken for 0 to 1.
+    Floats are taken for 0 to 1, unless a loader made them of integers to mark what is missing.
     """
-    dtypes = {band.name: view.bands[band.name].dtype for band in used}
+    dtypes = {band.name: _stored(view.bands[band.name]) for band in used}
     whites = {name: 1 if dtype.kind == "f" else np.iinfo(dtype).max for name, dtype in dtypes.items()}
     shown = ", ".join(sorted({f"{white:d}" for white in whites.values()}))
     return Scale({name: WHITE / white for name, white in whites.items()}, f"display: {shown} taken for {WHITE:g}")
+
+
+def _stored(values: xr.DataArray) -> np.dtype[Any]:
+    """Return the dtype that values have in their file."""
+    return np.dtype(values.encoding.get("dtype") or values.dtype)
 
 
 def estimated(view: CubeView, used: Sequence[BandDescriptor]) -> Scale:

@@ -7,7 +7,7 @@ model; a second task per output chunk cuts the tiles back to the cube's chunks.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import accumulate, pairwise, product
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
 from xr_cloudmask.engine.tile import DROPPED, Job, Tile, predict_tile, reads, writes
-from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import CLASS_NAME, DROPPED_FRACTION, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
@@ -126,20 +126,31 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: s
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
     parts, laid = _Parts(job, grid, chunks, tile_name), ("time", "y", "x")
-    coded = output(MASK_NAME, laid, chunks, parts.cut(0, ()), dtype="uint8", fill=job.to_labels.no_data)
-    labels, dropped = _told_apart(job, coded)
+    coded, no_data = parts.cut(0, ()), job.to_labels.no_data
+    if cache is None:
+        labels = output(MASK_NAME, laid, chunks, _each(coded, _labels, no_data), dtype="uint8", fill=no_data)
+        ones = (chunks[0], *((1,) * len(sizes) for sizes in chunks[1:]))
+        counts = output(DROPPED_FRACTION, laid, ones, _each(coded, _dropped), dtype="int64", fill=0)
+    else:  # what is kept tells both
+        kept = output(MASK_NAME, laid, chunks, coded, dtype="uint8", fill=no_data)
+        labels, counts = _mapped(kept, _labels, no_data), _mapped(kept, _dropped)
+    dropped = counts.sum(axis=(1, 2), split_every=8)
     if not probabilities:
         return labels, None, dropped
     whole, dims = (chunks[0], (len(job.to_labels.names),), *chunks[1:]), ("time", CLASS_NAME, "y", "x")
     return labels, output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan), dropped
 
 
-def _told_apart(job: Job, coded: Any) -> tuple[Any, Any]:
-    """Return the labels, and how many pixels of each date are `DROPPED`; both of the same chunks."""
-    labels = coded.map_blocks(_labels, job.to_labels.no_data, dtype="uint8", meta=np.empty((0, 0, 0), "uint8"))
+def _each(tasks: dict[Any, Any], function: Callable[..., Any], *arguments: Any) -> dict[Any, Any]:
+    return {index: (function, task, *arguments) for index, task in tasks.items()}
+
+
+def _mapped(coded: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Apply `_labels` or `_dropped` to every chunk of an array."""
+    made = function(np.empty((1, 2, 2), "uint8"), *arguments)
     ones = (coded.chunks[0], *((1,) * count for count in coded.numblocks[1:]))
-    counts = coded.map_blocks(_dropped, dtype="int64", chunks=ones, meta=np.empty((0, 0, 0), "int64"))
-    return labels, counts.sum(axis=(1, 2), split_every=8)
+    chunks = coded.chunks if made.shape == (1, 2, 2) else ones
+    return coded.map_blocks(function, *arguments, dtype=made.dtype, chunks=chunks, meta=made[:0, :0, :0])
 
 
 def _labels(coded: npt.NDArray[np.uint8], no_data: int) -> npt.NDArray[np.uint8]:

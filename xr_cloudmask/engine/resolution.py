@@ -13,8 +13,8 @@ from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.models.base import ModelSpec
 
 FEWEST = 32  # model pixels along a side: fewer show a network no cloud and no ground around it
-# Of the size that a model was trained at. On the labelled patch of the documentation csmask and universal lose at most
-# 0.05 of kappa at three times their pixels, and up to 0.23 at six times.
+# Times the size that a model was trained at. On the labelled patch of the documentation csmask, universal and physical
+# lose 0.02 to 0.05 of kappa at three times their pixels, and 0.13 to 0.25 at six times.
 COARSEST = 3.0
 SLACK = 1.01  # 10 m of a map are 9.9 to 10.1 m on the ground
 INEXACT = 0.05  # of the metres asked for

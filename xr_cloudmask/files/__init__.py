@@ -43,8 +43,9 @@ def open_cube(
         folders (L1C or L2A), Landsat Collection 2 folders (level 1 or 2) or folders of a CBERS or Amazonia-1 scene
         (GeoTIFFs with their XML files), a date each; one netCDF file or Zarr store.
     bands : sequence of str, optional
-        Rasters: the bands' names, in order; by default GDAL's band descriptions, else the part of the file name
-        that a sensor table knows. Products and stores: which bands to open; by default all.
+        Rasters: the bands' names, in order; by default GDAL's band descriptions, else its colours (red, nir …), for a
+        file of one band the part of its name that a sensor table knows. Products and stores: which bands to open; by
+        default all.
     chunks : int, default 2048
         Largest chunk, in pixels along y and x.
 
@@ -65,6 +66,10 @@ def open_cube(
     Products come on the grid of their finest band: 10 m for Sentinel-2, where each 20 m and 60 m pixel is repeated
     (2×2, 6×6), which invents nothing and which a block mean takes back exactly. Panchromatic bands are left out, so
     that cubes stay at Landsat's 30 m and the 8 m of CBERS-4A WPM; ``bands=["BAND0", ...]`` has the latter's.
+
+    What a raster hides, by a mask inside or beside it or by alpha of 0, is no data: NaN in floats, else the no-data
+    value. Where a band declares none, its lowest number becomes that, and data of that number become the next one.
+    Alpha is no band of the cube, unless `bands` has a name for it too.
 
     Examples
     --------

@@ -46,7 +46,7 @@ class AssetBand:
     attrs: Mapping[str, Any]
 
 
-class Stated(NamedTuple):
+class StatedBand(NamedTuple):
     """What an item says of a band: asset, attributes of `AssetBand` with ``nodata``, and whether it is a colour."""
 
     asset: Asset
@@ -112,9 +112,9 @@ def source(item: Item, band: str) -> AssetBand:
     )
 
 
-def stated(item: Item, bands: Iterable[str]) -> dict[str, Stated]:
+def stated(item: Item, bands: Iterable[str]) -> dict[str, StatedBand]:
     """Return what an item says of bands, called by key of an asset, name or common name; of those that it has."""
-    found: dict[str, Stated] = {}
+    found: dict[str, StatedBand] = {}
     named: dict[Any, tuple[Asset, dict[str, Any]]] | None = None
     for band in bands:
         fields = band_fields(item.assets[band].extra_fields) if band in item.assets else []
@@ -134,10 +134,10 @@ def _by_name(item: Item) -> dict[Any, tuple[Asset, dict[str, Any]]]:
     return {name: (asset, said) for asset, said in reversed(entries) for name in _names(said)}
 
 
-def _stated(band: str, asset: Asset, said: Mapping[str, Any]) -> Stated:
+def _stated(band: str, asset: Asset, said: Mapping[str, Any]) -> StatedBand:
     nodata = as_number(said.get("nodata"))
     attrs = _attributes(said) | ({} if nodata is None else {"nodata": nodata})
-    return Stated(asset, attrs, _spectral_role(band, said) is not None)
+    return StatedBand(asset, attrs, _spectral_role(band, said) is not None)
 
 
 def _asset_of(item: Item, band: str) -> str:

@@ -19,7 +19,7 @@ from xr_cloudmask.stac.facts import LISTED, joined, said_of_dates
 from xr_cloudmask.stac.headers import Patch
 from xr_cloudmask.stac.loaded import said_of_bands
 from xr_cloudmask.stac.matching import matched, moments_of
-from xr_cloudmask.stac.onto import Told, tell, with_time
+from xr_cloudmask.stac.onto import DateRecord, with_time, write
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -85,7 +85,7 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
     >>> item = pystac.Item("S2A_T32TQM", None, None, datetime.datetime(2022, 8, 11, 10, 15), said)
     >>> time = np.array(["2022-08-11T10:15"], "datetime64[ns]")
     >>> cube = xr.Dataset({"red": (("time", "y", "x"), np.full((1, 1, 2), 3000, "uint16"))}, coords={"time": time})
-    >>> attach(cube, item).cloudmask.reflectance().red.values
+    >>> attach(cube, item).cloudmask.reflectance().red.values.round(3)
     array([[[0.2, 0.2]]], dtype=float32)
     """
     view = view_of(cube)
@@ -95,11 +95,11 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
     used = sorted({i for group in groups for i in group})
     facts = said_of_dates([listed[i] for i in used], patch_url or str)
     bands = said_of_bands(view, [listed[i] for i in used])
-    told = dict(zip(used, map(Told, facts, bands), strict=True))
-    dates = [[told[i] for i in group] for group in groups]
+    records = dict(zip(used, map(DateRecord, facts, bands), strict=True))
+    dates = [[records[i] for i in group] for group in groups]
     if any(len(date) > 1 for date in dates):
         _require_agreement(cube, view, dates, [moments[i] for group in groups for i in group])
-    return with_time(tell(cube, view, list(map(_of_date, dates))), view, moments[used])
+    return with_time(write(cube, view, list(map(_of_date, dates))), view, moments[used])
 
 
 def as_items(items: Any) -> list[Item]:
@@ -125,13 +125,15 @@ def as_items(items: Any) -> list[Item]:
     return list({(item.collection_id, item.id): item for item in reversed(found)}.values())[::-1]
 
 
-def _of_date(items: Sequence[Told]) -> Told:
+def _of_date(items: Sequence[DateRecord]) -> DateRecord:
     """Return what the items of one date say, which agree."""
     bands = {name: attrs for item in reversed(items) for name, attrs in item.bands.items()}
-    return Told(joined([item.facts for item in items]), bands)
+    return DateRecord(joined([item.facts for item in items]), bands)
 
 
-def _require_agreement(cube: CubeT, view: CubeView, dates: Sequence[Sequence[Told]], moments: Sequence[Any]) -> None:
+def _require_agreement(
+    cube: CubeT, view: CubeView, dates: Sequence[Sequence[DateRecord]], moments: Sequence[Any]
+) -> None:
     """Refuse dates of items whose numbers mean different things: nobody can tell the pixels of a mosaic apart."""
     items = [item for date in dates for item in date]
     meanings = _meanings(_pixel(cube, view, dates, moments), items)
@@ -145,7 +147,7 @@ def _require_agreement(cube: CubeT, view: CubeView, dates: Sequence[Sequence[Tol
                 )
 
 
-def _pixel(cube: CubeT, view: CubeView, dates: Sequence[Sequence[Told]], moments: Sequence[Any]) -> CubeT:
+def _pixel(cube: CubeT, view: CubeView, dates: Sequence[Sequence[DateRecord]], moments: Sequence[Any]) -> CubeT:
     """Return one pixel of a cube with as many dates as there are items."""
     pixel = cube.isel({view.y: [0], view.x: [0]})
     if view.time is None:
@@ -153,10 +155,10 @@ def _pixel(cube: CubeT, view: CubeView, dates: Sequence[Sequence[Told]], moments
     return pixel.isel({view.time: [place for place, date in enumerate(dates) for _ in date]})
 
 
-def _meanings(pixel: CubeT, items: Sequence[Told]) -> list[dict[str, Any]]:
+def _meanings(pixel: CubeT, items: Sequence[DateRecord]) -> list[dict[str, Any]]:
     """Return for every item how the numbers of each band become reflectance; what it says where that is not settled."""
     try:
-        rules = DescribedCube.of(tell(pixel, view_of(pixel), items)).calibrated()
+        rules = DescribedCube.of(write(pixel, view_of(pixel), items)).calibrated()
     except CloudMaskError:
         return [{key: value for key, value in item.facts.items() if key in DECISIVE} | item.bands for item in items]
     return [{name: _meaning(rule, i) for name, rule in rules.items()} for i in range(len(items))]
@@ -175,7 +177,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return same and others[0] == others[1]
 
 
-def _disagreement(one: Told, other: Told, key: str, *said: Any) -> StacError:
+def _disagreement(one: DateRecord, other: DateRecord, key: str, *said: Any) -> StacError:
     spelt = [f"{s[0]:.4g} * number + {s[1]:.4g}" if isinstance(s, tuple) else str(s) for s in said]
     return StacError(
         f"items of one date differ: {key} = {spelt[0]} in {one.facts['id']!r}, {spelt[1]} in {other.facts['id']!r}",

@@ -43,19 +43,19 @@ KEPT = (
 )  # fmt: skip
 # What becomes of properties in which the items of one date differ; of all others, the first item's stays.
 AVERAGED = (*SUN_KEYS, *ZENITH_KEYS, *PERCENTAGES)
-KINDS = (
+PRODUCT_KINDS = (
     "collection",
     "collections",
     "odc:product",
     "s2:product_type",
     "reader",
 )  # of products; other product keys name one each
-LISTED = (*(key for key in PRODUCT_KEYS if key not in KINDS), *PLACES)
+LISTED = (*(key for key in PRODUCT_KEYS if key not in PRODUCT_KINDS), *PLACES)
 INPE_XML = re.compile(r"_BAND\d{1,2}\.xml($|\?)", re.IGNORECASE)
-RULES = ((SCALE, OFFSET), (APPLIED_SCALE, APPLIED_OFFSET))
+FACTOR_PAIRS = ((SCALE, OFFSET), (APPLIED_SCALE, APPLIED_OFFSET))
 
 Facts = dict[str, Any]
-Bands = dict[str, dict[str, Any]]  # attributes, by the cube's names of the bands
+BandAttributes = dict[str, dict[str, Any]]  # attributes, by the cube's names of the bands
 
 
 def said_of_dates(items: Sequence[Item], patch: Patch) -> list[Facts]:
@@ -128,7 +128,7 @@ def by_date(name: str, said: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any
     """
     shared = {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said)}
     dated: dict[str, list[float]] = {}
-    for scale, offset in RULES:
+    for scale, offset in FACTOR_PAIRS:
         pairs = [(of_date.get(scale), of_date.get(offset)) for of_date in said]
         if len(set(pairs)) == 1:
             continue

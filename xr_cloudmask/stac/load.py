@@ -69,7 +69,8 @@ def load(
         A dask variable ``(time, y, x)`` per band, in the files' own dtype and numbers; dates in order. Attributes
         ``common_name``, ``center_wavelength`` and ``full_width_half_max`` (µm), ``scale_factor``, ``add_offset`` and
         ``nodata`` as stated; scale and offset are not applied. Coordinates along time: ``id``, ``collection``,
-        ``platform``, ``eo:cloud_cover`` (NaN where it is null), processing baseline, sun angles … as stated.
+        ``platform``, ``eo:cloud_cover`` (NaN where it is null), processing baseline, sun angles … as stated; and
+        ``scale_factor:red``, ``add_offset:red`` … instead of the attributes where dates differ in them.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def load(
     FileError
         A header or an XML file cannot be read.
     StacError
-        There are no items, or they do not make a grid.
+        There are no items, they do not make a grid, or only some of them state the scale of a band.
 
     Notes
     -----

@@ -22,19 +22,24 @@ from xr_cloudmask.cube.layout import CubeView
 from xr_cloudmask.cube.plausible import HOTTEST, LARGEST_TYPICAL, SAMPLE
 from xr_cloudmask.cube.rules import is_marked
 from xr_cloudmask.errors import StacError
-from xr_cloudmask.stac.assets import Stated, stated
-from xr_cloudmask.stac.facts import Bands
+from xr_cloudmask.stac.assets import StatedBand, stated
+from xr_cloudmask.stac.facts import BandAttributes
 
 if TYPE_CHECKING:
     from pystac import Asset, Item
 
-NUMBERS, RESCALED, SCALED, FINAL = "as in the files", "rescaled by stackstac", "fractions", "says itself what it is"
+AS_STORED, RESCALED, FRACTIONS, FINAL = (
+    "as in the files",
+    "rescaled by stackstac",
+    "fractions",
+    "says itself what it is",
+)
 UNITS_OF_REFLECTANCE = ("1", "%", "percent")
-NOTHING = (1.0, 0.0)  # a scale and an offset that change nothing
+UNCHANGED = (1.0, 0.0)  # a scale and an offset that change nothing
 INTEGERS = "stackstac.stack(items, rescale=False, dtype='uint16', fill_value=numpy.uint16(0))"
 
 
-def said_of_bands(view: CubeView, items: Sequence[Item]) -> list[Bands]:
+def said_of_bands(view: CubeView, items: Sequence[Item]) -> list[BandAttributes]:
     """Return what every item says of those of the cube's bands that it has.
 
     Raises
@@ -51,23 +56,23 @@ def said_of_bands(view: CubeView, items: Sequence[Item]) -> list[Bands]:
     ]
 
 
-def _state(view: CubeView, name: str, said: Sequence[Stated]) -> str:
+def _state(view: CubeView, name: str, said: Sequence[StatedBand]) -> str:
     values = view.bands[name]
     if values.dtype.kind != "f":
-        return NUMBERS
+        return AS_STORED
     if is_marked(view, name) or values.attrs.get("units") in UNITS_OF_REFLECTANCE:
         return FINAL
-    in_memory = values.chunks is None
+    in_memory, is_spectral = values.chunks is None, said[0].is_spectral
     of_stackstac = "epsg" in view.source.coords  # what is left of it where dates were joined
     largest = HOTTEST if _is_thermal(said[0].attrs) else LARGEST_TYPICAL
-    if in_memory and _typical(values.variable) > largest:
-        return NUMBERS
+    if in_memory and is_spectral and _typical(values.variable) > largest:
+        return AS_STORED
     if of_stackstac and _are_rescaled(name, said):
         return RESCALED
     declared = declared_scaling(view, name)
     if declared is not None and declared.applied and not of_stackstac:  # xarray decoded it
         return FINAL
-    return SCALED if in_memory else NUMBERS
+    return FRACTIONS if in_memory else AS_STORED
 
 
 def _typical(values: xr.Variable) -> float:
@@ -78,27 +83,27 @@ def _typical(values: xr.Variable) -> float:
     return float(np.median(data)) if data.size else 0.0
 
 
-def _of_state(state: str, is_float: bool, said: Stated) -> dict[str, Any]:
-    if state == NUMBERS:
+def _of_state(state: str, is_float: bool, said: StatedBand) -> dict[str, Any]:
+    if state == AS_STORED:
         is_open = is_float and said.is_spectral and SCALE not in said.attrs
         return {"units": NUMBERS_UNITS, **said.attrs} if is_open else dict(said.attrs)
     attrs = {key: value for key, value in said.attrs.items() if key not in (SCALE, OFFSET, "nodata")}
-    if state == SCALED and said.is_spectral and not _is_thermal(attrs):
+    if state == FRACTIONS and said.is_spectral and not _is_thermal(attrs):
         attrs["units"] = UNITS_OF_REFLECTANCE[0]
     if state == RESCALED:
         attrs |= dict(zip((APPLIED_SCALE, APPLIED_OFFSET), _rescaling(said.asset), strict=True))
     return attrs
 
 
-def _are_rescaled(name: str, said: Sequence[Stated]) -> bool:
+def _are_rescaled(name: str, said: Sequence[StatedBand]) -> bool:
     factors = {_rescaling(of_item.asset) for of_item in said}
-    if NOTHING in factors and len(factors) > 1:
+    if UNCHANGED in factors and len(factors) > 1 and said[0].is_spectral:
         raise StacError(
             f"floats from stackstac, which rescaled band {name!r} on some dates and not on others",
             "digital numbers, or raster:bands in all items",
             INTEGERS,
         )
-    return factors != {NOTHING}
+    return factors != {UNCHANGED}
 
 
 def _rescaling(asset: Asset) -> tuple[float, float]:

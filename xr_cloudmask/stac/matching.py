@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 ROUNDED = np.timedelta64(1, "s")  # files and people round times to this
 HOURS_PER_DEGREE = 24 / 360
 
-Groups = tuple[tuple[int, ...], ...]  # positions of the items of every date
+ItemGroups = tuple[tuple[int, ...], ...]  # positions of the items of every date
 
 
-def matched(view: CubeView, items: Sequence[Item], moments: np.ndarray) -> Groups:
+def matched(view: CubeView, items: Sequence[Item], moments: np.ndarray) -> ItemGroups:
     """Return the positions of the items of every date.
 
     Parameters
@@ -58,7 +58,7 @@ def matched(view: CubeView, items: Sequence[Item], moments: np.ndarray) -> Group
     return groups
 
 
-def by_time(times: np.ndarray, moments: np.ndarray, longitudes: np.ndarray) -> Groups:
+def by_time(times: np.ndarray, moments: np.ndarray, longitudes: np.ndarray) -> ItemGroups:
     """Return the positions of the items of every date, by time or, where it tells no more, by solar day.
 
     An item belongs to the date within a second; where several dates have that time, to all of them, but to one each
@@ -158,7 +158,7 @@ def longitude(item: Item) -> float:
     return (west + (east + 360 if east < west else east)) / 2
 
 
-def _by_id(view: CubeView, ids: Sequence[str]) -> Groups | None:
+def _by_id(view: CubeView, ids: Sequence[str]) -> ItemGroups | None:
     """Return the items that the cube names; None where it names none.
 
     Raises
@@ -195,11 +195,11 @@ def _solar(longitudes: np.ndarray) -> np.ndarray:
     return seconds
 
 
-def _to_groups(belongs: np.ndarray) -> Groups:
+def _to_groups(belongs: np.ndarray) -> ItemGroups:
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in belongs)
 
 
-def _require_items(groups: Groups, times: np.ndarray, moments: np.ndarray) -> None:
+def _require_items(groups: ItemGroups, times: np.ndarray, moments: np.ndarray) -> None:
     """Refuse dates that have no item."""
     lacking = [str(time)[:19] for time, group in zip(times, groups, strict=True) if not group]
     if not lacking:

@@ -14,7 +14,7 @@ from xr_cloudmask.cube.declared import FACTORS
 from xr_cloudmask.cube.layout import TIME_NAMES, CubeView
 from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.stac.assets import SPECTRAL
-from xr_cloudmask.stac.facts import Bands, Facts, by_date, columns
+from xr_cloudmask.stac.facts import BandAttributes, Facts, by_date, columns
 from xr_cloudmask.stac.headers import fits
 
 CubeT = TypeVar("CubeT", xr.Dataset, xr.DataArray)
@@ -24,29 +24,29 @@ ONE_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
-class Told:
+class DateRecord:
     """What an item, or the items of one date, say: of the date, and of each of the cube's bands."""
 
     facts: Facts
-    bands: Bands
+    bands: BandAttributes
 
 
-def tell(cube: CubeT, view: CubeView, dates: Sequence[Told]) -> CubeT:
-    """Return a cube with what is told of its dates and bands; computes nothing.
+def write(cube: CubeT, view: CubeView, dates: Sequence[DateRecord]) -> CubeT:
+    """Return a cube with what is known of its dates and bands; computes nothing.
 
     Parameters
     ----------
     cube : Dataset or DataArray
     view : CubeView
         Of the cube.
-    dates : sequence of Told
+    dates : sequence of DateRecord
         One per date.
     """
     names = dict.fromkeys(name for date in dates for name in date.bands)
     first = {name: next(date.bands[name] for date in dates if name in date.bands) for name in names}
     said = {name: by_date(name, [date.bands.get(name, first[name]) for date in dates]) for name in names}
-    told: CubeT = cube.assign_coords(_facts(cube, view, dates))
-    return _with_bands_along(told, view, said) if view.band is not None else _with_bands(told, view, said)
+    dated: CubeT = cube.assign_coords(_facts(cube, view, dates))
+    return _with_bands_along(dated, view, said) if view.band is not None else _with_bands(dated, view, said)
 
 
 def with_time(cube: CubeT, view: CubeView, moments: np.ndarray) -> CubeT:
@@ -57,7 +57,7 @@ def with_time(cube: CubeT, view: CubeView, moments: np.ndarray) -> CubeT:
     return dated
 
 
-def _facts(cube: xr.Dataset | xr.DataArray, view: CubeView, dates: Sequence[Told]) -> dict[str, Any]:
+def _facts(cube: xr.Dataset | xr.DataArray, view: CubeView, dates: Sequence[DateRecord]) -> dict[str, Any]:
     along = {
         key: values for key, values in columns([date.facts for date in dates]).items() if _is_free(cube, view, key)
     }
@@ -84,10 +84,10 @@ def _with_bands(cube: CubeT, view: CubeView, said: Said) -> CubeT:
     """Return a cube of a variable per band; what is said of a band is in its attributes."""
     stale = [f"{key}:{name}" for name in said for key in FACTORS]
     dated = {f"{key}:{name}": (view.time, column) for name, (_, by) in said.items() for key, column in by.items()}
-    told = cube.drop_vars(stale, errors="ignore").assign_coords(dated)
-    if isinstance(told, xr.DataArray):
-        return next((_described(told, *of_band) for of_band in said.values()), told)
-    return told.assign({name: _described(told[name], *of_band) for name, of_band in said.items()})
+    cube = cube.drop_vars(stale, errors="ignore").assign_coords(dated)
+    if isinstance(cube, xr.DataArray):
+        return next((_described(cube, *of_band) for of_band in said.values()), cube)
+    return cube.assign({name: _described(cube[name], *of_band) for name, of_band in said.items()})
 
 
 def _described(values: xr.DataArray, said: Mapping[str, Any], dated: Mapping[str, Any]) -> xr.DataArray:
@@ -113,13 +113,13 @@ def _with_bands_along(cube: CubeT, view: CubeView, said: Said) -> CubeT:
         if not np.isnan(table).all():
             agree = all(np.array_equal(row, table[0], equal_nan=True) for row in table)
             coords[key] = (view.band, table[0]) if agree else ((view.time, view.band), table)
-    told = cube.drop_vars([key for key in FACTORS if key in cube.coords]).assign_coords(coords)
+    cube = cube.drop_vars([key for key in FACTORS if key in cube.coords]).assign_coords(coords)
     shared = {key: {attrs[key] for attrs, _ in said.values() if key in attrs} for key in ("nodata", "units")}
     attrs = {key: values.pop() for key, values in shared.items() if len(values) == 1}
-    if isinstance(told, xr.DataArray):
-        return _described(told, attrs, {})
-    name = next(name for name, values in told.data_vars.items() if view.band in values.dims)
-    return told.assign({name: _described(told[name], attrs, {})})
+    if isinstance(cube, xr.DataArray):
+        return _described(cube, attrs, {})
+    name = next(name for name, values in cube.data_vars.items() if view.band in values.dims)
+    return cube.assign({name: _described(cube[name], attrs, {})})
 
 
 def _factors(view: CubeView, key: str, attrs: Mapping[str, Any], dated: Mapping[str, list[float]]) -> list[float]:
