@@ -133,12 +133,15 @@ def fill_of_all(
     low, high = float(first.min()), float(first.max())
     if low > black and not any(low <= number <= high for number in full):
         return None  # by far the most: neither is true of NaN
-    suspect = first <= black
+    # In the numbers of an integer, or NumPy would make floats of all of them first.
+    suspect = first <= (first.dtype.type(min(black, high)) if first.dtype.kind in "iu" else black)
     largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else float(np.finfo(first.dtype).max)
     for number in full:
         if number <= largest:
             suspect |= first == first.dtype.type(number)
-    at = np.nonzero(suspect if known is None else suspect & ~known)
+    if known is not None:
+        suspect &= ~known
+    at = np.unravel_index(np.flatnonzero(suspect), first.shape)  # several times as fast as np.nonzero
     for band in bands[1:]:
         alike = band[at] == first[at]
         at = tuple(index[alike] for index in at)
