@@ -10,6 +10,7 @@ import xarray as xr
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.layout import CubeView
+from xr_cloudmask.cube.mapping import placed
 
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 
@@ -44,10 +45,11 @@ def shape_of(view: CubeView) -> tuple[int, int]:
 
 def on_grid(view: CubeView, layers: Mapping[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
     """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
-    encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
+    coords, mapping = placed(view)
+    encoding = {} if mapping is None else {"grid_mapping": mapping}
     variables = {
         name: xr.Variable(view.dims, undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
     }
     attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
     storable = {key: value for key, value in attrs_of_cube.items() if isinstance(value, STORABLE)}
-    return xr.Dataset(variables, coords=view.coords, attrs=storable)
+    return xr.Dataset(variables, coords=coords, attrs=storable)

@@ -78,13 +78,13 @@ class CubeView:
         return 1 if self.time is None else self.source.sizes[self.time]
 
     @property
-    def coords(self) -> dict[Hashable, xr.DataArray]:
-        """Coordinates of space and time and the grid mapping, without an earlier prediction's."""
+    def coords(self) -> xr.Coordinates:
+        """Coordinates of space and time and the grid mapping with their indexes, without an earlier prediction's."""
+        known, mapping = self.source.coords.to_dataset(), self.grid_mapping
+        if mapping not in known and mapping in _variables_of(self.source):  # a data variable after xarray.open_dataset
+            known = known.assign_coords({mapping: self.source[mapping].variable})
         left_out = {self.band, *PREDICTED_NAMES}
-        coords = {k: v for k, v in self.source.coords.items() if not left_out & {k, *v.dims}}
-        if self.grid_mapping in _variables_of(self.source):  # a data variable after a plain xarray.open_dataset
-            coords.setdefault(self.grid_mapping, self.source[self.grid_mapping].reset_coords(drop=True))
-        return coords
+        return known.drop_vars([name for name, coord in known.coords.items() if left_out & {name, *coord.dims}]).coords
 
     @property
     def along_bands(self) -> dict[str, xr.DataArray]:
@@ -113,7 +113,16 @@ class CubeView:
             name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
             if name is not None:
                 return str(name)
-        return "spatial_ref" if "spatial_ref" in _variables_of(self.source) else None
+        if "spatial_ref" in _variables_of(self.source):
+            return "spatial_ref"
+        indexes = self.source.xindexes.items()  # xproj keeps the CRS in the index of a scalar coordinate
+        return next((str(k) for k, i in indexes if hasattr(i, "crs") and not self.source.coords[k].ndim), None)
+
+
+def along(cube: Cube, dim: str | None) -> np.ndarray | None:
+    """Return the coordinate along a dimension, whatever index it has, or has not; None where there is none."""
+    coord = None if dim is None or dim not in cube.coords else cube.coords[dim]
+    return None if coord is None or coord.dims != (dim,) else read(coord)
 
 
 def read(coord: xr.DataArray) -> np.ndarray:

@@ -62,26 +62,27 @@ def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
             "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels; "
             "cube.cloudmask.with_mask() before a filter, where dates are not unique",
         )
-    bare = mask.reset_coords(drop=True)
-    return bare.assign_coords({dim: cube.coords[dim] for dim in view.dims if dim in cube.coords})
+    axes = cube.coords.to_dataset()[[dim for dim in view.dims if dim in cube.coords]]  # with their indexes
+    return xr.DataArray(mask.variable, axes.coords, name=mask.name)
 
 
 def _on_dates_of(view: layout.CubeView, mask: xr.DataArray) -> xr.DataArray:
     """Return the dates of a mask that are left of the cube, where both tell their dates."""
     mask = mask.squeeze([dim for dim in mask.dims if dim not in view.dims and mask.sizes[dim] == 1], drop=True)
-    if view.time not in view.source.indexes or view.time not in mask.indexes:
+    ours, theirs = (layout.along(obj, view.time) for obj in (view.source, mask))
+    if ours is None or theirs is None:
         return mask
-    left, dates = view.source.indexes[view.time], mask.indexes[view.time]
+    left, dates = pd.Index(ours), pd.Index(theirs)
     fewer = dates.is_unique and len(left) < len(dates) and left.isin(dates).all()
-    return mask.sel({view.time: left}) if fewer else mask
+    return mask.isel({view.time: dates.get_indexer(left)}) if fewer else mask
 
 
 def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
     """Whether an axis is the same but for a tenth of a pixel: files keep a transform, not every coordinate."""
-    ours, theirs = cube.indexes.get(dim), mask.indexes.get(dim)
     if mask.sizes.get(dim) != cube.sizes.get(dim):
         return False
-    if ours is None or theirs is None or ours.equals(theirs):
+    ours, theirs = layout.along(cube, dim), layout.along(mask, dim)
+    if ours is None or theirs is None or pd.Index(ours).equals(pd.Index(theirs)):
         return True
     if ours.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf" or len(ours) < 2:
         return False
@@ -187,7 +188,8 @@ def apply(cube: Cube, mask: Cube | None = None, keep: str | Sequence[str] = "cle
     >>> truth = cube.truth
     >>> clear = apply(cube, mask=truth)
     """
-    kept = labels.clear(mask_for(cube, mask), keep).drop_vars(FRACTIONS, errors="ignore")
+    kept = labels.clear(mask_for(cube, mask), keep)
+    kept = kept.drop_vars(list(kept.coords))  # nothing is left to align: it is on the cube's pixels
 
     def blank(values: xr.DataArray) -> xr.DataArray:
         filler = filler_of(values)
