@@ -173,7 +173,7 @@ class Series:
 def _chunked_as(view: CubeView, values: xr.DataArray) -> xr.DataArray:
     """Return something of the mask in the chunks of the bands, so that counts and bands of an image have the same."""
     lazy = next((band for band in view.bands.values() if band.chunks), None)
-    return values if lazy is None else values.chunk({dim: lazy.chunksizes[dim] for dim in (view.y, view.x)})
+    return values if lazy is None else values.chunk({dim: lazy.variable.chunksizes[dim] for dim in (view.y, view.x)})
 
 
 def array_of(values: xr.DataArray) -> Any:
