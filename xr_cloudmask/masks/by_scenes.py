@@ -59,7 +59,8 @@ def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResu
     names = list(pipeline.statistics)
     mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
     described = {"long_name": "statistics of the scene's normalised bands and indices"}
-    return {name: (dated, share, attrs) for name, (share, attrs) in shares.items()} | {
+    area = coverage.counted_over(job.shape)
+    return {name: (dated, share, attrs | area) for name, (share, attrs) in shares.items()} | {
         STATISTIC_NAME: names,
         STATISTICS_NAME: ((*dated, STATISTIC_NAME), undated(view, result.statistics), described),
         BAND_MISMATCH: (dated, undated(view, mismatched), {"long_name": "visible bands cover different areas"}),

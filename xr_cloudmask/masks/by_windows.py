@@ -84,5 +84,5 @@ def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, attrs: dict[str, Any]) ->
         out[PROBABILITY_NAME] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
         out = out.assign_coords({CLASS_NAME: xr.Variable(CLASS_NAME, list(job.to_labels.names))})
     share = undated(view, dropped) / math.prod(job.shape)
-    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED)})
+    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED | coverage.counted_over(job.shape))})
     return coverage.with_coverage(out[MASK_NAME], out)
