@@ -177,7 +177,9 @@ def _no_cube(given: Any) -> CubeError:
     remedy = "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})"
     if isinstance(given, xr.DataTree):
         groups = [node.path for node in given.subtree if node.data_vars]
-        remedy = f"tree[{groups[0] if groups else '/'!r}].to_dataset(), one of the groups {_listed(groups)}"
+        remedy = f"tree.cloudmask.cube(), or one of the groups {_listed(groups)}: " + (
+            f"tree[{groups[0] if groups else '/'!r}].to_dataset()"
+        )
     return CubeError(
         f"an object of type {type(given).__name__}",
         "an xarray Dataset with a variable per band, or a DataArray with a band dimension",
