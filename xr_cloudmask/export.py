@@ -224,7 +224,7 @@ def _write_zarr(dataset: xr.Dataset, path: Path, zarr_format: int = ZARR_FORMATS
     with warnings.catch_warnings():
         # Every reader in use knows consolidated metadata, which the specification is about to take up.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        _chunked(dataset).to_zarr(path, mode="w", zarr_format=zarr_format, consolidated=True)  # type: ignore[call-overload]
+        _chunked(dataset).to_zarr(path, mode="w", zarr_format=zarr_format, consolidated=True)
 
 
 def _chunked(dataset: xr.Dataset) -> xr.Dataset:

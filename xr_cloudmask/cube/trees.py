@@ -113,7 +113,10 @@ def cube_of(tree: xr.DataTree, resolution: float | None = None) -> xr.Dataset:
         bands[name] = _resampled(source, wanted, name)
     grid = _grid(target, wanted)
     whole = xr.Dataset(coords=grid)
-    cut = {dim: slice(min(whole.sizes[dim], *(band.sizes[dim] for band in bands.values()))) for dim in (target.view.y, target.view.x)}
+    cut = {
+        dim: slice(min(whole.sizes[dim], *(band.sizes[dim] for band in bands.values())))
+        for dim in (target.view.y, target.view.x)
+    }
     arrays = {name: band.isel(cut) for name, band in bands.items()}
     return xr.Dataset(arrays, whole.isel(cut).coords, _attrs(product, tree)).assign_coords(_sun(product))
 
@@ -192,7 +195,8 @@ def _averaged(band: xr.Variable, view: CubeView, pixels: int) -> xr.Variable:
     nodata = declared_nodata(xr.DataArray(band)) if band.dtype.kind in "iu" else ()
     values = band.astype(np.result_type(band.dtype, np.float32))
     values = values.where(~np.isin(band.data, nodata)) if nodata else values
-    return values.coarsen({view.y: pixels, view.x: pixels}, np.mean, boundary="trim")
+    means: xr.Variable = values.coarsen({view.y: pixels, view.x: pixels}, np.mean, boundary="trim")
+    return means
 
 
 def _attrs(product: xr.DataTree, tree: xr.DataTree) -> dict[Hashable, Any]:

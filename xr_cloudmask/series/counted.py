@@ -73,9 +73,9 @@ def kept(mask: xr.DataArray) -> xr.DataArray:
         return mask
     found = _recalled(mask)
     if found is None or found.labels is None:
-        import dask
+        import dask.base
 
-        blocks, table = dask.compute(_packed(mask.data), coverage(mask))
+        blocks, table = dask.base.compute(_packed(mask.data), coverage(mask))
         labels = _unpacked(blocks, mask.data)
         remember(mask, table, labels)
         remember(mask.copy(data=labels), table)
@@ -119,7 +119,7 @@ def _packed(labels: Any) -> Any:
 
 def _pack(block: npt.NDArray[np.uint8]) -> npt.NDArray[np.object_]:
     out = np.empty((1,) * block.ndim, object)
-    out[(0,) * block.ndim] = (block.shape, zlib.compress(np.ascontiguousarray(block), 1))
+    out[(0,) * block.ndim] = (block.shape, zlib.compress(block.tobytes(), 1))
     return out
 
 
