@@ -1,7 +1,6 @@
 """Flexible indexes, trees and files: what goes in comes out, labels, CRS, flags and the kind of index."""
 
 import importlib
-import zlib
 
 import dask
 import numpy as np
@@ -67,6 +66,11 @@ def kinds(obj):
     return {name: type(index) for name, index in obj.xindexes.items() if name in ("y", "x", "crs", "spatial_ref")}
 
 
+def _epsg(result):
+    one = result if isinstance(result, xr.DataArray) else result[next(n for n in result if result[n].ndim > 1)]
+    return coordinate_reference_system(layout.view(one)).to_epsg()
+
+
 @pytest.mark.parametrize("chunks", [None, {"time": 1}], ids=["numpy", "dask"])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_every_method_keeps_indexes_crs_and_labels(container, chunks, tmp_path):
@@ -92,7 +96,7 @@ def test_every_method_keeps_indexes_crs_and_labels(container, chunks, tmp_path):
     ]
     for result in results:
         assert kinds(result) == kinds(cube)
-        assert coordinate_reference_system(layout.view(plain())).to_epsg() == 32723
+        assert _epsg(result) == 32723
     for name in ("mask.tif", "mask.nc", "mask.zarr"):
         for date, path in enumerate(export.to_file(mask, tmp_path / name)):
             read = export.open_mask(path)
@@ -115,9 +119,9 @@ def test_a_place_that_attributes_tell(at, tmp_path):
     cube = plain().isel(time=0)
     attrs = {"proj:code": "EPSG:32723", "spatial:transform": [10.0, 0.0, 600000.0, 0.0, -10.0, 7600000.0, 0, 0, 1]}
     bare = cube.drop_vars(["y", "x", "spatial_ref"]).drop_encoding()
-    told = (
-        bare.assign_attrs(attrs) if at == "cube" else bare.map(lambda band: band.assign_attrs(attrs), keep_attrs=True)
-    )
+    told = bare.assign_attrs(attrs)
+    if at == "bands":
+        told = bare.assign({name: band.assign_attrs(attrs) for name, band in bare.items()})
     mask = told.cloudmask.predict(resolution="native")
     part = mask.isel(y=slice(8, 40))
     np.testing.assert_allclose(part["y"], 7600000 - 10 * (np.arange(8, 40) + 0.5))
@@ -169,7 +173,7 @@ def test_icechunk(tmp_path):
     icechunk = needed("icechunk")
     mask = plain({"time": 1}).cloudmask.predict()
     session = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path))).writable_session("main")
-    importlib.import_module("icechunk.xarray").to_icechunk(mask.drop_encoding(), session)
+    mask.drop_encoding().to_zarr(session.store, consolidated=False)
     read = xr.open_zarr(session.store, consolidated=False)
     np.testing.assert_array_equal(read[MASK_NAME], mask[MASK_NAME])
     np.testing.assert_array_equal(read.cloudmask.coverage()[CLOUD_FRACTION], mask[CLOUD_FRACTION])
@@ -219,7 +223,7 @@ def test_filter_keeps_the_mask_it_made(monkeypatch):
     cube = plain({"time": 1})
     kept = cube.cloudmask.filter(max_cloud=1.0)
     image = kept.cloudmask.composite().compute()
-    assert sorted(dates) == list(range(DATES)) or len(dates) == DATES
+    assert len(dates) == DATES
     again = cube.cloudmask.filter(max_cloud=0.9)
     again[MASK_NAME].compute()
     assert len(dates) == DATES
@@ -310,9 +314,3 @@ def test_a_tree_predicts_each_product():
 def test_trees_that_are_no_cube(tree, message):
     with pytest.raises(CubeError, match=message):
         tree.cloudmask.cube()
-
-
-def test_labels_are_kept_in_little_memory():
-    labels = np.zeros((512, 512), "uint8")
-    labels[100:300, 100:300] = 1
-    assert len(zlib.compress(labels.tobytes(), 1)) < labels.size / 100
