@@ -177,8 +177,10 @@ def _no_cube(given: Any) -> CubeError:
     remedy = "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})"
     if isinstance(given, xr.DataTree):
         groups = [node.path for node in given.subtree if node.data_vars]
-        remedy = f"tree.cloudmask.cube(), or one of the groups {_listed(groups)}: " + (
-            f"tree[{groups[0] if groups else '/'!r}].to_dataset()"
+        first = groups[0] if groups else "/"
+        remedy = (
+            f"tree[{first!r}].to_dataset(), one of the groups {_listed(groups)}; "
+            "tree.cloudmask.cube() brings bands of several groups to one grid"
         )
     return CubeError(
         f"an object of type {type(given).__name__}",
