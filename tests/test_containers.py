@@ -186,6 +186,13 @@ def test_a_composite_is_written_by_rioxarray(tmp_path):
     image.rio.to_raster(tmp_path / "image.tif")
     with rioxarray.open_rasterio(tmp_path / "image.tif") as read:
         assert read.sizes["band"] == len(image.data_vars)
+    assert export.to_file(image, tmp_path / "cog.tif") == (tmp_path / "cog.tif",)
+    with rioxarray.open_rasterio(tmp_path / "cog.tif") as read:
+        np.testing.assert_array_equal(read, image.to_dataarray("band"))
+        assert read.rio.crs.to_epsg() == 32723
+        assert list(read.attrs["long_name"]) == list(image)
+    with pytest.raises(FileError, match="one image in a GeoTIFF"):
+        export.to_file(cube.cloudmask.composite(mask=cube.cloudmask.predict(), groupby="MS"), tmp_path / "months.tif")
 
 
 def test_fractions_say_what_they_were_counted_over():

@@ -23,7 +23,7 @@ from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
 from xr_cloudmask.masks.labels import mask_of
-from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import CLEAR_COUNT, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
 Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
@@ -39,7 +39,8 @@ def to_file(mask: Masked, path: str | Path, *, zarr_format: int = 3) -> tuple[Pa
     Parameters
     ----------
     mask : Dataset or DataArray
-        predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``.
+        predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``. Or one composite, a
+        Dataset ``(y, x)`` that `composite` made, whose bands become those of a GeoTIFF.
     path : path
         ``.tif``: a Cloud Optimized GeoTIFF; with several dates one for each, the date before the suffix
         (``mask_20240131.tif``, with the time of day where a date has several; ``mask_000.tif``, counted from zero,
@@ -80,6 +81,8 @@ def to_file(mask: Masked, path: str | Path, *, zarr_format: int = 3) -> tuple[Pa
         raise FileError(f"no folder {str(target.parent)!r}", "an existing folder", f"mkdir -p {target.parent}")
     if zarr_format not in ZARR_FORMATS:
         raise FileError(f"zarr_format={zarr_format!r}", f"one of {list(ZARR_FORMATS)}", "zarr_format=3")
+    if isinstance(mask, xr.Dataset) and CLEAR_COUNT in mask.coords and MASK_NAME not in mask.variables:
+        return _write_composite(mask, target)
     write = WRITERS[target.suffix.lower()]
     if write is _write_zarr:
         write = partial(_write_zarr, zarr_format=zarr_format)
@@ -132,6 +135,22 @@ def open_mask(path: str | Path) -> xr.Dataset:
         raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", "files.open_cube(path) for a cube")
     attrs["flag_values"] = np.array(attrs["flag_values"], dtype="uint8")  # Zarr and GDAL know lists only
     return dataset
+
+
+def _write_composite(image: xr.Dataset, target: Path) -> tuple[Path, ...]:
+    """Write the bands of a composite in their own order, with their names; its counts stay behind."""
+    view = layout.view(image)
+    if WRITERS[target.suffix.lower()] is not cog.write or view.time is not None:
+        raise FileError(
+            f"a composite of dimensions {tuple(image.dims)} and output {target.name!r}",
+            "one image in a GeoTIFF",
+            "image.isel(time=0) for one of several; image.to_netcdf('image.nc') or image.to_zarr('image.zarr') for all",
+        )
+    import rioxarray  # noqa: F401 - it registers .rio
+
+    with _whole(target) as temporary:
+        image.rio.set_spatial_dims(x_dim=view.x, y_dim=view.y).rio.to_raster(temporary, driver="COG")
+    return (target,)
 
 
 def _as_dataset(mask: Masked) -> xr.Dataset:
