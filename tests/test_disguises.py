@@ -137,3 +137,10 @@ def test_an_offset_that_is_no_number_is_none(stated):
         predict(cube.assign_attrs(platform="sentinel-2a", RADIO_ADD_OFFSET=stated), **LEVEL)
     shared = cube.assign_attrs(platform="sentinel-2a", RADIO_ADD_OFFSET=[0, 0])
     assert "product metadata" in shared.cloudmask.describe(**LEVEL).cube.provenance
+
+
+def test_an_offset_above_zero_leaves_no_number_for_black():
+    """No number of an unsigned integer is reflectance 0 then."""
+    cube = disguises.numbers(VALUES, "uint16", 65535, offset=0.02)
+    mask = predict(cube, level="TOA", scale=1e-4, offset=0.02)["cloudmask"].values
+    np.testing.assert_array_equal(mask == 255, INSIDE)

@@ -313,6 +313,20 @@ def test_wavelengths_of_gdal_describe_bands(tmp_path):
     assert described == {"blue": (470, 490), "green": (550, 570), "swir16": (1600, 1620)}
 
 
+def test_files_beside_are_seen_whatever_a_loader_told_gdal(tmp_path):
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(tmp_path / "image.tif", "w", driver="GTiff", width=32, height=32, count=3, dtype="uint8") as file,
+    ):
+        file.write(np.full((3, 32, 32), 90, "uint8"))
+        file.write_mask(np.arange(1024).reshape(32, 32) >= 512)
+    assert (tmp_path / "image.tif.msk").exists()
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        cube = open_cube(tmp_path / "image.tif", bands=["red", "green", "blue"])
+        found = cube.cloudmask.reflectance(scale="display").red.compute(scheduler="sync")
+    assert np.isnan(found).sum() == 512
+
+
 def test_envi_says_which_bands_are_bad_and_how_reflectance_is_scaled(tmp_path):
     path = write_raster(tmp_path / "cube.img", values(4, "uint16"), driver="ENVI")
     header = path.with_suffix(".hdr")

@@ -188,6 +188,14 @@ def test_bad_bands_drop_out_and_a_pixel_that_no_band_of_a_group_has_is_no_data()
     assert (labels(some) != 255).all()
 
 
+def test_zeros_are_no_data_beside_a_bad_band_too():
+    cube, _ = spectra(np.arange(400.0, 2451.0, 10.0), size=(32, 32))
+    cube[{"y": slice(10), "x": slice(10)}] = 0
+    found = labels(cube.where(cube.wavelength != 500))
+    assert (found[:10, :10] == 255).all()
+    assert (found == 255).sum() == 100
+
+
 @pytest.mark.parametrize("factor", [1, 3])
 def test_the_mean_of_bands_is_that_of_the_data(factor):
     from xr_cloudmask.cube.calibration import Calibration

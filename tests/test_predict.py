@@ -280,3 +280,16 @@ def test_fill_that_was_decoded_is_still_fill():
     assert (raw["cloudmask"][:, :5, :5] == 255).all()
     converted = numbers.cloudmask.reflectance(scale=1e-4, offset=-0.1, level="TOA")
     xr.testing.assert_equal(predict(converted, "toy")["cloudmask"], raw["cloudmask"])
+
+
+@pytest.mark.parametrize("time", [True, False])
+def test_lazy_coordinates_of_an_earlier_prediction_are_not_computed(time):
+    def refuse(block):
+        raise AssertionError("computed")
+
+    lazy = cube().chunk({"time": 1}) if time else cube().isel(time=0).chunk()
+    lazy = lazy.map(lambda band: band.copy(data=band.data.map_blocks(refuse, dtype="float32")))
+    masked = lazy.cloudmask.with_mask("toy", level="TOA").drop_vars("cloudmask")
+    assert masked["cloud_fraction"].chunks is not None
+    again = predict(masked, "toy", level="TOA")
+    assert again["cloudmask"].chunks is not None

@@ -569,7 +569,10 @@ def test_level_of_cf_standard_names():
 def test_level_that_is_none_or_contradictory():
     with pytest.raises(ReflectanceError, match="level 'L2A'") as error:
         radiometry(plain(0.3), level="L2A")
-    assert error.value.expected == "one of 'TOA', 'BOA'"
+    assert error.value.expected == "one of 'TOA' (L1C, level 1), 'BOA' (L2A, level 2)"
+    assert error.value.remedy == "level='BOA'"
+    with pytest.raises(ReflectanceError, match="level='TOA'"):
+        radiometry(plain(0.3), level="L1C")
     levels = sentinel(dates=2).drop_attrs().assign_coords({"processing:level": ("time", ["L1C", "L2A"])})
     with pytest.raises(ReflectanceError, match="both TOA and BOA"):
         radiometry(levels, sensor="sentinel-2")
@@ -849,3 +852,43 @@ def test_level_scale_and_offset_of_the_caller_need_no_sensor():
     assert (found.level, found.calibrations) == ("BOA", (Calibration((1e-4,), (0.0,)),) * 2)
     with pytest.raises(BandError, match="fit several sensors"):
         radiometry(cube, level="BOA")
+
+
+ALONE = {"scale": 1e-4, "offset": -0.1}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"attrs": {key: value}} for key, value in (
+            ("scale_factor", 2e-4), ("add_offset", -0.2), ("nodata", 7), ("valid_range", [1, 9000]), ("units", "%"),
+            ("missing_value", 3), ("reflectance_scale_factor", 5000.0), ("raster:bands", [ALONE]), ("bands", [ALONE]),
+            ("valid_max", 8000), ("reflectance_provenance", "by hand"), ("applied_scale", 1e-4),
+        )),
+        *({"encoding": {key: v}} for key, v in (("_FillValue", 9), ("scale_factor", 1e-4), ("dtype", "uint16"))),
+        *({"coords": {key: value}} for key, value in (("scale_factor:B04_10m", 3e-4), ("add_offset:B04_10m", -0.3))),
+        *({"dtype": dtype} for dtype in ("int16", "float32", "uint8")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_band_goes_by_what_is_said_of_it_alone(said, dtype):
+    cube = sentinel(dtype=dtype, **{"s2:processing_baseline": "05.09"}).assign_coords(said.get("coords", {}))
+    cube["B04_10m"] = cube["B04_10m"].astype(said.get("dtype", dtype)).assign_attrs(said.get("attrs", {}))
+    cube["B04_10m"].encoding = said.get("encoding", {})
+    together = DescribedCube.of(cube)
+    for name in cube.data_vars:
+        alone = DescribedCube.of(cube[[name]])
+        for described in (together, alone):
+            assert described.candidates == together.candidates
+        expected = alone._settled[name]
+        found = together._settled[name]
+        assert (str(found), type(found)) == (str(expected), type(expected))
+
+
+def test_what_is_said_of_a_band_of_the_same_kind_is_asked_once():
+    names = ["B02", "B03", "B04", "B08"]
+    attrs = {"units": "1", "scale_factor": 1e-4, "add_offset": -0.1}
+    bands = {name: (("y", "x"), np.full((4, 4), 3000, "uint16"), attrs | {"common_name": name}) for name in names}
+    rules = DescribedCube.of(xr.Dataset(bands, attrs={"platform": "sentinel-2a"}), Told(level="BOA")).calibrations
+    assert len(rules) == len(names)
+    assert all(rule is rules[0] for rule in rules)

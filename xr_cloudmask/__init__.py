@@ -36,9 +36,11 @@ from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series.best import BestPixel
 from xr_cloudmask.series.refine import Refinement
+from xr_cloudmask.trees import CloudmaskTreeAccessor
 
 xr.register_dataset_accessor("cloudmask")(CloudmaskAccessor)
 xr.register_dataarray_accessor("cloudmask")(CloudmaskAccessor)
+xr.register_datatree_accessor("cloudmask")(CloudmaskTreeAccessor)
 
 __version__ = version("xr-cloudmask")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -10,12 +11,17 @@ import xarray as xr
 
 from xr_cloudmask.cube import reflectance
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.cube.calibration import Nodata
+from xr_cloudmask.cube.calibration import Factor, Nodata
 from xr_cloudmask.cube.described import DescribedCube, Told
+from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.description import Description, MaskDescription, describe
+from xr_cloudmask.documented import documented_as
+from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.models.weights import Given
+from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series import composite, select
@@ -26,6 +32,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CubeT = TypeVar("CubeT", xr.Dataset, xr.DataArray)
+
+NOT_THE_MASK = f"object.cloudmask is the accessor, the mask is object[{MASK_NAME!r}]"
+OF_CUBES = (
+    *("apply", "composite", "describe", "descriptors", "filter", "indices", "plot", "predict", "refine"),
+    *("reflectance", "with_mask"),
+)
+OF_MASKS = ("clear", "coverage", "dilate", "plot", "to_cog", "to_scheme")
+OPERATORS = (
+    *("eq", "ne", "lt", "le", "gt", "ge", "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "and"),
+    *("rand", "or", "ror", "xor", "rxor", "invert", "neg", "bool", "len", "iter", "array", "getitem", "contains"),
+)
+WITH_MASK = """Return the cube with its mask and coverage; takes the keywords of `predict`.
+
+A Dataset gains a variable, a DataArray a coordinate of the mask's name. Lazy where the cube is.
+"""
 
 
 class CloudmaskAccessor(Generic[CubeT]):
@@ -42,6 +63,16 @@ class CloudmaskAccessor(Generic[CubeT]):
     def __init__(self, obj: CubeT) -> None:
         self._obj: CubeT = obj
 
+    def __dir__(self) -> list[str]:
+        if labels.is_mask(self._obj):
+            return sorted(OF_MASKS)
+        obj: xr.Dataset | xr.DataArray = self._obj
+        has_mask: bool = MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj)
+        return sorted({*OF_CUBES, *(OF_MASKS if has_mask else ())})
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the accessor has no {name!r}: {NOT_THE_MASK}")
+
     def __repr__(self) -> str:
         return self._shown.__repr__()
 
@@ -52,101 +83,295 @@ class CloudmaskAccessor(Generic[CubeT]):
     def _shown(self) -> Description | MaskDescription:
         return MaskDescription.of(self._obj) if labels.is_mask(self._obj) else describe(self._obj)
 
-    def describe(self, model: str = "auto", **keywords: Any) -> Description:
-        """Say what is understood of the cube, and what is missing; computes nothing. See `xr_cloudmask.describe`."""
-        return describe(self._obj, model, **keywords)
+    @documented_as(describe)
+    def describe(
+        self,
+        model: str = "auto",
+        *,
+        sensor: str | None = None,
+        level: str | None = None,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        nodata: Nodata | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
+        items: Any = None,
+    ) -> Description:
+        return describe(
+            self._obj,
+            model,
+            sensor=sensor,
+            level=level,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            descriptors=descriptors,
+            items=items,
+        )
 
     def descriptors(self, sensor: str | None = None) -> tuple[BandDescriptor, ...]:
-        """Return what each recognised band measures; computes nothing. See `cube.bands.describe`."""
+        """Return what each recognised band measures; computes nothing.
+
+        Parameters
+        ----------
+        sensor : str, optional
+            Sensor id or any usual spelling of a platform or instrument, where the cube's metadata do not tell.
+
+        Returns
+        -------
+        tuple of BandDescriptor
+            In the cube's order; wavelengths in nanometres.
+
+        Raises
+        ------
+        CloudMaskError
+            No band is recognised, several sensors fit, or a name is unknown.
+        """
         return DescribedCube.of(self._obj, Told(sensor=sensor)).descriptors
 
+    @documented_as(reflectance.to_reflectance)
     def reflectance(
         self,
         sensor: str | None = None,
-        scale: Any = None,
-        offset: Any = None,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
         level: str | None = None,
         *,
         nodata: Nodata | None = None,
     ) -> CubeT:
-        """Return the cube as float32 reflectance; lazy where the cube is. See `cube.reflectance.to_reflectance`."""
         return cast("CubeT", reflectance.to_reflectance(self._obj, sensor, scale, offset, level, nodata=nodata))
 
-    def predict(self, model: str = "auto", **keywords: Any) -> xr.Dataset:
-        """Predict a mask; lazy where the cube is. See `xr_cloudmask.predict`."""
-        return predict(self._obj, model, **keywords)
+    @documented_as(predict)
+    def predict(
+        self,
+        model: str = "auto",
+        *,
+        sensor: str | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
+        level: str | None = None,
+        scheme: str = "cloudsen12",
+        probabilities: bool = False,
+        resolution: str | float = "auto",
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        nodata: Nodata | None = None,
+        weights: Given | None = None,
+        precision: str = "auto",
+        decision: str = "sum",
+        thresholds: Any = None,
+        device: str | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        **options: int,
+    ) -> xr.Dataset:
+        return predict(
+            self._obj,
+            model,
+            sensor=sensor,
+            descriptors=descriptors,
+            level=level,
+            scheme=scheme,
+            probabilities=probabilities,
+            resolution=resolution,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            weights=weights,
+            precision=precision,
+            decision=decision,
+            thresholds=thresholds,
+            device=device,
+            cache=cache,
+            **options,
+        )
 
-    def indices(self, names: Sequence[str] = tuple(OWN), **keywords: Any) -> xr.Dataset:
-        """Return spectral indices and the statistics of each scene; lazy. See `xr_cloudmask.indices`."""
-        return indices(self._obj, names, **keywords)
+    @documented_as(indices)
+    def indices(
+        self,
+        names: str | Sequence[str] = tuple(OWN),
+        *,
+        of: str = "scene",
+        sensor: str | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
+        nodata: Nodata | None = None,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        level: str | None = None,
+    ) -> xr.Dataset:
+        return indices(
+            self._obj,
+            names,
+            of=of,
+            sensor=sensor,
+            descriptors=descriptors,
+            nodata=nodata,
+            scale=scale,
+            offset=offset,
+            level=level,
+        )
 
-    def with_mask(self, model: str = "auto", **keywords: Any) -> CubeT:
-        """Return the cube with its mask and coverage coordinates; takes the keywords of `predict`.
+    @documented_as(predict, WITH_MASK)
+    def with_mask(
+        self,
+        model: str = "auto",
+        *,
+        sensor: str | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
+        level: str | None = None,
+        scheme: str = "cloudsen12",
+        probabilities: bool = False,
+        resolution: str | float = "auto",
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        nodata: Nodata | None = None,
+        weights: Given | None = None,
+        precision: str = "auto",
+        decision: str = "sum",
+        thresholds: Any = None,
+        device: str | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        **options: int,
+    ) -> CubeT:
+        predicted = predict(
+            self._obj,
+            model,
+            sensor=sensor,
+            descriptors=descriptors,
+            level=level,
+            scheme=scheme,
+            probabilities=probabilities,
+            resolution=resolution,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            weights=weights,
+            precision=precision,
+            decision=decision,
+            thresholds=thresholds,
+            device=device,
+            cache=cache,
+            **options,
+        )
+        return cast("CubeT", select.with_mask(self._obj, predicted))
 
-        A Dataset gains a variable ``cloudmask``, a DataArray a coordinate of that name.
-        """
-        return cast("CubeT", select.with_mask(self._obj, predict(self._obj, model, **keywords)))
-
-    def apply(self, mask: xr.Dataset | xr.DataArray | None = None, keep: str | Sequence[str] = "clear") -> CubeT:
-        """Return the cube where the mask is clear, NaN or no-data elsewhere. See `series.select.apply`."""
+    @documented_as(select.apply)
+    def apply(self, mask: Cube | None = None, keep: str | Sequence[str] = "clear") -> CubeT:
         return cast("CubeT", select.apply(self._obj, mask, keep))
 
+    @documented_as(select.filter_dates)
     def filter(
         self,
         max_cloud: float | None = None,
         max_shadow: float | None = None,
         min_valid: float | None = None,
-        mask: xr.Dataset | xr.DataArray | None = None,
+        mask: Cube | None = None,
         *,
         verbose: bool = False,
     ) -> CubeT:
-        """Keep the dates that are clear enough; computes the coverage. See `series.select.filter_dates`."""
         return cast("CubeT", select.filter_dates(self._obj, max_cloud, max_shadow, min_valid, mask, verbose=verbose))
 
+    @documented_as(composite.composite)
     def composite(
         self,
         method: str = "median",
-        mask: xr.Dataset | xr.DataArray | None = None,
+        mask: Cube | None = None,
         *,
         groupby: str | None = None,
         percentile: float | None = None,
         target: Any = None,
         scoring: BestPixel | None = None,
     ) -> CubeT:
-        """Reduce the dates to one cloud-free image, or one for each period; lazy. See `series.composite.composite`."""
         given: dict[str, Any] = {"percentile": percentile, "target": target, "scoring": scoring}
         return cast("CubeT", composite.composite(self._obj, method, mask, groupby=groupby, **given))
 
+    @documented_as(refine)
     def refine(
-        self, mask: xr.Dataset | xr.DataArray | None = None, limits: Refinement | None = None, **keywords: Any
+        self,
+        mask: Cube | None = None,
+        *,
+        limits: Refinement | None = None,
+        sensor: str | None = None,
+        level: str | None = None,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        nodata: Nodata | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
     ) -> xr.Dataset:
-        """Return the mask corrected by the series, to be passed on as ``mask=``; lazy. See `series.refine.refine`."""
-        return refine(mask, self._obj, limits=limits, **keywords)
+        return refine(
+            mask,
+            self._obj,
+            limits=limits,
+            sensor=sensor,
+            level=level,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            descriptors=descriptors,
+        )
 
+    @documented_as(morphology.dilate)
     def dilate(self, metres: float) -> xr.Dataset:
-        """Return the mask with clouds and shadows that are larger by some metres. See `masks.morphology.dilate`."""
         return morphology.dilate(self._mask, metres)
 
+    @documented_as(coverage.coverage)
     def coverage(self) -> xr.Dataset:
-        """Return the fractions of cloud, shadow, clear and valid pixels. See `masks.coverage.coverage`."""
         return coverage.coverage(self._mask)
 
+    @documented_as(labels.clear)
     def clear(self, keep: str | Sequence[str] = "clear") -> xr.DataArray:
-        """Return where the mask is clear, as booleans. See `masks.labels.clear`."""
         return labels.clear(self._mask, keep)
 
+    @documented_as(labels.to_scheme)
     def to_scheme(self, name: str) -> xr.DataArray:
-        """Return the mask in another scheme. See `masks.labels.to_scheme`."""
         return labels.to_scheme(self._mask, name)
 
-    def plot(self, mask: xr.Dataset | xr.DataArray | None = None, **keywords: Any) -> Figure:
-        """Draw the cube above its mask, a column per date, or a mask alone; computes it. See `plot.overview`."""
-        return overview(self._obj, mask, **keywords)
+    @documented_as(overview)
+    def plot(
+        self,
+        mask: Cube | None = None,
+        truth: xr.DataArray | None = None,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        max_dates: int = 8,
+        max_pixels: int = 400,
+        sensor: str | None = None,
+        level: str | None = None,
+        scale: Factor | None = None,
+        offset: Factor | None = None,
+        nodata: Nodata | None = None,
+        descriptors: Sequence[BandDescriptor] | None = None,
+    ) -> Figure:
+        return overview(
+            self._obj,
+            mask,
+            truth,
+            path,
+            max_dates=max_dates,
+            max_pixels=max_pixels,
+            sensor=sensor,
+            level=level,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            descriptors=descriptors,
+        )
 
+    @documented_as(to_cog)
     def to_cog(self, path: str | Path) -> tuple[Path, ...]:
-        """Write the mask as a cloud-optimised GeoTIFF with colours and class names. See `export.to_cog`."""
         return to_cog(self._obj, path)
 
     @property
     def _mask(self) -> xr.DataArray:
         return labels.mask_of(self._obj)
+
+
+def _refusing(operator: str) -> Any:
+    def refuse(*_: Any) -> Any:
+        raise CloudMaskError(
+            f"{operator} of the accessor, which is no array", "the mask", f"object[{MASK_NAME!r}]: {NOT_THE_MASK}"
+        )
+
+    return refuse
+
+
+for _operator in OPERATORS:
+    setattr(CloudmaskAccessor, f"__{_operator}__", _refusing(f"__{_operator}__"))
+CloudmaskAccessor.__hash__ = object.__hash__  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.crs import coordinate_reference_system
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.raster import CHUNK
-from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.masks.coverage import counted_over, coverage
 from xr_cloudmask.masks.schemes import Scheme, flag_attrs, scheme_of
 from xr_cloudmask.names import FRACTIONS, MASK_NAME
 
@@ -234,10 +234,11 @@ def read(path: Path) -> xr.Dataset:
     import rasterio
 
     array = _open_raster(path)
+    area = counted_over(array.shape)
     with rasterio.open(path) as file:
         attrs: dict[str, Any] = {key: value for key, value in file.tags().items() if key != "AREA_OR_POINT"}
     coords: dict[str, Any] = {
-        name: xr.Variable((), json.loads(attrs.pop(name)), {"units": "1"}) for name in FRACTIONS if name in attrs
+        name: xr.Variable((), json.loads(attrs.pop(name)), {"units": "1"} | area) for name in FRACTIONS if name in attrs
     }
     if "time" in attrs:
         coords["time"] = _time(attrs.pop("time"), attrs.pop("calendar", None))

@@ -5,8 +5,10 @@ Labels are computed once, chunk by chunk, and a file appears under its name only
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,32 +17,37 @@ import xarray as xr
 
 from xr_cloudmask import atomic, cog
 from xr_cloudmask.cube import layout
+from xr_cloudmask.cube.mapping import placed
 from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
 from xr_cloudmask.masks.labels import mask_of
-from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import CLEAR_COUNT, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
 Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
 
 STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
 FILL_ATTRS = ("_FillValue", "missing_value")
+ZARR_FORMATS = (3, 2)
 
 
-def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
+def to_file(mask: Masked, path: str | Path, *, zarr_format: int = 3) -> tuple[Path, ...]:
     """Write a mask; its name says in which format. Computes the mask, chunk by chunk.
 
     Parameters
     ----------
     mask : Dataset or DataArray
-        predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``.
+        predict's Dataset, or a mask with flag attributes: uint8 ``(time, y, x)`` or ``(y, x)``. Or one composite, a
+        Dataset ``(y, x)`` that `composite` made, whose bands become those of a GeoTIFF.
     path : path
         ``.tif``: a Cloud Optimized GeoTIFF; with several dates one for each, the date before the suffix
         (``mask_20240131.tif``, with the time of day where a date has several; ``mask_000.tif``, counted from zero,
-        where the dates have no coordinate or only numbers). ``.nc``: netCDF-4, compressed. ``.zarr``: Zarr format 2,
-        which all readers in use know. A file of that name is replaced.
+        where the dates have no coordinate or only numbers). ``.nc``: netCDF-4, compressed. ``.zarr``: a Zarr store.
+        A file of that name is replaced.
+    zarr_format : {3, 2}
+        Of a Zarr store. Some readers know format 2 alone.
 
     Returns
     -------
@@ -72,7 +79,13 @@ def to_file(mask: Masked, path: str | Path) -> tuple[Path, ...]:
         )
     if not target.absolute().parent.is_dir():
         raise FileError(f"no folder {str(target.parent)!r}", "an existing folder", f"mkdir -p {target.parent}")
+    if zarr_format not in ZARR_FORMATS:
+        raise FileError(f"zarr_format={zarr_format!r}", f"one of {list(ZARR_FORMATS)}", "zarr_format=3")
+    if isinstance(mask, xr.Dataset) and CLEAR_COUNT in mask.coords and MASK_NAME not in mask.variables:
+        return _write_composite(mask, target)
     write = WRITERS[target.suffix.lower()]
+    if write is _write_zarr:
+        write = partial(_write_zarr, zarr_format=zarr_format)
     dataset = _as_dataset(mask)
     parts = _dated(dataset, target) if write is cog.write else {target: dataset}
     for name, part in parts.items():
@@ -124,16 +137,36 @@ def open_mask(path: str | Path) -> xr.Dataset:
     return dataset
 
 
+def _write_composite(image: xr.Dataset, target: Path) -> tuple[Path, ...]:
+    """Write the bands of a composite in their own order, with their names; its counts stay behind."""
+    view = layout.view(image)
+    if WRITERS[target.suffix.lower()] is not cog.write or view.time is not None:
+        raise FileError(
+            f"a composite of dimensions {tuple(image.dims)} and output {target.name!r}",
+            "one image in a GeoTIFF",
+            "image.isel(time=0) for one of several; image.to_netcdf('image.nc') or image.to_zarr('image.zarr') for all",
+        )
+    import rioxarray  # noqa: F401 - it registers .rio
+
+    with _whole(target) as temporary:
+        image.rio.set_spatial_dims(x_dim=view.x, y_dim=view.y).rio.to_raster(temporary, driver="COG")
+    return (target,)
+
+
 def _as_dataset(mask: Masked) -> xr.Dataset:
     """Return mask, probability and coverage, and of the coordinates those that files can hold."""
     dataset = mask_of(mask).to_dataset(name=MASK_NAME)
+    coords, mapping = placed(layout.view(dataset[MASK_NAME]))
+    dataset = dataset.assign_coords(coords)
     if isinstance(mask, xr.Dataset) and PROBABILITY_NAME in mask:
         dataset = dataset.assign({PROBABILITY_NAME: mask[PROBABILITY_NAME]})
     dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
     dataset = with_coverage(dataset[MASK_NAME], dataset)  # anew: the mask may have been cut since
-    for variable in dataset.variables.values():
+    for name, variable in dataset.variables.items():
         # How an input file was packed is no advice for this one.
-        variable.encoding = {key: value for key, value in variable.encoding.items() if key == "grid_mapping"}
+        placed_by = mapping if name in dataset.data_vars else variable.encoding.get("grid_mapping")
+        variable.encoding = {} if placed_by is None else {"grid_mapping": placed_by}
+        variable.attrs.pop("grid_mapping", None)
     labels = dataset[MASK_NAME]
     # No data is a class of its own: xarray would turn codes with a fill value into floats and NaN.
     labels.attrs = {key: value for key, value in labels.attrs.items() if key not in FILL_ATTRS}
@@ -183,8 +216,9 @@ def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
 
 
 def _stamps(dataset: xr.Dataset, time: str) -> list[str]:
-    index: Any = dataset.indexes.get(time)  # pandas' for datetime64, xarray's for other calendars
-    if not hasattr(index, "strftime"):
+    dates = layout.along(dataset, time)
+    index: Any = None if dates is None else xr.Variable(time, dates).to_index()
+    if not hasattr(index, "strftime"):  # which pandas has for datetime64, xarray for other calendars
         return [f"{position:03d}" for position in range(dataset.sizes[time])]
     for stamp in STAMPS:
         stamps = [str(date) for date in index.strftime(stamp)]
@@ -202,15 +236,22 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     chunked.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
-def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
-    _chunked(dataset).to_zarr(path, mode="w", zarr_format=2, consolidated=True)
+def _write_zarr(dataset: xr.Dataset, path: Path, zarr_format: int = ZARR_FORMATS[0]) -> None:
+    texts = {name: coord.astype(object) for name, coord in dataset.coords.items() if coord.dtype.kind == "U"}
+    if zarr_format == 3:  # which has no text of fixed length
+        dataset = dataset.assign_coords(texts)
+    with warnings.catch_warnings():
+        # Every reader in use knows consolidated metadata, which the specification is about to take up.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        _chunked(dataset).to_zarr(path, mode="w", zarr_format=zarr_format, consolidated=True)
 
 
 def _chunked(dataset: xr.Dataset) -> xr.Dataset:
     """Give pixels chunks of one size along a dimension, as files need them, and coverage a single chunk."""
     mask = dataset[MASK_NAME]
     view = layout.view(mask)
-    pixels = {dim: min(CHUNK, max(mask.chunksizes.get(dim, (mask.sizes[dim],)))) for dim in (view.y, view.x)}
+    sizes = mask.variable.chunksizes  # those of coordinates may differ
+    pixels = {dim: min(CHUNK, max(sizes.get(dim, (mask.sizes[dim],)))) for dim in (view.y, view.x)}
     variables = {
         name: array.variable.chunk({dim: pixels.get(str(dim), 1) for dim in array.dims})
         for name, array in dataset.data_vars.items()

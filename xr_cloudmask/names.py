@@ -15,6 +15,7 @@ VALID_FRACTION = "valid_fraction"
 FRACTIONS = (CLOUD_FRACTION, THIN_CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, CLEAR_FRACTION, VALID_FRACTION)
 WATER_FRACTION = "water_fraction"
 PERCENTAGES = ("cloud_percentage", "cloud_shadow_percentage", "water_percentage")  # of the 4-4A notebook
+COUNTED_OVER = "counted_over"  # attribute of a fraction: the pixels that it is of
 DROPPED_FRACTION = "dropped_fraction"  # of pixels whose values can be no measurement
 OF_THE_AREA = (*FRACTIONS, WATER_FRACTION, *PERCENTAGES, DROPPED_FRACTION)  # a part of the mask has others
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ class Catalog:
     def __init__(self, path: str | Path, masks: str = "files") -> None:
         if masks not in archive.KINDS:
             raise CatalogError(f"masks={masks!r}", f"one of {list(archive.KINDS)}", "masks='files'")
+        if not isinstance(path, str | os.PathLike):
+            raise CatalogError(f"a catalogue at {path!r}", "the path of a file", "Catalog('scenes.db')")
         self.path = Path(path)
         self._inside = masks == "database"
         self._conditions: tuple[str, ...] = ()

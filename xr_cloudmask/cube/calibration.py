@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -106,7 +107,10 @@ def product_of(
         `level` is neither TOA nor BOA, or the metadata name both.
     """
     if level is not None and (not isinstance(level, str) or level.upper() not in LEVELS):
-        raise ReflectanceError(f"level {level!r}", "one of 'TOA', 'BOA'", "level='BOA'")
+        meant = "TOA" if re.match(r"(?i)l(evel[ -]?)?1|toa", str(level)) else "BOA"
+        raise ReflectanceError(
+            f"level {level!r}", "one of 'TOA' (L1C, level 1), 'BOA' (L2A, level 2)", f"level={meant!r}"
+        )
     table = candidates[0] if len(candidates) == 1 else None
     stated = level.upper() if level else _agreed(named_levels(view, table, descriptors))
     rule = _rule(table, stated)

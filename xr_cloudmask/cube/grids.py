@@ -286,6 +286,11 @@ def _transforms(view: CubeView) -> Iterator[tuple[float, ...]]:
         if len(numbers) == 6:
             c, a, b, f, d, e = numbers  # GDAL's order
             yield a, b, c, d, e, f
+    yield from told_transforms(view)
+
+
+def told_transforms(view: CubeView) -> Iterator[tuple[float, ...]]:
+    """Yield the affine transforms that properties tell, as rows of a matrix, from positions to x and y."""
     for name in TRANSFORMS:
         found = {_as_numbers(value)[:6] for value in item_property(view, name) or ()}
         if len(found) == 1 and len(next(iter(found))) == 6:

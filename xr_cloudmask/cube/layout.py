@@ -40,7 +40,6 @@ Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
 
 ALPHA = "alpha"
-STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,13 @@ class CubeView:
         return 1 if self.time is None else self.sizes[self.time]
 
     @property
-    def coords(self) -> dict[Hashable, xr.DataArray]:
-        """Coordinates of space and time and the grid mapping, without an earlier prediction's."""
+    def coords(self) -> xr.Coordinates:
+        """Coordinates of space and time and the grid mapping with their indexes, without an earlier prediction's."""
+        known, mapping = self.source.coords.to_dataset(), self.grid_mapping
+        if mapping not in known and mapping in _variables_of(self.source):  # a data variable after xarray.open_dataset
+            known = known.assign_coords({mapping: self.source[mapping].variable})
         left_out = {self.band, *PREDICTED_NAMES}
-        coords = {k: v for k, v in self.source.coords.items() if not left_out & {k, *v.dims}}
-        if self.grid_mapping in _variables_of(self.source):  # a data variable after a plain xarray.open_dataset
-            coords.setdefault(self.grid_mapping, self.source[self.grid_mapping].reset_coords(drop=True))
-        return coords
+        return known.drop_vars([name for name, coord in known.coords.items() if left_out & {name, *coord.dims}]).coords
 
     @cached_property
     def along_bands(self) -> dict[str, xr.DataArray]:
@@ -125,6 +124,12 @@ class CubeView:
         return of_bands(self.bands, self.coords_of_bands)
 
 
+def along(cube: Cube, dim: str | None) -> np.ndarray | None:
+    """Return the coordinate along a dimension, whatever index it has, or has not; None where there is none."""
+    coord = None if dim is None or dim not in cube.coords else cube.coords[dim]
+    return None if coord is None or coord.dims != (dim,) else read(coord)
+
+
 def _variables_of(cube: Cube) -> Mapping[Any, Any]:
     return cube.variables if isinstance(cube, xr.Dataset) else cube.coords
 
@@ -134,7 +139,10 @@ def _grid_mapping(cube: Cube, bands: Mapping[str, xr.DataArray]) -> str | None:
         name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
         if name is not None:
             return str(name)
-    return "spatial_ref" if "spatial_ref" in _variables_of(cube) else None
+    if "spatial_ref" in _variables_of(cube):
+        return "spatial_ref"
+    indexes = cube.xindexes.items()  # xproj keeps the CRS in the index of a scalar coordinate
+    return next((str(k) for k, index in indexes if hasattr(index, "crs") and not cube.coords[k].ndim), None)
 
 
 def view(cube: Cube) -> CubeView:
@@ -177,7 +185,11 @@ def _no_cube(given: Any) -> CubeError:
     remedy = "xarray.DataArray(array, dims=('band', 'y', 'x'), coords={'band': ['blue', 'green', 'red', 'nir']})"
     if isinstance(given, xr.DataTree):
         groups = [node.path for node in given.subtree if node.data_vars]
-        remedy = f"tree[{groups[0] if groups else '/'!r}].to_dataset(), one of the groups {_listed(groups)}"
+        first = groups[0] if groups else "/"
+        remedy = (
+            f"tree[{first!r}].to_dataset(), one of the groups {_listed(groups)}; "
+            "tree.cloudmask.cube() brings bands of several groups to one grid"
+        )
     return CubeError(
         f"an object of type {type(given).__name__}",
         "an xarray Dataset with a variable per band, or a DataArray with a band dimension",
@@ -381,17 +393,6 @@ def is_lazy(view: CubeView, bands: Iterable[str]) -> bool:
     """Whether any of the bands is a dask array."""
     needed = [view.bands[band] for band in bands] + ([] if view.alpha is None else [view.alpha])
     return any(values.chunks is not None for values in needed)
-
-
-def on_grid(view: CubeView, layers: Mapping[str, tuple[Any, dict[str, Any]]]) -> xr.Dataset:
-    """Return arrays ``(date, y, x)`` and their attributes on the cube's grid."""
-    encoding = {} if view.grid_mapping is None else {"grid_mapping": view.grid_mapping}
-    variables = {
-        name: xr.Variable(view.dims, undated(view, array), attrs, encoding) for name, (array, attrs) in layers.items()
-    }
-    attrs_of_cube = view.source.attrs if isinstance(view.source, xr.Dataset) else {}
-    storable = {key: value for key, value in attrs_of_cube.items() if isinstance(value, STORABLE)}
-    return xr.Dataset(variables, coords=view.coords, attrs=storable)
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,10 @@ def _within(end: float | None, within: tuple[float, float], scale: float, offset
 
 
 def fill_of_all(
-    bands: Sequence[np.ndarray[Any, Any]], full: Sequence[float], black: float = 0.0
+    bands: Sequence[np.ndarray[Any, Any]],
+    full: Sequence[float],
+    black: float = 0.0,
+    known: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any] | None:
     """Return where all bands have the same number, and it is no light, or one of those that fill an integer.
 
@@ -125,6 +129,8 @@ def fill_of_all(
         Bright numbers that are fill where all bands have them.
     black : float
         The number of reflectance 0: up to it there is no light.
+    known : ndarray of bool, optional
+        Pixels that are no data already, which are left out.
 
     Returns
     -------
@@ -132,13 +138,26 @@ def fill_of_all(
         None where no pixel is, or where there is one band.
     """
     first = bands[0] if bands else np.empty(0)
-    if len(bands) < 2 or any(band.dtype != first.dtype for band in bands):
+    if len(bands) < 2 or first.size == 0 or any(band.dtype != first.dtype for band in bands):
         return None
-    same = first <= black
-    largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else np.finfo(first.dtype).max
+    low, high = float(first.min()), float(first.max())
+    if low > black and not any(low <= number <= high for number in full):
+        return None  # by far the most: neither is true of NaN
+    # In the numbers of an integer, or NumPy would make floats of all of them first.
+    darkest = max(math.floor(min(black, high)), int(low) - 1) if first.dtype.kind in "iu" else black
+    suspect = np.zeros(first.shape, bool) if darkest < low else first <= darkest  # NaN is not below
+    largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else float(np.finfo(first.dtype).max)
     for number in full:
         if number <= largest:
-            same |= first == first.dtype.type(number)
-    for band in bands[1:] if same.any() else ():
-        same &= band == first
-    return np.asarray(same) if same.any() else None
+            suspect |= first == first.dtype.type(number)
+    if known is not None:
+        suspect &= ~known
+    at = np.unravel_index(np.flatnonzero(suspect), first.shape)  # several times as fast as np.nonzero
+    for band in bands[1:]:
+        alike = band[at] == first[at]
+        at = tuple(index[alike] for index in at)
+    if not at[0].size:
+        return None
+    same = np.zeros(first.shape, bool)
+    same[at] = True
+    return same

@@ -226,11 +226,12 @@ def not_reflectance(dtype: np.dtype[Any], scale: float = 1.0) -> ReflectanceErro
     """Return the error for digital numbers that `scale` leaves too large."""
     kind = "floating-point" if dtype.kind == "f" else "integer"
     with_scale = "" if scale == 1 else f" with scale {scale:g}"
+    image = "scale=0.4/255" if dtype.kind == "f" else "scale='display'"  # floats do not tell their white
     return ReflectanceError(
         f"{kind} values that are above {LARGEST_TYPICAL:g} in most pixels where reflectance was expected{with_scale}",
         "reflectance from 0 to 1",
-        "scale=0.0001 (or the product's own) if these are digital numbers, scale=0.01 if percent, scale='display' if "
-        f"they are the 0 to 255 of an image; {ATTACH} where the cube was loaded from STAC items",
+        f"scale=0.0001 (or the product's own) if these are digital numbers, scale=0.01 if percent, {image} if they are "
+        f"the 0 to 255 of an image; {ATTACH} where the cube was loaded from STAC items",
     )
 
 

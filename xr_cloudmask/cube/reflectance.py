@@ -94,7 +94,8 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
     """
     zero = np.ones(bands[0].shape, dtype=bool)
     for band, calibration in zip(bands, calibrations, strict=True):
-        zero &= is_close(band, calibration.zero[date % len(calibration.zero)]) | np.isnan(band)  # of NaN, others tell
+        is_zero = is_close(band, calibration.zero[date % len(calibration.zero)])
+        zero &= is_zero | np.isnan(band) if band.dtype.kind == "f" else is_zero  # where one is NaN, the others tell
     solar = [pair for pair in zip(bands, calibrations, strict=True) if pair[1].kind == "reflectance"]
     full = {_largest(*pair, date) for pair in solar}
     black = {-offset / scale for scale, offset in (calibration.linear(date) for _, calibration in solar)}
@@ -102,6 +103,7 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
         [band for band, _ in solar],
         [number for number in full if number is not None],
         min(black, default=0.0) * (1 + ROUNDED),
+        zero,
     )
     if same is None:
         return zero, np.zeros_like(zero)

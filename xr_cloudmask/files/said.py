@@ -74,9 +74,15 @@ def several(path: Path) -> FileError:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn GDAL's complaint about a file into a FileError."""
+    """Let GDAL see what lies beside a file, and turn its complaint about one into a FileError.
+
+    Loaders of STAC items tell GDAL not to look, for good: masks, headers and colours beside a file would not be there.
+    """
+    import rasterio
+
     try:
-        yield
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+            yield
     except OSError as error:
         raise FileError(
             f"{str(path)!r}, which GDAL cannot read: {first_cause(error)}",

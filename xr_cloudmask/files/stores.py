@@ -49,6 +49,8 @@ def open_store(path: Path, chunks: int) -> xr.Dataset:
         with warnings.catch_warnings():
             # The plan follows the pixels' chunks; of what is loaded below, it may split those.
             warnings.filterwarnings("ignore", "The specified chunks separate the stored chunks", UserWarning)
+            # A band may name a mask that was not saved with it.
+            warnings.filterwarnings("ignore", "Variable.s. referenced in ancillary_variables", UserWarning)
             # Bands stay as stored; coordinates are decoded, or a packed x would no longer place the pixels.
             cube = xr.open_dataset(path, engine=engine, chunks=plan, mask_and_scale=packed, decode_coords="all")
         # What is said of a date is metadata: only pixels stay lazy.

@@ -10,7 +10,8 @@ import xarray as xr
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import numbers_given
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import CubeView, is_lazy, on_grid, pixels, undated
+from xr_cloudmask.cube.layout import CubeView, is_lazy, pixels, undated
+from xr_cloudmask.cube.mapping import on_grid
 from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.engine import scenes
 from xr_cloudmask.errors import CloudMaskError
@@ -55,7 +56,8 @@ def _scene_coords(view: CubeView, job: scenes.SceneJob, result: scenes.SceneResu
     names = list(pipeline.statistics)
     mismatched = result.statistics[:, names.index("band_mismatch_pixels")] > job.spec.thresholds.mismatch
     described = {"long_name": "statistics of the scene's normalised bands and indices"}
-    return {name: (dated, share, attrs) for name, (share, attrs) in shares.items()} | {
+    area = coverage.counted_over(job.shape)
+    return {name: (dated, share, attrs | area) for name, (share, attrs) in shares.items()} | {
         STATISTIC_NAME: names,
         STATISTICS_NAME: ((*dated, STATISTIC_NAME), undated(view, result.statistics), described),
         BAND_MISMATCH: (dated, undated(view, mismatched), {"long_name": "visible bands cover different areas"}),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from xr_cloudmask.cube.layout import dated, on_grid, undated
+from xr_cloudmask.cube.layout import dated, undated
+from xr_cloudmask.cube.mapping import on_grid
 from xr_cloudmask.engine import lattice, lazy
 from xr_cloudmask.engine.resolution import resolution_for, suns_for
 from xr_cloudmask.engine.tile import Job
@@ -93,5 +94,5 @@ def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, scheme: schemes.Scheme, n
         out[PROBABILITY_NAME] = xr.Variable(dims, undated(view, chances), described, out[MASK_NAME].encoding)
         out = out.assign_coords({CLASS_NAME: xr.Variable(CLASS_NAME, list(job.to_labels.names))})
     share = undated(view, dropped) / math.prod(job.shape)
-    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED)})
+    out = out.assign_coords({DROPPED_FRACTION: (view.dims[:-2], share, DROPPED | coverage.counted_over(job.shape))})
     return coverage.with_coverage(out[MASK_NAME], out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from xr_cloudmask.names import (
     CLEAR_FRACTION,
     CLOUD_FRACTION,
     CLOUD_SHADOW_FRACTION,
+    COUNTED_OVER,
     FRACTIONS,
     MASK_NAME,
     OF_THE_AREA,
@@ -93,12 +95,15 @@ def _coverage(mask: xr.DataArray, scheme: Scheme) -> xr.Dataset:
     # Fractions and percentages that the mask already carries are of the area it was cut from: they are not reused.
     dated = {name: coord.variable for name, coord in mask.coords.items() if coord.dims == (time,)}
     coords = {name: variable for name, variable in dated.items() if name not in OF_THE_AREA}
-    variables = {name: (dims, table[..., i], ATTRS[name]) for i, name in enumerate((*weights, VALID_FRACTION))}
+    area = counted_over([size for dim, size in mask.sizes.items() if dim != time])
+    names = (*weights, VALID_FRACTION)
+    variables = {name: (dims, table[..., i], ATTRS[name] | area) for i, name in enumerate(names)}
     return xr.Dataset(variables, coords=coords)
 
 
 def with_coverage(mask: xr.DataArray, target: xr.Dataset) -> xr.Dataset:
     """Add the mask's fractions to `target` as coordinates; NumPy masks without time get them as attributes too."""
+    target[MASK_NAME].attrs = {k: v for k, v in target[MASK_NAME].attrs.items() if k not in (*FRACTIONS, COUNTED_OVER)}
     scheme = scheme_of(mask)
     if not scheme.tells_no_data:
         return target
@@ -110,8 +115,20 @@ def stated(target: xr.Dataset) -> xr.Dataset:
     """Write the fractions of a mask in memory, and without time, into its attributes too."""
     fractions = {name: target[name] for name in FRACTIONS if name in target.coords}
     if all(value.ndim == 0 for value in fractions.values()):
-        target[MASK_NAME].attrs.update({name: float(value) for name, value in fractions.items()})
+        area = counted_over(list(target[MASK_NAME].shape)) if fractions else {}
+        target[MASK_NAME].attrs.update({name: float(value) for name, value in fractions.items()} | area)
     return target
+
+
+def counted_over(shape: Sequence[int]) -> dict[str, str]:
+    """Return the attribute that says of how many pixels fractions are: a part of the mask has others.
+
+    Examples
+    --------
+    >>> counted_over((5490, 5490))
+    {'counted_over': '5490 x 5490 pixels'}
+    """
+    return {COUNTED_OVER: f"{' x '.join(map(str, shape))} pixels"}
 
 
 def _is_datetime(mask: xr.DataArray, dim: str) -> bool:
@@ -175,7 +192,26 @@ def _count(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 def _fractions(counts: Any, weights: Mapping[str, npt.NDArray[np.bool_]], scheme: Scheme) -> Any:
     """Turn counts ``(..., 256)`` into fractions ``(..., fraction)``."""
+    named = tuple(entry.code for entry in scheme.classes)
+    check = partial(_require_named, named=(*named, scheme.no_data), names=tuple(c.name for c in scheme.classes))
+    counts = check(counts) if isinstance(counts, np.ndarray) else counts.map_blocks(check, dtype="int64")
     return _divided(counts, np.stack([*weights.values(), np.arange(256) != scheme.no_data, np.ones(256)], axis=1), 1.0)
+
+
+def _require_named(
+    counts: npt.NDArray[np.int64], *, named: tuple[int, ...], names: tuple[str, ...]
+) -> npt.NDArray[np.int64]:
+    """Refuse codes that no flag names: they would be valid, and neither cloud nor clear."""
+    present = np.flatnonzero(counts.reshape(-1, 256).any(axis=0))
+    unknown = sorted(set(present.tolist()) - set(named))
+    if unknown:
+        raise CloudMaskError(
+            f"a mask with codes {unknown}, which its flags do not name",
+            f"codes {sorted(set(named))}: {', '.join(names)}, no data",
+            "to_scheme('cloudsen12') on each mask before masks of several models are joined; "
+            "mask.where(mask.isin(mask.attrs['flag_values']), 255) where they mean no data",
+        )
+    return counts
 
 
 def _divided(counts: Any, matrix: npt.NDArray[np.float64], scale: Any) -> Any:

@@ -66,9 +66,9 @@ def composite(
         Without the time dimension, or with ``month``, ``season`` or ``time`` (the period as pandas labels it) in its
         place.
         ``clear_count`` and ``valid_count``, uint16 ``(y, x)``, are the numbers of clear dates and of dates with data;
-        ``chosen_date``, datetime64, is where one was chosen, NaT where none was: variables of a Dataset, coordinates
-        of a DataArray. Integers with a declared no-data value keep their dtype, rounded, and are that value where never
-        clear; everything else is NaN there, and float: float64 for float64 and for integers of 32 bits or more, else
+        ``chosen_date``, datetime64, is where one was chosen, NaT where none was: coordinates.
+        Integers with a declared no-data value keep their dtype, rounded, and are that value where never clear;
+        everything else is NaN there, and float: float64 for float64 and for integers of 32 bits or more, else
         float32. Lazy where the cube or the mask is.
 
     Raises

@@ -18,7 +18,8 @@ import xarray as xr
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
 from xr_cloudmask.cube.described import DescribedCube, Told
-from xr_cloudmask.cube.layout import Cube, dated, on_grid
+from xr_cloudmask.cube.layout import Cube, dated
+from xr_cloudmask.cube.mapping import on_grid
 from xr_cloudmask.cube.reflectance import measured
 from xr_cloudmask.engine.stacks import Blocks, reduce_dates
 from xr_cloudmask.errors import BandError, CloudMaskError

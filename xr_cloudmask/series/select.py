@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import labels, schemes
-from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.masks import ancillary, labels, schemes
 from xr_cloudmask.names import (
     CHOSEN_DATE,
     CLASS_NAME,
@@ -33,6 +33,7 @@ from xr_cloudmask.names import (
     WATER_FRACTION,
 )
 from xr_cloudmask.predict import predict
+from xr_cloudmask.series import counted
 
 FLAGS = {"flag_values", "flag_masks"}
 GRID_ENCODING = ("grid_mapping", "coordinates")
@@ -62,26 +63,27 @@ def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
             "cube.cloudmask.predict() for this cube, or mask.sel(...) to the cube's pixels; "
             "cube.cloudmask.with_mask() before a filter, where dates are not unique",
         )
-    bare = mask.reset_coords(drop=True)
-    return bare.assign_coords({dim: cube.coords[dim] for dim in view.dims if dim in cube.coords})
+    axes = cube.coords.to_dataset()[[dim for dim in view.dims if dim in cube.coords]]  # with their indexes
+    return xr.DataArray(mask.variable, axes.coords, name=mask.name)
 
 
 def _on_dates_of(view: layout.CubeView, mask: xr.DataArray) -> xr.DataArray:
     """Return the dates of a mask that are left of the cube, where both tell their dates."""
     mask = mask.squeeze([dim for dim in mask.dims if dim not in view.dims and mask.sizes[dim] == 1], drop=True)
-    if view.time not in view.source.indexes or view.time not in mask.indexes:
+    ours, theirs = (layout.along(obj, view.time) for obj in (view.source, mask))
+    if ours is None or theirs is None:
         return mask
-    left, dates = view.source.indexes[view.time], mask.indexes[view.time]
+    left, dates = pd.Index(ours), pd.Index(theirs)
     fewer = dates.is_unique and len(left) < len(dates) and left.isin(dates).all()
-    return mask.sel({view.time: left}) if fewer else mask
+    return mask.isel({view.time: dates.get_indexer(left)}) if fewer else mask
 
 
 def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
     """Whether an axis is the same but for a tenth of a pixel: files keep a transform, not every coordinate."""
-    ours, theirs = cube.indexes.get(dim), mask.indexes.get(dim)
     if mask.sizes.get(dim) != cube.sizes.get(dim):
         return False
-    if ours is None or theirs is None or ours.equals(theirs):
+    ours, theirs = layout.along(cube, dim), layout.along(mask, dim)
+    if ours is None or theirs is None or pd.Index(ours).equals(pd.Index(theirs)):
         return True
     if ours.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf" or len(ours) < 2:
         return False
@@ -106,14 +108,21 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
         name: predicted[name].variable for name in (*FRACTIONS, WATER_FRACTION) if name in predicted.coords
     }
     if isinstance(cube, xr.Dataset):
-        return cube.assign(predicted.data_vars).assign_coords(coords)
+        if CLASS_NAME in predicted.coords:
+            coords[CLASS_NAME] = predicted[CLASS_NAME].variable
+        layers = {
+            str(name): layer.variable for name, layer in predicted.data_vars.items()
+        }  # on the cube's own coordinates
+        named = on_bands(cube, partial(ancillary.named, layers=layers))
+        return named.assign(layers).assign_coords(coords)
     if PROBABILITY_NAME in predicted:
         raise CloudMaskError(
             "probabilities for a DataArray, whose coordinates cannot have a class dimension",
             "a Dataset of bands",
             "cube.to_dataset('band').cloudmask.with_mask(probabilities=True)",
         )
-    return cube.assign_coords({**coords, MASK_NAME: predicted[MASK_NAME].variable})
+    named = ancillary.named(cube, [MASK_NAME])
+    return named.assign_coords({**coords, MASK_NAME: predicted[MASK_NAME].variable})
 
 
 def probability_for(cube: Cube, mask: Cube | None) -> xr.DataArray | None:
@@ -187,7 +196,8 @@ def apply(cube: Cube, mask: Cube | None = None, keep: str | Sequence[str] = "cle
     >>> truth = cube.truth
     >>> clear = apply(cube, mask=truth)
     """
-    kept = labels.clear(mask_for(cube, mask), keep).drop_vars(FRACTIONS, errors="ignore")
+    kept = labels.clear(mask_for(cube, mask), keep)
+    kept = kept.drop_vars(list(kept.coords))  # nothing is left to align: it is on the cube's pixels
 
     def blank(values: xr.DataArray) -> xr.DataArray:
         filler = filler_of(values)
@@ -216,7 +226,8 @@ def filter_dates(
     """Keep the dates whose coverage is within limits.
 
     The coverage of the mask is computed, and nothing else is; the result is as lazy as the cube. It is remembered: to
-    filter again by other limits computes nothing.
+    filter the same object again by other limits computes nothing. A mask that is predicted for it is kept, compressed
+    in memory, so that what comes after does not predict again.
 
     Parameters
     ----------
@@ -236,7 +247,7 @@ def filter_dates(
     -------
     Dataset or DataArray
         The cube with fewer dates, with their coverage as coordinates along time, and an attribute ``dropped_dates``
-        that says which dates were dropped and why.
+        that says which dates were dropped and why. With its mask, as `with_mask` returns it, where none was given.
 
     Raises
     ------
@@ -259,8 +270,9 @@ def filter_dates(
         raise CloudMaskError(
             f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
         )
-    used = mask_for(cube, mask)
-    table = _remembered(used)
+    if mask is None and not _carries_mask(cube):
+        cube = _with_kept_mask(cube)
+    table = counted.count(mask_for(cube, mask))
     untold = [name for name in limits if name not in table]
     if untold:
         raise CloudMaskError(
@@ -274,10 +286,16 @@ def filter_dates(
     if kept.any() and (mask is not None or _carries_mask(out)):
         left = _on_dates_of(layout.view(out), labels.mask_of(out if mask is None else mask))
         if left.sizes[time] == kept.sum():
-            _remember(left, table.isel({time: kept}))
+            counted.remember(left, table.isel({time: kept}))
     dropped = [f"{date} ({reason})" for date, reason in zip(_names(table), why, strict=True) if reason]
     before = [cube.attrs[DROPPED_DATES]] if cube.attrs.get(DROPPED_DATES) else []
     return out.assign_attrs({DROPPED_DATES: "; ".join([*before, *dropped])})
+
+
+def _with_kept_mask(cube: Cube) -> Cube:
+    """Predict the mask of a cube that has none, for its coverage and for whatever comes after."""
+    predicted = predict(cube)
+    return with_mask(cube, predicted.assign({MASK_NAME: counted.kept(predicted[MASK_NAME])}))
 
 
 def _reasons(table: xr.Dataset, limits: Mapping[str, float]) -> npt.NDArray[np.str_]:
@@ -303,34 +321,6 @@ def _names(table: xr.Dataset) -> list[str]:
     (dim,) = table["valid_fraction"].dims
     dates = table[dim].values if dim in table.coords else np.arange(table.sizes[dim])
     return [str(date)[: len("2024-01-31T10:15")] for date in dates]
-
-
-# Coverage of masks in this process, without coordinates: by the name of their arrays, which dask gives to equal work,
-# and by what else the numbers depend on; and how many.
-_TABLES: dict[tuple[Any, ...], xr.Dataset] = {}
-MOST_TABLES = 256
-
-
-def _remembered(mask: xr.DataArray) -> xr.Dataset:
-    """Return the coverage of a mask, computed once for each lazy array."""
-    if mask.chunks is None:
-        return coverage(mask)
-    key = _key(mask)
-    if key not in _TABLES:
-        _remember(mask, coverage(mask).compute())
-    table = _TABLES[key]
-    return table.assign_coords({dim: mask.coords[dim].variable for dim in table.dims if dim in mask.coords})
-
-
-def _remember(mask: xr.DataArray, table: xr.Dataset) -> None:
-    if mask.chunks is not None:
-        while len(_TABLES) >= MOST_TABLES:
-            _TABLES.pop(next(iter(_TABLES)), None)  # the oldest
-        _TABLES[_key(mask)] = table.drop_vars(list(table.coords))
-
-
-def _key(mask: xr.DataArray) -> tuple[Any, ...]:
-    return mask.data.name, mask.dims, schemes.scheme_of(mask)
 
 
 def _check_limits(limits: Mapping[str, float]) -> None:

@@ -16,13 +16,22 @@ from xr_cloudmask.cube.layout import Cube, CubeView
 from xr_cloudmask.cube.nodata import NODATA_KEYS, declared_nodata
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks import schemes
-from xr_cloudmask.names import CLEAR_COUNT, PREDICTED_NAMES, VALID_COUNT
+from xr_cloudmask.masks import ancillary, schemes
+from xr_cloudmask.names import CHOSEN_DATE, CLEAR_COUNT, PREDICTED_NAMES, VALID_COUNT
 from xr_cloudmask.series import reductions
 from xr_cloudmask.series.reductions import ReductionRule
-from xr_cloudmask.series.select import GRID_ENCODING, filler_of, float_for, mask_for, measured, probability_for
+from xr_cloudmask.series.select import (
+    GRID_ENCODING,
+    filler_of,
+    float_for,
+    mask_for,
+    measured,
+    on_bands,
+    probability_for,
+)
 
 ARRAY = "__cube__"  # what a DataArray is called while it is a Dataset
+OF_THE_DATES = (CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE)
 COUNTS = {CLEAR_COUNT: "number of clear dates", VALID_COUNT: "number of dates with data"}
 
 
@@ -61,7 +70,7 @@ class Series:
             raise CloudMaskError(
                 f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
             )
-        bare = cube.drop_vars(PREDICTED_NAMES, errors="ignore")
+        bare = on_bands(cube.drop_vars(PREDICTED_NAMES, errors="ignore"), ancillary.unnamed)
         as_dataset = bare if isinstance(bare, xr.Dataset) else bare.to_dataset(name=ARRAY)
         chances = probability_for(cube, mask)
         chances = None if chances is None else _chunked_as(view, chances)
@@ -151,7 +160,8 @@ class Series:
         if label in self.cube.coords:
             out[label].attrs = self.cube.coords[label].attrs
         if isinstance(cube, xr.Dataset):
-            return out
+            # Beside bands that have a no-data value, they would keep rioxarray from writing the image.
+            return out.set_coords([name for name in OF_THE_DATES if name in out])
         return out.set_coords([name for name in out.data_vars if name != ARRAY])[ARRAY].rename(cube.name)
 
     def _bands(self, values: xr.DataArray) -> list[Any]:
@@ -173,7 +183,7 @@ class Series:
 def _chunked_as(view: CubeView, values: xr.DataArray) -> xr.DataArray:
     """Return something of the mask in the chunks of the bands, so that counts and bands of an image have the same."""
     lazy = next((band for band in view.bands.values() if band.chunks), None)
-    return values if lazy is None else values.chunk({dim: lazy.chunksizes[dim] for dim in (view.y, view.x)})
+    return values if lazy is None else values.chunk({dim: lazy.variable.chunksizes[dim] for dim in (view.y, view.x)})
 
 
 def array_of(values: xr.DataArray) -> Any:

@@ -1,0 +1,107 @@
+"""Methods of the accessor are the functions that they stand for, in signature and in words."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+
+import numpy as np
+import pytest
+import toys  # noqa: F401 - registers the toy model
+import xarray as xr
+
+import xr_cloudmask
+from xr_cloudmask import CloudMaskError, describe, indices, predict, simulate
+from xr_cloudmask.accessor import CloudmaskAccessor
+from xr_cloudmask.cube.reflectance import to_reflectance
+from xr_cloudmask.export import to_cog
+from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.names import MASK_NAME
+from xr_cloudmask.plot import overview
+from xr_cloudmask.series import composite, select
+from xr_cloudmask.series.refine import refine
+
+METHODS = {
+    "describe": describe,
+    "reflectance": to_reflectance,
+    "predict": predict,
+    "indices": indices,
+    "with_mask": predict,
+    "apply": select.apply,
+    "filter": select.filter_dates,
+    "composite": composite.composite,
+    "refine": refine,
+    "dilate": morphology.dilate,
+    "coverage": coverage.coverage,
+    "clear": labels.clear,
+    "to_scheme": labels.to_scheme,
+    "plot": overview,
+    "to_cog": to_cog,
+}
+OBJECT = {"refine": "cube"}  # argument that is the object, where it is not the first
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_the_signature_of_its_function(name):
+    method = inspect.signature(getattr(CloudmaskAccessor, name))
+    function = inspect.signature(METHODS[name])
+    taken = OBJECT.get(name, next(iter(function.parameters)))
+    expected = {key: value for key, value in function.parameters.items() if key != taken}
+    found = dict(list(method.parameters.items())[1:])
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        assert found[key].kind == value.kind, key
+        if name != "refine" or key != "mask":  # the cube's own by default
+            assert found[key].default == value.default, key
+        stated = str(value.annotation).replace("layout.Cube", "Cube")
+        assert str(found[key].annotation) == stated, key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_the_text_of_its_function(name):
+    text, whole = getattr(CloudmaskAccessor, name).__doc__, METHODS[name].__doc__
+    if name == "with_mask":
+        assert text.startswith("Return the cube with its mask")
+    else:
+        assert text.splitlines()[0] == whole.splitlines()[0]
+    for line in whole.splitlines():
+        if line.startswith("    Returns") or (" : " in line and not line.startswith(("    cube :", "    mask :"))):
+            assert line in text
+    assert "    cube : " not in text
+
+
+def test_every_method_says_what_it_is_for():
+    cube = simulate.series(dates=1, size=(32, 32)).drop_vars("truth")
+    mask = predict(cube, "toy", resolution="native")
+    of_masks = {"dilate", "coverage", "clear", "to_scheme", "to_cog"}
+    assert set(dir(cube.cloudmask)) == {*METHODS, "descriptors"} - of_masks
+    assert dir(mask.cloudmask) == dir(mask[MASK_NAME].cloudmask)
+    assert dir(mask.cloudmask) == ["clear", "coverage", "dilate", "plot", "to_cog", "to_scheme"]
+    both = cube.cloudmask.with_mask("toy", resolution="native")
+    assert set(dir(both.cloudmask)) == {*dir(cube.cloudmask), *dir(mask.cloudmask)}
+    for name in {*dir(both.cloudmask)}:
+        assert len(getattr(CloudmaskAccessor, name).__doc__.splitlines()) > 5
+
+
+OPERATORS = (operator.eq, operator.ne, operator.lt, operator.ge, operator.add, operator.and_, operator.mul)
+
+
+@pytest.mark.parametrize("of", OPERATORS)
+def test_the_accessor_is_not_the_mask(of):
+    out = predict(simulate.series(dates=1, size=(32, 32)).drop_vars("truth"), "toy", resolution="native")
+    for attempt in (lambda: of(out.cloudmask, 0), lambda: of(0, out.cloudmask), lambda: ~out.cloudmask):
+        with pytest.raises(CloudMaskError, match=f"the mask is object\\['{MASK_NAME}'\\]"):
+            attempt()
+    with pytest.raises(CloudMaskError):
+        np.asarray(out.cloudmask)
+    with pytest.raises(CloudMaskError):
+        bool(out.cloudmask)
+    with pytest.raises(AttributeError, match=f"the mask is object\\['{MASK_NAME}'\\]"):
+        out.cloudmask.values  # noqa: B018
+    assert isinstance(hash(out.cloudmask), int)
+
+
+def test_accessors_are_on_datasets_and_arrays():
+    assert isinstance(xr.Dataset().cloudmask, CloudmaskAccessor)
+    assert isinstance(xr.DataArray(0).cloudmask, CloudmaskAccessor)
+    assert xr_cloudmask.describe is describe
