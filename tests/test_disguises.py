@@ -141,6 +141,6 @@ def test_an_offset_that_is_no_number_is_none(stated):
 
 def test_an_offset_above_zero_leaves_no_number_for_black():
     """No number of an unsigned integer is reflectance 0 then."""
-    cube = disguises.numbers(VALUES, "uint16", 65535, offset=0.02)
+    cube = disguises.numbers(VALUES + 0.05, "uint16", 65535, offset=0.02)
     mask = predict(cube, level="TOA", scale=1e-4, offset=0.02)["cloudmask"].values
     np.testing.assert_array_equal(mask == 255, INSIDE)
