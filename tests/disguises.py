@@ -126,6 +126,24 @@ def odd(values: np.ndarray, number: float, bands: slice = slice(None)) -> Cube:
     return cube(made)
 
 
+def listed(values: np.ndarray, **lists: Any) -> xr.DataArray:
+    """Return an array of bands whose scales, offsets or fill differ, as rioxarray lists them."""
+    made = numbers(values, "uint16", 7, offset=-0.1).to_dataarray("band")
+    return made.assign_attrs(scale_factor=1e-4, **lists)
+
+
+def transparent(values: np.ndarray) -> Cube:
+    """Return the scene with values where an alpha band says that there is nothing to see."""
+    hidden = np.full((SIZE, SIZE), 255, "uint8")
+    hidden[GAP] = 0
+    return cube(values, gap=1.0).assign(alpha=(("y", "x"), hidden))
+
+
+def kilometres_unsaid(values: np.ndarray) -> Cube:
+    made = kilometres(values)
+    return made.assign_coords({dim: (dim, made[dim].values) for dim in "yx"})
+
+
 def degrees(values: np.ndarray, latitude: float = 60.0) -> Cube:
     """Return the scene on a grid in degrees whose pixels are 30 m."""
     from pyproj import Geod
@@ -180,6 +198,9 @@ DISGUISES = (
     Disguise(
         "uint8, 0", lambda v: numbers(v, "uint8", 0, 1 / 255), {**LEVEL, "scale": 1 / 255, "offset": 0.0}, agree=0.97
     ),
+    Disguise("uint64, 0", lambda v: numbers(v, "uint64", 0), DN),
+    Disguise("float16, NaN", lambda v: cube(v.astype("float16"), gap=np.nan)),
+    Disguise("extended precision, NaN", lambda v: cube(v.astype("longdouble"), gap=np.nan)),
     Disguise("numbers in float32, 0", lambda v: numbers(v, "float32", 0), DN),
     Disguise("scale and offset given", lambda v: numbers(v, "uint16", 0, offset=-0.1), {**DN, "offset": -0.1}),
     Disguise(
@@ -188,6 +209,14 @@ DISGUISES = (
     Disguise("Fortran order", lambda v: cube(np.asfortranarray(v), gap=np.nan)),
     # Where scale and offset stand
     Disguise("scale_factor in attrs", lambda v: numbers(v, "uint16", 0, scale_factor=1e-4)),
+    Disguise(
+        "factors as arrays of one",
+        lambda v: numbers(v, "uint16", 0, offset=-0.1, scale_factor=np.array([1e-4]), add_offset=[-0.1]),
+    ),
+    Disguise("offsets of a list", lambda v: listed(v, offsets=(-0.1,) * 6, nodatavals=(7.0,) * 6)),
+    Disguise("units of 1e-4", lambda v: numbers(v, "uint16", 0, units="1e-4")),
+    Disguise("percent that is packed", lambda v: numbers(v, "int16", 0, units="%", scale_factor=0.01)),
+    Disguise("percent, spelt pct", lambda v: each(cube(v * 100, gap=np.nan), lambda b: b.assign_attrs(units="Pct"))),
     Disguise("raster:bands", lambda v: numbers(v, "uint16", 0, **{"raster:bands": [{"scale": 1e-4, "offset": 0.0}]})),
     Disguise(
         "bands of STAC 1.1", lambda v: numbers(v, "uint16", 0, bands=[{"raster:scale": 1e-4, "raster:offset": 0.0}])
@@ -214,6 +243,10 @@ DISGUISES = (
     Disguise("nodata 65535", lambda v: numbers(v, "uint16", 65535, nodata=65535), DN),
     Disguise("missing_value -1", lambda v: numbers(v, "int16", -1, missing_value=-1), DN),
     Disguise("_FillValue 7", lambda v: numbers(v, "uint16", 7, _FillValue=7), DN),
+    Disguise("nodatavals", lambda v: numbers(v, "uint16", 7, nodatavals=(7.0,)), DN),
+    Disguise("fill_value", lambda v: numbers(v, "uint16", 7, fill_value=7), DN),
+    Disguise("valid_range as text", lambda v: numbers(v, "int16", 29000, valid_range="0, 28000"), DN),
+    Disguise("alpha of 0", transparent),
     Disguise("nodata given", lambda v: numbers(v, "uint16", 12345), {**DN, "nodata": 12345}, agree=0.985),
     Disguise("valid_range", lambda v: numbers(v, "int16", 29000, valid_range=[0, 28000]), DN),
     Disguise("valid_min and valid_max", lambda v: numbers(v, "int16", -5, valid_min=0, valid_max=28000), DN),
@@ -248,12 +281,14 @@ DISGUISES = (
     Disguise("wavelengths in nm", lambda v: wavelengths(v, CENTRES, "nm", 60.0)),
     Disguise("wavelengths in µm", lambda v: wavelengths(v, [c / 1000 for c in CENTRES], "um", 0.06)),
     Disguise("x before y", lambda v: cube(v, gap=np.nan).transpose("x", "y")),
+    Disguise("a band dimension of one", lambda v: cube(v, gap=np.nan).expand_dims(band=[1])),
     Disguise("two dates", dated),
     Disguise("two dates, time last", lambda v: dated(v, dims=("y", "x", "time"))),
     Disguise("rows and columns", lambda v: cube(v, gap=np.nan).rename(y="lat", x="lon").drop_vars(["lat", "lon"])),
     Disguise("no coordinates", lambda v: cube(v, gap=np.nan).drop_vars(["y", "x"])),
     # Coordinates
     Disguise("kilometres beside a CRS in metres", kilometres),
+    Disguise("kilometres without units", kilometres_unsaid),
     Disguise("degrees at 60° north", degrees),
     Disguise("a CRS as EPSG text", lambda v: with_crs(v, spatial_ref="EPSG:32632")),
     Disguise("a CRS nobody can read", lambda v: with_crs(v, crs_wkt="nonsense")),

@@ -91,3 +91,56 @@ def test_outcome_is_the_same_for_every_chunking(y, x, fault):
         xr.testing.assert_identical(outcomes[0].drop_attrs(), outcomes[1].drop_attrs())
         assert fault in ("fill", "few")
         assert float(outcomes[0]["dropped_fraction"]) > 0
+
+
+STRIP = (slice(None), slice(0, 30))
+
+
+@pytest.mark.parametrize("fill", [-0.2, -0.0999, -0.0123, -9999.0, 6.5535, 0.0, np.nan])
+@pytest.mark.parametrize("edge", [False, True], ids=["sharp", "resampled"])
+def test_fill_may_be_most_of_a_scene(fill: float, edge: bool):
+    """A strip of data beside fill is labelled as it is beside NaN; what resampling left between is no calibration."""
+    masks = []
+    for number in (np.nan, fill):
+        values = np.full_like(VALUES, number)
+        values[:, *STRIP] = VALUES[:, *STRIP]
+        if edge:
+            between = np.nan if np.isnan(number) or abs(number) < 1 else number * 0.7
+            values[:, :, 28:30] = between * np.random.default_rng(1).uniform(0.9, 1.1, (len(values), SIZE, 2))
+        masks.append(predict(disguises.cube(values), **LEVEL)["cloudmask"].values)
+    np.testing.assert_array_equal(masks[0] == 255, masks[1] == 255)
+    assert (masks[0] == masks[1])[STRIP].mean() > 0.999
+
+
+@pytest.mark.parametrize("darkness", [(0.012, 0.006, 0.002, 0.0), (-0.018, -0.019, -0.02, -0.009)])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-4, -0.1), (2.75e-5, -0.2)])
+def test_dark_water_is_no_error(darkness, scale, offset):
+    """Aerosol corrections overshoot over water, in all bands at once."""
+    noise = np.random.default_rng(2).normal(0, 0.002, (4, SIZE, SIZE))
+    values = (noise + np.reshape(darkness, (4, 1, 1)) - offset) / scale
+    numbers = values.astype("float32") if scale == 1 else np.round(values).astype("uint16")
+    cube = xr.Dataset({role: (("y", "x"), band) for role, band in zip(disguises.ROLES, numbers, strict=False)})
+    mask = predict(cube, level="BOA", scale=scale, offset=offset)["cloudmask"]
+    assert (mask != 255).all()
+
+
+def test_declared_fill_is_not_counted_as_dropped():
+    for attrs, counted in (({}, True), ({"_FillValue": -9999}, False)):
+        cube = disguises.numbers(VALUES, "int16", -9999, **attrs)
+        assert (float(predict(cube, **disguises.DN)["dropped_fraction"]) > 0) == counted
+
+
+@pytest.mark.parametrize("stated", ["n/a", [-1000, 0], {"B02": -1000}])
+def test_an_offset_that_is_no_number_is_none(stated):
+    cube = disguises.numbers(VALUES, "uint16", 0).rename(dict(zip(disguises.ROLES, disguises.SENTINEL, strict=True)))
+    with pytest.raises(CloudMaskError, match="unknown processing baseline"):
+        predict(cube.assign_attrs(platform="sentinel-2a", RADIO_ADD_OFFSET=stated), **LEVEL)
+    shared = cube.assign_attrs(platform="sentinel-2a", RADIO_ADD_OFFSET=[0, 0])
+    assert "product metadata" in shared.cloudmask.describe(**LEVEL).cube.provenance
+
+
+def test_an_offset_above_zero_leaves_no_number_for_black():
+    """No number of an unsigned integer is reflectance 0 then."""
+    cube = disguises.numbers(VALUES, "uint16", 65535, offset=0.02)
+    mask = predict(cube, level="TOA", scale=1e-4, offset=0.02)["cloudmask"].values
+    np.testing.assert_array_equal(mask == 255, INSIDE)

@@ -21,6 +21,8 @@ from xr_cloudmask.errors import ReflectanceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import xarray as xr
+
     from xr_cloudmask.cube.bands import BandDescriptor
     from xr_cloudmask.cube.layout import CubeView
     from xr_cloudmask.cube.sensors import RadiometryRule, Sensor
@@ -95,12 +97,25 @@ def declared_scaling(view: CubeView, name: str) -> Declared | None:
     candidates: list[tuple[Any, Any, str, bool]] = [
         (band.stac.get("scale"), stac_offset, "STAC", rescaled),
         (1 / envi if envi else None, 0.0 if envi else None, "ENVI reflectance scale factor", False),
-        (values.attrs.get(SCALE), values.attrs.get(OFFSET), "CF attributes", False),
+        (values.attrs.get(SCALE), _offset_of_cf(values), "CF attributes", False),
+        (_scale_of_units(values.attrs.get("units")), None, "units", False),
     ]
     if is_float:  # what xarray decoded moves to the encoding
         candidates.append((values.encoding.get(SCALE), values.encoding.get(OFFSET), "CF encoding", True))
     stated = (_linear(*one) for one in candidates if one[0] is not None or one[1] is not None)
     return next((declared for declared in stated if declared is not None), None)
+
+
+def _offset_of_cf(values: xr.DataArray) -> Any:
+    """Return the offset beside the scale in the attributes; that of integers may be left in the encoding."""
+    kept = values.encoding if SCALE in values.attrs and values.dtype.kind != "f" else {}
+    return values.attrs.get(OFFSET, kept.get(OFFSET))
+
+
+def _scale_of_units(units: Any) -> float | None:
+    """Return the scale that UDUNITS writes as a number, such as ``"1e-4"``."""
+    number = as_number(units)
+    return number if number is not None and 0 < number < 1 else None
 
 
 def _linear(scale: Any, offset: Any, source: str, applied: bool) -> Declared | None:
@@ -167,8 +182,9 @@ def offsets_by_baseline(view: CubeView, baseline: float, shifted: float) -> Date
     names, products = texts(view, "collection", "id"), texts(view, *PRODUCT_KEYS)
     if any("harmonized" in normalised(text) for row in names for text in row):
         return DatedOffsets((0.0,), "harmonised collection", final=True)
-    if pdgs is not None and isinstance(pdgs[0], int | float | str):
-        return DatedOffsets(tuple(float(v) * 1e-4 for v in pdgs), "product metadata", final=True)
+    added = tuple(map(_shared_number, pdgs or (None,)))
+    if None not in added:
+        return DatedOffsets(tuple(number * 1e-4 for number in added if number is not None), "product metadata", True)
     if flags is not None and all(map(_is_true, flags)):
         return DatedOffsets((0.0,), "offset applied by the provider", final=True)
     baselines = _baselines(stated or (), products)
@@ -203,6 +219,12 @@ def _baseline(match: re.Match[str] | None) -> float | None:
 
 def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return numbers[:1] if len(set(numbers)) == 1 else numbers
+
+
+def _shared_number(value: Any) -> float | None:
+    """Return the number that is stated for all bands, once or for each; None where they differ."""
+    numbers = {as_number(one) for one in np.ravel(value)}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _is_true(value: Any) -> bool:

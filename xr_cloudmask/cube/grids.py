@@ -159,7 +159,9 @@ def _frame(coords: Sequence[xr.DataArray | None], values: Sequence[Numbers], crs
         return _in_angles(unit, crs, angular)
     if angular and (crs is None or not crs.is_geographic) and _are_degrees(*values):
         return _latitude_and_longitude(crs, DEGREE)
-    return "coordinates without a unit or a CRS" if crs is None else _Frame(crs, 1.0, _name(crs))
+    if crs is None:
+        return "coordinates without a unit or a CRS"
+    return _in_lengths("km", crs) if _are_kilometres(crs, *values) else _Frame(crs, 1.0, _name(crs))
 
 
 def _in_lengths(unit: str, crs: CRS | None) -> _Frame:
@@ -211,6 +213,27 @@ def _is_angular(coord: xr.DataArray) -> bool:
 
 def _are_degrees(y: Numbers, x: Numbers) -> bool:
     return not (np.abs(y) > 90).any() and not (np.abs(x) > 360).any()
+
+
+def _are_kilometres(crs: CRS, y: Numbers, x: Numbers) -> bool:
+    """Whether coordinates are outside of where a CRS is used, and inside of it in kilometres."""
+    if not (crs.is_projected and y.size and x.size) or max(np.nanmax(np.abs(axis), initial=0) for axis in (y, x)) > 2e4:
+        return False
+    middle = float(np.nanmean(x)), float(np.nanmean(y))
+    return not _is_used(crs, *middle) and _is_used(crs, *(1e3 * number / si(crs) for number in middle))
+
+
+def _is_used(crs: CRS, x: float, y: float) -> bool:
+    """Whether a CRS that has a code is meant for a place; False where that is unknown."""
+    from pyproj import Transformer
+
+    code = crs.to_epsg()
+    area = None if code is None else type(crs).from_epsg(code).area_of_use
+    if area is None:
+        return False
+    longitude, latitude = Transformer.from_crs(crs, geographic(crs), always_xy=True).transform(x, y)
+    is_between = area.west <= longitude <= area.east or area.west > area.east
+    return bool(is_between and area.south <= latitude <= area.north)
 
 
 def _are_positions(values: Numbers) -> bool:

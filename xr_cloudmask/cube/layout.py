@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read
+from xr_cloudmask.cube.metadata import BandMetadata, of_bands, read, with_their_own
 from xr_cloudmask.cube.spelling import key, looks_spectral
 from xr_cloudmask.errors import CubeError, listed
 from xr_cloudmask.names import PREDICTED_NAMES
@@ -38,6 +38,8 @@ BAND_NAMES = (
 )  # fmt: skip
 Y_STANDARD_NAMES = ("projection_y_coordinate", "latitude", "grid_latitude")
 X_STANDARD_NAMES = ("projection_x_coordinate", "longitude", "grid_longitude")
+
+ALPHA = "alpha"
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ class CubeView:
         return {name: shared | {key: values[i] for key, values in along.items()} for i, name in enumerate(self.bands)}
 
     @cached_property
+    def alpha(self) -> xr.DataArray | None:
+        """The band of an image that is 0 where it is transparent, None where there is none."""
+        named = (values for name, values in self.bands.items() if key(name) == ALPHA)
+        return next((values for values in named if values.dtype.kind in "iu"), None)
+
+    @cached_property
     def metadata(self) -> Mapping[str, BandMetadata]:
         """What the cube says of each band."""
         return of_bands(self.bands, self.coords_of_bands)
@@ -158,6 +166,7 @@ def view(cube: Cube) -> CubeView:
     if not isinstance(cube, xr.Dataset | xr.DataArray):
         raise _no_cube(cube)
     y, x = _spatial_dims(cube)
+    cube = _without_bands_of_one(cube, y, x)
     time = _time_dim(cube, exclude=(y, x))
     array = _banded_array(cube, y, x)
     if array is not None:
@@ -166,7 +175,7 @@ def view(cube: Cube) -> CubeView:
     else:
         band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
-    bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
+    bands = with_their_own({name: _ordered(name, values, sizes) for name, values in bands.items()})
     mapping = _grid_mapping(cube, bands)
     shape = sizes[y], sizes[x]
     return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
@@ -227,6 +236,15 @@ def _named(dims: Iterable[Hashable], names: Iterable[str]) -> str | None:
     exact = {str(dim).partition(":")[0]: str(dim) for dim in dims}
     folded = {key(name): dim for name, dim in exact.items()}
     return next((exact.get(name, folded.get(key(name))) for name in names if key(name) in folded), None)
+
+
+def _without_bands_of_one(cube: Cube, y: str, x: str) -> Cube:
+    """Drop the band dimension of variables that are a band each, as rioxarray opens files of one band."""
+    dim = _named(cube.dims, BAND_NAMES)
+    if isinstance(cube, xr.DataArray) or dim is None or cube.sizes[dim] != 1:
+        return cube
+    banded = [values for values in cube.data_vars.values() if {y, x, dim} <= set(values.dims)]
+    return cube.isel({dim: 0}, drop=True) if len(banded) > 1 else cube
 
 
 def _banded_array(cube: Cube, y: str, x: str) -> xr.DataArray | None:
@@ -350,9 +368,13 @@ def require_real_numbers(name: str, values: xr.DataArray) -> None:
 
 
 def pixels(view: CubeView, band: str) -> Any:
-    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``."""
+    """Return a band's array as it is, ``(time, y, x)`` or ``(y, x)``, with no data where an image is transparent."""
     values = view.bands[band]
     require_real_numbers(band, values)
+    if values.dtype.itemsize > 8:  # extended precision, which nothing compiled takes
+        values = values.astype("float64")
+    if view.alpha is not None:
+        values = values.where(view.alpha != 0, 0 if values.dtype.kind != "f" else np.nan)
     return values.values if values.chunks is None else values.data
 
 
@@ -369,7 +391,8 @@ def undated(view: CubeView, array: Any) -> Any:
 
 def is_lazy(view: CubeView, bands: Iterable[str]) -> bool:
     """Whether any of the bands is a dask array."""
-    return any(view.bands[band].chunks is not None for band in bands)
+    needed = [view.bands[band] for band in bands] + ([] if view.alpha is None else [view.alpha])
+    return any(values.chunks is not None for values in needed)
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -37,6 +37,8 @@ PRODUCT_KEYS = (
 NESTED = ("stac_discovery", "stac_item", "other_metadata")
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")  # in order of precedence
 PREFIXES = ("eo:", "raster:")
+# What rioxarray lists for the bands of a file where they differ, and what it says of a band.
+LISTED = {"scales": "scale_factor", "offsets": "add_offset", "nodatavals": "nodata"}
 
 
 def read(coord: xr.DataArray) -> np.ndarray:
@@ -148,6 +150,27 @@ def of_bands(bands: Mapping[str, xr.DataArray], coords: Mapping[str, Mapping[str
     return found
 
 
+def with_their_own(bands: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give each band its own of the numbers that rioxarray lists for all bands of a file."""
+    return {name: _with_its_own(values, i, len(bands)) for i, (name, values) in enumerate(bands.items())}
+
+
+def _with_its_own(values: xr.DataArray, position: int, count: int) -> xr.DataArray:
+    own = [
+        {
+            one: np.ravel(place[listed])[min(position, np.size(place[listed]) - 1)]
+            for listed, one in LISTED.items()
+            if listed in place and np.size(place[listed]) in (1, count)
+        }
+        for place in (values.attrs, values.encoding)
+    ]
+    if not any(own):
+        return values
+    values = values.assign_attrs(own[0])
+    values.encoding = {**values.encoding, **own[1]}
+    return values
+
+
 def band_fields(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what an asset's fields say of each of its bands; one band where they list none.
 
@@ -219,8 +242,16 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a finite number, None for anything else (text that spells none, arrays, NaN)."""
-    if isinstance(value, bool) or np.ndim(value) > 0:
+    """Return a finite number, None for anything else (text that spells none, arrays of several, NaN).
+
+    Examples
+    --------
+    >>> as_number("0.0001"), as_number(np.array([7])), as_number([1, 2])
+    (0.0001, 7.0, None)
+    """
+    if isinstance(value, list | tuple | np.ndarray) and np.size(value) == 1:  # as HDF5 and HDF4 keep them
+        value = np.ravel(value)[0]
+    if isinstance(value, bool | np.bool_) or np.ndim(value) > 0:
         return None
     try:
         number = float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,13 @@ from xr_cloudmask.cube.metadata import as_number
 if TYPE_CHECKING:
     import xarray as xr
 
-NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+CF_NODATA_KEYS = ("_FillValue", "missing_value", "nodata")
+NODATA_KEYS = (
+    *CF_NODATA_KEYS, "fill_value", "FillValue", "nodata_value", "no_data", "no_data_value", "NODATA", "NoData",
+    "data_ignore_value", "data ignore value",
+)  # fmt: skip
 VALID_KEYS = ("valid_range", "valid_min", "valid_max")
+BETWEEN = re.compile(r"[\s,;]+")  # the two numbers of a range that is text
 # What people divide by before they hand floats over, whose attributes still declare the number that it was.
 USUAL_RULES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.0), (2.75e-5, -0.2), (1e-4, -0.1))
 # Numbers that fill an integer: beside the range of any sensor, but for 255, which images have where they are white.
@@ -38,8 +45,10 @@ def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
     >>> declared_nodata(xr.DataArray(np.zeros(2, "uint16"), dims="x", attrs={"nodata": 0}))
     (0.0,)
     """
-    places = [values.attrs] if values.dtype.kind == "f" else [values.attrs, values.encoding]
-    stated = (as_number(value) for place in places for key in NODATA_KEYS for value in np.ravel(place.get(key, ())))
+    said = [values.attrs[key] for key in NODATA_KEYS if key in values.attrs]
+    if values.dtype.kind != "f":
+        said += [values.encoding[key] for key in CF_NODATA_KEYS if key in values.encoding]
+    stated = (as_number(number) for one in said for number in np.ravel(one))
     return tuple(dict.fromkeys(number for number in stated if number is not None))
 
 
@@ -81,7 +90,8 @@ def valid_range(values: xr.DataArray, scale: float, offset: float) -> tuple[floa
     """
     if not any(key in values.attrs for key in VALID_KEYS):
         return None
-    both = np.ravel(values.attrs.get("valid_range", ()))
+    both = values.attrs.get("valid_range", ())
+    both = np.ravel(BETWEEN.split(both.strip(" []()")) if isinstance(both, str) else both)
     pair = both.tolist() if both.size == 2 else [values.attrs.get(key) for key in VALID_KEYS[1:]]
     low, high = (_unpacked(as_number(end), values) for end in pair)
     ends = [_within(end, within, scale, offset) for end, within in ((low, VALID_LOW), (high, VALID_HIGH))]
@@ -134,7 +144,8 @@ def fill_of_all(
     if low > black and not any(low <= number <= high for number in full):
         return None  # by far the most: neither is true of NaN
     # In the numbers of an integer, or NumPy would make floats of all of them first.
-    suspect = first <= (first.dtype.type(min(black, high)) if first.dtype.kind in "iu" else black)
+    darkest = max(math.floor(min(black, high)), int(low) - 1) if first.dtype.kind in "iu" else black
+    suspect = np.zeros(first.shape, bool) if darkest < low else first <= darkest  # NaN is not below
     largest = np.iinfo(first.dtype).max if first.dtype.kind in "iu" else float(np.finfo(first.dtype).max)
     for number in full:
         if number <= largest:

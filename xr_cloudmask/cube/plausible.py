@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = -0.4, 3.0
 COLDEST, HOTTEST = 100.0, 400.0  # kelvin
 LARGEST_TYPICAL = 2.0  # median of reflectance, bright snow under a low sun; medians of digital numbers are above
-DARKEST_VISIBLE = -0.01  # medians of visible bands: aerosol corrections overshoot by less
-BRIGHTEST_OF_NOTHING, OF_PERCENT = 0.002, 0.012  # the brightest pixels of all bands are above, over dark water too
+DARKEST_VISIBLE = -0.03  # medians of visible bands: aerosol corrections overshoot by less over dark water
+BRIGHTEST_OF_NOTHING, OF_PERCENT = 5e-4, 0.012  # the largest numbers of all bands are above, over dark water too
 BRIGHTEST = 99.9  # percentile: what is the brightest, single defects left out
 LEAST_WHITE = 0.3  # of the largest number of a dtype: with less, clouds would be dark
-MANY = 0.01  # share of values beyond the limits, no two of which are alike, that is no defect
+MANY = 0.05  # share of values beyond the limits, no two of which are alike, that is neither a defect nor an edge
+ENOUGH = 0.01  # share of a window with data that tells something
 ALIKE = 0.05  # share of values beyond the limits that are one number: fill
 SMALLEST_SCALE_OF_REFLECTANCE = 0.1  # 1, or up to about 10 over the sine of a low sun
 LARGEST_SCALE_OF_NUMBERS = 0.0099  # 8-bit radiance under a low sun; 0.01 is percent
@@ -76,7 +77,11 @@ class Band:
 
 
 def require_plausible(
-    numbers: Sequence[np.ndarray], calibrations: Sequence[Calibration], visible: Sequence[bool], date: int
+    numbers: Sequence[np.ndarray],
+    calibrations: Sequence[Calibration],
+    visible: Sequence[bool],
+    date: int,
+    size: int | None = None,
 ) -> None:
     """Refuse a window whose values cannot be what the calibrations make of them.
 
@@ -91,29 +96,35 @@ def require_plausible(
         Whether a band is visible light.
     date : int
         Position of the date in the cube.
+    size : int, optional
+        How many values were sampled of each band, where those that are fill in all bands are left out.
 
     Raises
     ------
     ReflectanceError
         Digital numbers taken for reflectance, or the reverse; a scale or an offset applied twice; no temperatures.
     """
+    size = numbers[0].size if size is None else size
     solar, shown = [], []
     for sample, calibration, is_visible in zip(numbers, calibrations, visible, strict=True):
         if calibration.kind == "brightness_temperature" and calibration.planck is None:
             _require_kelvin(sample, calibration, date)
         if calibration.kind == "reflectance":
-            band = _judged(sample, calibration, date)
+            band = _judged(sample, calibration, date, size)
             solar.append(band)
             shown += [band] * is_visible
-    enough = [band for band in solar if band.values.size >= max(FEWEST, numbers[0].size * MANY)]
+    enough = [band for band in solar if band.values.size >= max(FEWEST, size * ENOUGH)]
     for band in enough:
         _require_range(band)
     if enough:
         _require_light(enough, [band for band in shown if any(band is one for one in enough)])
 
 
-def _judged(sample: np.ndarray, calibration: Calibration, date: int) -> Band:
-    """Return what there is to judge of a band: neither no data, nor saturated, nor one number beyond the limits."""
+def _judged(sample: np.ndarray, calibration: Calibration, date: int, size: int) -> Band:
+    """Return what there is to judge of a band: neither no data, nor saturated, nor one number beyond the limits.
+
+    What is impossible counts as a share of the whole window: where fill was resampled, a window may show little else.
+    """
     scale, offset = calibration.linear(date)
     low, high = calibration.limits(date)
     is_data = np.isfinite(sample) & (sample != calibration.zero[date % len(calibration.zero)]) & (sample != 0)
@@ -129,7 +140,7 @@ def _judged(sample: np.ndarray, calibration: Calibration, date: int) -> Band:
         fill = found[(counts >= ALIKE * counts.sum()) & (counts > 1)]
         kept = ~np.isin(numbers, fill)
         numbers, values, beyond = numbers[kept], values[kept], beyond[kept]
-    return Band(numbers, values, scale, float(beyond.mean()) if beyond.size else 0.0)
+    return Band(numbers, values, scale, beyond.sum() / size)
 
 
 def _require_range(band: Band) -> None:
@@ -154,7 +165,7 @@ def _require_light(solar: Sequence[Band], shown: Sequence[Band]) -> None:
             "offset=0; scale=1 if the values are reflectance already; or the product's own scale= and offset=",
         )
     is_percent = all(band.scale == PERCENT for band in solar)
-    brightest = max(float(np.percentile(band.values, BRIGHTEST)) for band in solar)
+    brightest = max(float(np.percentile(np.abs(band.values), BRIGHTEST)) for band in solar)
     if brightest < (OF_PERCENT if is_percent else BRIGHTEST_OF_NOTHING):
         said = "units of percent" if is_percent else f"scale {solar[0].scale:g}"
         raise ReflectanceError(
@@ -197,7 +208,7 @@ def require_some(numbers: np.ndarray, values: np.ndarray, scale: float) -> None:
     sample, became = sample[is_data], became[is_data]
     if scale <= LARGEST_SCALE_OF_NUMBERS and _are_fractions(sample):
         raise scaled_already(scale)
-    if np.mean(np.isinf(became)) > 1 - MANY and np.ptp(sample[np.isinf(became)]) > 0:
+    if np.mean(np.isinf(became)) > 1 - ENOUGH and np.ptp(sample[np.isinf(became)]) > 0:
         raise not_reflectance(numbers.dtype, scale)
 
 
@@ -225,14 +236,16 @@ def not_reflectance(dtype: np.dtype[Any], scale: float = 1.0) -> ReflectanceErro
 
 
 def countable(dn: np.ndarray) -> np.ndarray:
-    """Return numbers as compiled code takes them: in this machine's byte order, of 32 bits at least if they are floats.
+    """Return numbers as compiled code takes them: in this machine's byte order, floats of 32 or 64 bits.
 
     Examples
     --------
     >>> countable(np.array([1, 2], ">f2")).dtype
     dtype('float32')
     """
-    dtype = np.result_type(dn.dtype, "float32") if dn.dtype.kind == "f" else dn.dtype.newbyteorder("=")
+    dtype = dn.dtype.newbyteorder("=")
+    if dtype.kind == "f":
+        dtype = np.dtype("float32" if dtype.itemsize < 8 else "float64")
     return dn.astype(dtype, copy=False)
 
 

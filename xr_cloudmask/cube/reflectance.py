@@ -16,6 +16,7 @@ from xr_cloudmask.cube.calibration import Calibration, Factor, Nodata
 from xr_cloudmask.cube.declared import FACTORS, PROVENANCE, ZERO
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube, CubeView, name_of
+from xr_cloudmask.cube.metadata import LISTED
 from xr_cloudmask.cube.nodata import NODATA_KEYS, VALID_KEYS, fill_of_all
 from xr_cloudmask.cube.plausible import countable, require_some
 from xr_cloudmask.cube.rules import is_marked
@@ -23,7 +24,7 @@ from xr_cloudmask.cube.temperature import kelvin
 
 ROUNDED = 1e-9  # share by which a number that was computed may be off
 OBSOLETE_ATTRS = {
-    ZERO, *FACTORS, *NODATA_KEYS, *VALID_KEYS, "units", "eo:bands", "raster:bands", "bands",
+    ZERO, *FACTORS, *NODATA_KEYS, *VALID_KEYS, *LISTED, "units", "eo:bands", "raster:bands", "bands",
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def to_units(dn: np.ndarray, calibration: Calibration, date: int, out: np.ndarra
 
 
 def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where all bands are digital number 0, and where all are one number that is fill nobody declared.
+    """Return where all bands are number 0 or one declared fill, and where all are one fill that nobody declared.
 
     Parameters
     ----------
@@ -104,13 +105,17 @@ def blank(bands: Sequence[np.ndarray], calibrations: Sequence[Calibration], date
         min(black, default=0.0) * (1 + ROUNDED),
         zero,
     )
-    return zero, np.zeros_like(zero) if same is None else same
+    if same is None:
+        return zero, np.zeros_like(zero)
+    for number in set(solar[0][1].nodata).intersection(*(calibration.nodata for _, calibration in solar)):
+        zero |= same & is_close(solar[0][0], number)
+    return zero, same & ~zero
 
 
-def _largest(dn: np.ndarray, calibration: Calibration, date: int) -> float | None:
+def _largest(dn: np.ndarray, calibration: Calibration, date: int) -> int | None:
     """Return the largest number of unsigned integers where it is more than can be measured: saturated, or fill."""
     scale, offset = calibration.linear(date)
-    largest = float(np.iinfo(dn.dtype).max) if dn.dtype.kind == "u" else 0.0
+    largest = int(np.iinfo(dn.dtype).max) if dn.dtype.kind == "u" else 0
     return largest if largest * scale + offset > calibration.limits(date)[1] else None
 
 

@@ -31,7 +31,7 @@ from xr_cloudmask.cube.declared import (
     sines_of_sun_elevation,
 )
 from xr_cloudmask.cube.metadata import as_number, spelt
-from xr_cloudmask.cube.plausible import require_plausible_rule
+from xr_cloudmask.cube.plausible import PERCENT, require_plausible_rule
 from xr_cloudmask.cube.radiance import toa_scales
 from xr_cloudmask.errors import ReflectanceError
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Numbers: TypeAlias = tuple[float, ...]  # one for all dates, or one per date
 RADIANCE = re.compile(r"^(m|µ|u)?W\b.*(sr|ster)", re.IGNORECASE)
+PERCENT_UNITS = ("%", "percent", "percents", "pct", "per cent", "percentage")
 NAMES_OF_UNITS = ("units", "standard_name", "calibration", "long_name")
 BASELINE_04 = np.datetime64("2022-01-25")  # from this day on, new Sentinel-2 products have an offset
 
@@ -175,8 +176,18 @@ def by_units(product: Product, name: str) -> Linear | None:
             "offset= from this radiance to reflectance",
         )
     is_one = units.strip() == "1" and values.dtype.kind == "f" and ("reflectance" in standard_name or not standard_name)
-    scale = 0.01 if units.strip() in ("%", "percent") else 1.0 if is_one else None
-    return None if scale is None else Linear((scale,), (0.0,), f"units {values.attrs['units']!r}")
+    if units.strip().casefold() in PERCENT_UNITS:
+        return _of_percent(product, name, f"units {units!r}")
+    return Linear((1.0,), (0.0,), f"units {units!r}") if is_one else None
+
+
+def _of_percent(product: Product, name: str, source: str) -> Linear:
+    """Take values for percent; integers that declare a scale are percent only once it is applied."""
+    declared = declared_scaling(product.view, name) if product.view.bands[name].dtype.kind != "f" else None
+    if declared is None:
+        return Linear((PERCENT,), (0.0,), source)
+    scale, offset = (tuple(n * PERCENT for n in numbers) for numbers in (declared.scale, declared.offsets))
+    return Linear(scale, offset, f"{declared.source}, {source}")
 
 
 def by_band_metadata(product: Product, name: str) -> Linear | None:

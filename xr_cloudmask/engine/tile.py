@@ -187,7 +187,8 @@ def _judge(job: Job, tile: Tile, values: Sequence[npt.NDArray[Any]], date: int) 
         rows, columns = (slice(s.start - r.start, s.stop - r.start) for s, r in zip(seen, read, strict=True))
         step = max(1, math.isqrt((rows.stop - rows.start) * (columns.stop - columns.start) // SAMPLE))
         sample = [band[rows, columns][::step, ::step] for band in values]
-        require_plausible(sample, job.calibrations, visible, date)
+        zero, same = blank(sample, job.calibrations, date)
+        require_plausible([band[~(zero | same)] for band in sample], job.calibrations, visible, date, zero.size)
 
 
 def model_pixels(
