@@ -18,6 +18,7 @@ from xr_cloudmask.catalog.runs import RunResult, asked_for, run
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
+from xr_cloudmask.extras import require
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -193,10 +194,10 @@ class Catalog:
             ``statistics`` where the model has them, grid, ``provenance``, ``mask`` (the path of the file, or
             ``'database'``), and the footprint, in longitude and latitude.
         """
-        import geopandas
         import pandas as pd
         from shapely.geometry import shape
 
+        geopandas = require("geopandas", "catalog", "the catalogue's table")
         with schema.connect(self.path) as database:
             names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
             rows = self._rows(database)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import threading
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError, close_to, listed
+from xr_cloudmask.errors import MissingError, ModelError, close_to, listed
+from xr_cloudmask.extras import has
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.index import four_four_a, physical
@@ -96,8 +96,10 @@ def _discover() -> None:
         try:
             found = entry.load()
             register_model(*([found] if isinstance(found, ModelSpec) else found))
-        except Exception as error:  # whatever another package does wrong
-            warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {error}", stacklevel=3)
+        # Whatever another package does wrong, ending the process included.
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {error}"
+            warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {why}", stacklevel=3)
 
 
 def models() -> pd.DataFrame:
@@ -121,7 +123,7 @@ def models() -> pd.DataFrame:
 
 
 def _row(spec: ModelSpec) -> dict[str, object]:
-    absent = any(importlib.util.find_spec(module) is None for module in spec.requires)
+    absent = not all(map(has, spec.requires))
     without_weights = spec.takes_weights and not spec.sha256 and not weights.available(spec.name)
     remedies = ([spec.install] if absent else []) + ([GET_WEIGHTS] if without_weights else [])
     return {
@@ -258,6 +260,13 @@ def _load(spec: ModelSpec, device: str | None) -> Any:
     key = (spec, device)
     with _LOADING:
         if key not in _LOADED:
+            _require_installed(spec)
             module, function = spec.loader.split(":")
             _LOADED[key] = getattr(importlib.import_module(module), function)(spec, device)
         return _LOADED[key]
+
+
+def _require_installed(spec: ModelSpec) -> None:
+    absent = [module for module in spec.requires if not has(module)]
+    if absent:
+        raise MissingError(f"no package {listed(absent)}", f"it, for model {spec.name!r}", spec.install or "install it")
