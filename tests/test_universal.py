@@ -144,7 +144,7 @@ def test_tensors_are_read_as_safetensors_reads_them(tmp_path, dtype):
 )  # fmt: skip
 def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
     (tmp_path / "w.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="safetensors|tensor|Expecting"):
+    with pytest.raises(ValueError, match=r"safetensors|tensor|Expecting"):
         tensors.read_arrays(tmp_path / "w.safetensors")
 
 

@@ -9,17 +9,7 @@ from typing import Any
 from xr_cloudmask.errors import MissingError
 
 DISTRIBUTION = "xr-cloudmask"
-
-
-def command(extra: str) -> str:
-    """Return what to type to install an extra.
-
-    Examples
-    --------
-    >>> command("plot")
-    "pip install 'xr-cloudmask[plot]'"
-    """
-    return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"
+TORCH, INSTALL_TORCH = "torch", "pip install torch"
 
 
 def has(module: str) -> bool:
@@ -37,14 +27,14 @@ def has(module: str) -> bool:
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
-    """Import a module of an extra.
+    """Import a module that may be missing.
 
     Parameters
     ----------
     module : str
         What to import.
     extra : str
-        That brings it; empty for a base dependency.
+        The extra that brings it.
     purpose : str
         What needs it, in the user's words.
 
@@ -72,4 +62,18 @@ def require(module: str, extra: str, purpose: str) -> Any:
         name = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != name:
             raise  # it is there, and lacks something itself
-        raise MissingError(f"no package {name!r}", f"it, for {purpose}", command(extra)) from error
+        raise MissingError(
+            f"no package {name!r}", f"it, for {purpose}", f"pip install '{DISTRIBUTION}[{extra}]'"
+        ) from error
+
+
+def require_torch(purpose: str) -> None:
+    """Refuse where there is no torch: a base dependency that small environments leave out.
+
+    Raises
+    ------
+    MissingError
+        The message says what to type.
+    """
+    if not has(TORCH):
+        raise MissingError(f"no package {TORCH!r}", f"it, for {purpose}", INSTALL_TORCH)

@@ -202,11 +202,12 @@ class Catalog:
             names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
             rows = self._rows(database)
         table = pd.DataFrame([tuple(row) for row in rows], columns=names)
-        footprints = [json.loads(item)["geometry"] for item in table["item"]]
+        footprints = [json.loads(row["item"])["geometry"] for row in rows]
         folder = archive.folder_of(self.path)
         table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
         for name in JSON:
-            table[name] = [None if text is None else json.loads(text) for text in table[name]]
+            # Of the rows, not of the table: pandas makes NaN of a text that is missing.
+            table[name] = [None if row[name] is None else json.loads(row[name]) for row in rows]
         for name in ("datetime", "queued", "started", "finished"):
             table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
         table[BAND_MISMATCH] = table[BAND_MISMATCH].astype("boolean")

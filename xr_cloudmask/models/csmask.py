@@ -19,7 +19,6 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import ModelError, WeightsError
-from xr_cloudmask.extras import command
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 
 VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
@@ -51,7 +50,7 @@ def _spec(bands: tuple[tuple[str, ...], ...], level: str) -> ModelSpec:
         gsd=30.0,
         loader="xr_cloudmask.models.csmask:load",
         requires=("ukis_csmask", "onnxruntime", "onnx"),
-        install=command(""),
+        install="pip install 'ukis-csmask>=1.0,<1.1' onnxruntime onnx",
         licence="Apache-2.0",
         citation="Wieland, Li & Martinis (2019), doi:10.1016/j.rse.2019.05.022",
         sha256=SHA256[variant],

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xr_cloudmask.errors import MissingError, ModelError
-from xr_cloudmask.extras import command, has
+from xr_cloudmask.extras import INSTALL_TORCH, TORCH, has
 from xr_cloudmask.models.base import ModelSpec
 
-TORCH = "torch"
 SINGLE, HALF = "fp32", "bf16"
 
 
@@ -48,7 +47,7 @@ def runs_without_torch(spec: ModelSpec, device: str | None) -> bool:
             raise MissingError(
                 f"{asked} for model {spec.name!r}, and no package {TORCH!r}",
                 "torch, or float32 on a CPU",
-                f"{command('')}, or predict(precision={SINGLE!r}, device='cpu')",
+                f"{INSTALL_TORCH}, or predict(precision={SINGLE!r}, device='cpu')",
             )
         return True
     if spec.precision == SINGLE and device == "cpu":

@@ -18,7 +18,6 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.extras import command
 from xr_cloudmask.models import csmask, devices, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
 from xr_cloudmask.models.merging import Group
@@ -67,7 +66,7 @@ SPEC = ModelSpec(
     gsd=30.0,
     loader="xr_cloudmask.models.universal:load",
     requires=("onnxruntime", "onnx"),
-    install=command(""),
+    install="pip install onnxruntime onnx",
     licence="MIT",
     citation="xr_cloudmask",
     sha256=SHA256,

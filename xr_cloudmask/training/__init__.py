@@ -4,9 +4,9 @@
 keeps what was learnt, ``validation`` scores it on worlds that are kept aside.
 """
 
-from xr_cloudmask.extras import require
+from xr_cloudmask.extras import require_torch
 
-require("torch", "", "training")  # before the modules that cannot do without
+require_torch("training")  # before the modules that cannot do without
 
 from xr_cloudmask.training.cubes import LabelledCubes  # noqa: E402
 from xr_cloudmask.training.loop import train  # noqa: E402

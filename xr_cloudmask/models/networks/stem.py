@@ -66,9 +66,8 @@ def entering(bands: FloatArray) -> FloatArray:
     values = np.empty((windows, number + 1, *size), "float32")
     for window, into in zip(bands, values, strict=True):  # plane by plane, which stay in the cache
         total = into[number]
-        total[:] = window[0]
-        for band in window[1:]:
-            total += band
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.sum(window, axis=0, out=total)
         np.isfinite(total, out=total)  # where one band has no data, the sum has none
         for band, plane in zip(window, into[:number], strict=True):
             _squeeze(band, plane)
