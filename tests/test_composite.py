@@ -155,7 +155,7 @@ def test_every_method_is_its_definition(method, seed, dates, kind, form, chunks)
     np.testing.assert_array_equal(out["valid_count"], (mask != NO_DATA).sum("time"))
     assert out["clear_count"].dtype == out["valid_count"].dtype == np.uint16
     if (chosen >= 0).any():
-        times = np.append(cube.time.values, np.datetime64("NaT"))
+        times = np.append(cube.time.values, np.datetime64("NaT", "ns"))
         np.testing.assert_array_equal(out["chosen_date"], times[chosen])
     assert "time" not in out.dims
 
