@@ -202,7 +202,7 @@ def test_groups_are_composites_of_their_dates(method, form, lazy, groupby, dim):
         }
     else:
         groups = {k: list(v.time.values) for k, v in cube.time.groupby(f"time.{groupby}")}
-    assert set(out[dim].values.tolist()) == {np.asarray(k).tolist() for k in groups}
+    assert set(out[dim].values.tolist()) == {np.asarray(k, out[dim].dtype).tolist() for k in groups}
     if dim == "season":
         assert list(out.season.values) == [s for s in ("DJF", "MAM", "JJA", "SON") if s in groups]
     for name, times in groups.items():

@@ -95,7 +95,10 @@ def _discover() -> None:
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             found = entry.load()
-            register_model(*([found] if isinstance(found, ModelSpec) else found))
+            specs = [found] if isinstance(found, ModelSpec) else list(found)
+            for spec in specs:
+                _row(spec)  # one that cannot be listed would break the list of all
+            register_model(*specs)
         # Whatever another package does wrong, ending the process included.
         except (Exception, SystemExit) as error:
             why = f"{type(error).__name__}: {error}"
@@ -117,9 +120,14 @@ def models() -> pd.DataFrame:
     """
     import pandas as pd
 
-    _discover()
-    rows = [_row(spec) for specs in _SPECS.values() for spec in specs]
+    rows = [_row(spec) for spec in specs()]
     return pd.DataFrame(rows).set_index(["model", "variant"])
+
+
+def specs() -> list[ModelSpec]:
+    """Return every model variant, those of other packages too."""
+    _discover()
+    return [spec for variants in _SPECS.values() for spec in variants]
 
 
 def _row(spec: ModelSpec) -> dict[str, object]:
