@@ -119,7 +119,7 @@ def model_card(name: str) -> str:
         "bands": "; or ".join(dict.fromkeys(spec.needs for spec in variants)),
         "level": "any" if levels == [ANY_LEVEL] else " or ".join(levels),
         "classes": ", ".join(first.classes),
-        "pixel size": f"{first.gsd:g} m, at which it was trained or made",
+        "pixel size": f"{first.gsd:g} m, at which it was trained" if first.gsd else "any",
         "architecture": card.architecture,
         "learnt from": card.learnt_from,
         "limits": card.limits,

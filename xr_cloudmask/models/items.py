@@ -70,13 +70,13 @@ def item_of(spec: ModelSpec) -> Item:
 
 def _properties(spec: ModelSpec) -> dict[str, Any]:
     card = card_of(spec)
-    return {
+    size = {"gsd": spec.gsd} if spec.gsd else {}
+    return size | {
         "title": f"{spec.name} {spec.variant}",
         "description": f"{card.summary} {card.limits}",
         "license": spec.licence if re.fullmatch(LICENCE, spec.licence) else "other",
         "sci:citation": spec.citation,
         "version": spec.version,
-        "gsd": spec.gsd,
         "mlm:name": _named(f"xr-cloudmask {spec.name} {spec.variant}", " "),
         "mlm:architecture": card.architecture,
         "mlm:framework": card.framework,
