@@ -2,15 +2,30 @@
 #   make demo   environment, installation, cloud masks of six dates over a real surface
 #   make test   environment, installation, every check
 # `make bench` prints the measured figures. A second call installs nothing again.
+#
+# The same tests with other versions than those of constraints.txt, each in an environment of its own:
+#   make test-latest     the newest of everything
+#   make test-lowest     the oldest that pyproject.toml allows
+#   make test-wheel      the wheel, in an empty environment away from this folder
+#   make test-no-torch   the same, without torch
+# Torch is the pinned one everywhere: its newest release for Linux brings 3 GB of CUDA.
 
 PYTHON ?= python3
 # Processes that run tests.
 JOBS ?= 2
+# What test-latest and test-lowest run.
+TESTS ?= tests
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+TORCH := $(shell grep '^torch==' constraints.txt)
+UV := .venv-uv/bin/python -m uv
+# uv reads no settings of pip's.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
 
-.PHONY: demo test bench docs clean
+.PHONY: demo test test-latest test-lowest test-wheel test-no-torch bench docs clean
 
 demo: .venv/installed
 	$(BIN)/xr-cloudmask demo
@@ -22,6 +37,24 @@ test: .venv/installed-test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n $(JOBS)
 
+test-latest: .venv-uv/installed
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-latest
+	$(UV) pip install --quiet --python .venv-latest/bin/python --upgrade --editable '.[check]' '$(TORCH)'
+	.venv-latest/bin/pytest -n $(JOBS) $(TESTS)
+
+test-lowest: .venv-uv/installed
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-lowest
+	echo '$(TORCH)' > .venv-lowest/overrides.txt
+	$(UV) pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		--override .venv-lowest/overrides.txt --editable '.[check]'
+	.venv-lowest/bin/pytest -n $(JOBS) -W default $(TESTS)
+
+test-wheel: .venv-uv/installed
+	.venv-uv/bin/python tools/check_wheel.py --python $(PYTHON) --pin '$(TORCH)'
+
+test-no-torch: .venv-uv/installed
+	.venv-uv/bin/python tools/check_wheel.py --python $(PYTHON) --without torch
+
 bench: .venv/installed-test
 	$(BIN)/python -m benchmarks
 
@@ -29,13 +62,18 @@ docs: .venv/installed-test
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv docs/_build
+	rm -rf .venv .venv-uv .venv-latest .venv-lowest docs/_build
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	$(INSTALL) .
+	$(INSTALL) '.[all]'
 	touch $@
 
 .venv/installed-test: .venv/installed
 	$(INSTALL) '.[test]'
+	touch $@
+
+.venv-uv/installed:
+	$(PYTHON) -m venv --clear .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	touch $@

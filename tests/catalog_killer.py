@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pystac
@@ -37,7 +38,7 @@ def run(database, items):
 
 def state(database):
     """Return what the database says, and check that every mask it says is done is there and whole."""
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
         rows = connection.execute("SELECT name, finished FROM scenes WHERE status = 'done'").fetchall()
     for name, _ in rows:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pystac
+import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
@@ -160,17 +161,17 @@ def stackstac_bdc(folder: Path) -> xr.DataArray:
 
 @quiet
 def _stack(items: list[pystac.Item], **options: Any) -> xr.DataArray:
-    import stackstac
-
+    stackstac = pytest.importorskip("stackstac")
     return stackstac.stack(items, epsg=EPSG, resolution=10, **options)
 
 
 @quiet
 def cubo(folder: Path, monkeypatch: Any) -> xr.DataArray:
     """Sentinel-2 through cubo from a catalogue that holds only our items."""
-    import cubo as package
-    import planetary_computer
     import pystac_client
+
+    package = pytest.importorskip("cubo")
+    planetary_computer = pytest.importorskip("planetary_computer")
 
     items = pystac.ItemCollection(planetary_computer_items(folder))
     search = SimpleNamespace(item_collection=lambda: items)
@@ -197,6 +198,7 @@ def rioxarray(
 @quiet
 def satpy(values: xr.DataArray | None = None) -> xr.Dataset:
     """Sentinel-2 L1C as a satpy Scene hands it over: percent, wavelengths in attributes."""
+    pytest.importorskip("satpy")
     from satpy import Scene
     from satpy.dataset.dataid import WavelengthRange
 

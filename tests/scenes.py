@@ -52,7 +52,7 @@ def make_wpm(
     Files are striped as INPE's are, or cloud-optimised with overviews. `coefficients` of ``{}`` leaves the block out of
     the XML, as in files of 2020.
     """
-    day = np.datetime64("2025-01-01") + index % DAYS
+    day = np.datetime64("2025-01-01") + np.timedelta64(index % DAYS, "D")
     name = f"CBERS_4A_WPM_{str(day).replace('-', '')}_2{index:02d}_128_L4"
     stated = COEFFICIENTS if coefficients is None else dict.fromkeys(COEFFICIENTS)
     xml = cbers_xml(stated, instrument="WPM", day=str(day))

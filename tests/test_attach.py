@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import importlib
 import json
 import re
 import warnings
@@ -146,7 +145,7 @@ def test_items_of_an_api(catalogue, name):
 
 @pytest.mark.parametrize("dataset", [False, True])
 def test_cubo(catalogue, dataset):
-    cubo = loaders.quiet(importlib.import_module)("cubo")
+    cubo = loaders.quiet(pytest.importorskip)("cubo")
     provider = PROVIDERS["earth-search-v1"]
     cube = loaders.quiet(cubo.create)(
         lat=45.15, lon=15.0041, collection=provider.collection, bands=list(provider.assets), start_date="2022-08-01",
@@ -615,8 +614,7 @@ def test_mosaics_of_a_solar_day(tmp_path, name, apart):
 
 
 def test_mosaics_of_stackstac(tmp_path):
-    import stackstac
-
+    stackstac = pytest.importorskip("stackstac")
     items = mosaic(tmp_path, "earth-search-v1")
     stack = with_stackstac(items, PROVIDERS["earth-search-v1"])
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ import re
 import shlex
 import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -490,7 +491,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_files_that_are_no_catalogue(tmp_path):
-    with sqlite3.connect(tmp_path / "other.db") as database:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database, database:
         database.execute("CREATE TABLE scenes (id)")
         database.execute("PRAGMA user_version = 1")
     (tmp_path / "text.db").write_text("nothing of the kind" * 100)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,14 +67,14 @@ def numbered(folder, count, root=None):
 @pytest.fixture
 def catalog(tmp_path):
     made = Catalog(tmp_path / "scenes.db")
-    with sqlite3.connect(made.path) as database:
+    with closing(sqlite3.connect(made.path)) as database, database:
         database.executescript(COUNTING)
     return made
 
 
 def finishes(catalog):
     """Return how often each row became done, whoever did it."""
-    with sqlite3.connect(catalog.path) as database:
+    with closing(sqlite3.connect(catalog.path)) as database, database:
         return dict(database.execute("SELECT scene, count(*) FROM finishes GROUP BY scene"))
 
 
@@ -176,7 +176,7 @@ def test_failures_wait_longer_each_time(catalog, items, monkeypatch):
     pauses = []
     for _ in range(10):
         assert run(catalog, items[:1]).failed == (items[0].id,)
-        with sqlite3.connect(catalog.path) as database:
+        with closing(sqlite3.connect(catalog.path)) as database, database:
             (due,) = database.execute("SELECT due FROM scenes").fetchone()
         pauses.append(due - clock[0])
         clock[0] = due

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LATE = (
-    "dask.array", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac", "pystac_client",
-    "rasterio", "requests", "rioxarray", "scipy", "torch", "tqdm", "zarr",
+    "dask.array", "filelock", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac",
+    "pystac_client", "rasterio", "requests", "rioxarray", "safetensors", "scipy", "spyndex", "torch", "tqdm", "zarr",
 )  # fmt: skip
 SECONDS = 0.3
 
@@ -20,9 +20,9 @@ PROBE = """
 import json, sys, time
 import xarray
 before = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import xr_cloudmask
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps({"seconds": seconds, "new": sorted(set(sys.modules) - before)}))
 """
 
@@ -33,7 +33,7 @@ def probe() -> dict[str, object]:
 
 
 def test_import_is_quick() -> None:
-    # The best of several, for a busy machine makes any one of them slow.
+    # In seconds of this process, for others may keep the machine busy; the best of several.
     assert min(probe()["seconds"] for _ in range(3)) <= SECONDS
 
 

@@ -261,6 +261,7 @@ def test_satpy_percent():
 def test_agrees_with_satpy(baseline, offset):
     from xml.etree import ElementTree
 
+    pytest.importorskip("satpy")
     from satpy.readers.msi_safe import SAFEMSIMDXML
 
     offsets = (

@@ -14,13 +14,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from xr_cloudmask import BandDescriptor, models, predict
 from xr_cloudmask.errors import ModelError, WeightsError
 from xr_cloudmask.models import registry, universal
-from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork, channels_last, entering
+from xr_cloudmask.models.networks import stem, tensors
+from xr_cloudmask.models.networks.architecture import Architecture, shapes_of
+from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
 from xr_cloudmask.models.weights import WeightsFile
 from xr_cloudmask.training import Recipe
 from xr_cloudmask.training.state import TrainingState
 
 SIX = torch.tensor([[457.0, 522], [542, 578], [650, 681], [784, 900], [1565, 1655], [2100, 2280]])
 BANDS = tuple(BandDescriptor(f"b{i}", None, float(low), float(high)) for i, (low, high) in enumerate(SIX))
+
+
+LIMITS_OF_SIX = tuple(tuple(pair) for pair in SIX.tolist())
+
+
+def arrays_of(made):
+    return {name: tensor.numpy() for name, tensor in made.state_dict().items()}
 
 
 def network(architecture):
@@ -81,11 +90,62 @@ def test_freezing_changes_nothing():
 
 
 def test_onnxruntime_computes_what_torch_computes():
-    made, bands = network(Architecture(widths=(8, 16, 24))), windows()
-    frozen = made.frozen(SIX)
+    architecture = Architecture(widths=(8, 16, 24))
+    made, bands = network(architecture), windows()
+    bands[0, 2, :9] = np.nan
+    bands[1, :, 3, 3] = -0.02, 0.5, 1.7, 3.0, -np.inf, np.inf
     with torch.inference_mode():
-        expected = frozen(entering(torch.from_numpy(bands))).softmax(dim=1).numpy()
-    np.testing.assert_allclose(universal._in_onnxruntime(frozen)(bands), expected, atol=1e-5)
+        expected = made.frozen(SIX)(entering(torch.from_numpy(bands))).softmax(dim=1).numpy()
+    run = universal._in_onnxruntime(arrays_of(made), architecture, LIMITS_OF_SIX)
+    np.testing.assert_allclose(run(bands), expected, atol=1e-5)
+
+
+@given(number=st.integers(2, 13), seed=st.integers(0, 9))
+def test_numpy_generates_the_kernels_that_torch_generates(number, seed):
+    made = network(Architecture())
+    low = np.sort(np.random.default_rng(seed).uniform(400, 2300, number)).astype("float32")
+    limits = np.stack([low, low * np.float32(1.1)], axis=1)
+    first = made.frozen(torch.from_numpy(limits))[0]
+    kernels, bias = stem.convolution_for(arrays_of(made), [tuple(pair) for pair in limits.tolist()])
+    np.testing.assert_allclose(kernels, first.weight.numpy(), atol=2e-6)
+    np.testing.assert_allclose(bias, first.bias.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"widths": (8,)}, {"widths": (8, 16, 24), "dilations": (), "embedding": 5, "classes": 2}]
+)
+def test_the_shapes_of_weights_are_known_without_torch(sizes):
+    made = network(Architecture(**sizes))
+    assert shapes_of(made.architecture) == {name: tuple(t.shape) for name, t in made.state_dict().items()}
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16", "I64", "BOOL"])
+def test_tensors_are_read_as_safetensors_reads_them(tmp_path, dtype):
+    from safetensors.torch import load_file, save_file
+
+    kinds = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+    made = {"a": torch.arange(6).reshape(2, 3).to(getattr(torch, kinds[dtype])), "scalar": torch.tensor(2.5)}
+    save_file(made, tmp_path / "w.safetensors", {"said": "much"})
+    found = tensors.read_arrays(tmp_path / "w.safetensors")
+    for name, tensor in load_file(tmp_path / "w.safetensors").items():
+        np.testing.assert_array_equal(found[name], tensor.float().numpy() if dtype == "BF16" else tensor.numpy())
+    assert tensors.read_metadata(tmp_path / "w.safetensors") == {"said": "much"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\x05", b"\xff" * 9, (2).to_bytes(8, "little") + b"[]", (3).to_bytes(8, "little") + b"{a}",
+        (60).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}'.ljust(60),
+        (60).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}'.ljust(60) + b"1234",
+        (60).to_bytes(8, "little") + b'{"a":{"dtype":"F8","shape":[1],"data_offsets":[0,4]}}'.ljust(60) + b"1234",
+        (60).to_bytes(8, "little") + b'{"a":[1,2]}'.ljust(60),
+    ],
+)  # fmt: skip
+def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"safetensors|tensor|Expecting"):
+        tensors.read_arrays(tmp_path / "w.safetensors")
 
 
 def test_what_fills_a_batch_up_does_not_matter():

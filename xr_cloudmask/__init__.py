@@ -25,6 +25,7 @@ from xr_cloudmask.errors import (
     CloudMaskError,
     CubeError,
     FileError,
+    MissingError,
     ModelError,
     ReflectanceError,
     StacError,
@@ -32,6 +33,8 @@ from xr_cloudmask.errors import (
 )
 from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
+from xr_cloudmask.models.cards import model_card
+from xr_cloudmask.models.items import model_items
 from xr_cloudmask.models.registry import models, register_model
 from xr_cloudmask.predict import predict
 from xr_cloudmask.series.best import BestPixel
@@ -55,6 +58,7 @@ __all__ = [
     "CubeError",
     "Description",
     "FileError",
+    "MissingError",
     "Model",
     "ModelError",
     "ModelSpec",
@@ -64,6 +68,8 @@ __all__ = [
     "WeightsError",
     "describe",
     "indices",
+    "model_card",
+    "model_items",
     "models",
     "parse_cbers_metadata",
     "predict",

@@ -286,8 +286,8 @@ class CloudmaskAccessor(Generic[CubeT]):
     def refine(
         self,
         mask: Cube | None = None,
-        *,
         limits: Refinement | None = None,
+        *,
         sensor: str | None = None,
         level: str | None = None,
         scale: Factor | None = None,

@@ -1,17 +1,19 @@
 """The whole line on one page: six cloudy dates over a real surface, their masks, and what people do with masks.
 
-The surface is the Sentinel-2 image that the package spyndex brings along; the clouds are simulated, so the truth is
-known.
+The surface is a Sentinel-2 image that comes with the package; the clouds are simulated, so the truth is known.
 """
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from xr_cloudmask import export, plot, simulate
+from xr_cloudmask.errors import MissingError
 from xr_cloudmask.masks.agreement import compare
 from xr_cloudmask.masks.coverage import coverage
 from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, MASK_NAME
@@ -49,27 +51,37 @@ def run(folder: Path) -> None:
     print(f"Composite: the median of {len(kept['time'])} dates with at most {MAX_CLOUD:.0%} cloud;")
     print(f"{clear:.0%} of its pixels were clear at least once\n")
 
-    plot.overview(masked, truth=truth, path=folder / "overview.png")
+    picture = _drawn(masked, truth, folder / "overview.png")
     composite.drop_vars(["clear_count", "valid_count"]).rio.to_raster(folder / "composite.tif", driver="COG")
     written = [*export.to_file(mask, folder / "masks.nc"), *export.to_file(mask, folder / "mask.tif")]
     print("Picture, composite, and masks as netCDF and as COGs that QGIS opens with their colours:")
-    print("\n".join(f"  {path}" for path in (folder / "overview.png", folder / "composite.tif", *written)))
+    print("\n".join(f"  {line}" for line in (picture, folder / "composite.tif", *written)))
+
+
+def _drawn(masked: xr.Dataset, truth: xr.DataArray, path: Path) -> str:
+    """Draw the dates and their masks; return where, or what to type to get pictures."""
+    try:
+        plot.overview(masked, truth=truth, path=path)
+    except MissingError as error:
+        return f"no picture: {error.remedy}"
+    return str(path)
 
 
 def real_surface() -> xr.DataArray:
     """Return a real surface: reflectance ``(band, y, x)`` of blue, green, red and near infrared at 10 m.
 
-    Source: the Sentinel-2 sample in spyndex (Montero et al. 2023, https://doi.org/10.1038/s41597-023-02096-0).
+    Source: modified Copernicus Sentinel data, the sample of spyndex (Montero et al. 2023,
+    https://doi.org/10.1038/s41597-023-02096-0; MIT).
 
     Examples
     --------
     >>> dict(real_surface().sizes)
     {'band': 4, 'y': 300, 'x': 300}
     """
-    import spyndex
-
-    numbers: xr.DataArray = spyndex.datasets.open("sentinel")
-    return numbers.rename(x="y", y="x") / 10_000  # spyndex calls its rows x
+    place = files("xr_cloudmask.simulate") / "surface.npz"
+    with place.open("rb") as content, np.load(content) as arrays:
+        numbers = arrays["sentinel_2"]
+    return xr.DataArray(numbers / 10_000, dims=("band", "y", "x"), coords={"band": ["B02", "B03", "B04", "B08"]})
 
 
 def fractions(mask: xr.DataArray, truth: xr.DataArray) -> pd.DataFrame:

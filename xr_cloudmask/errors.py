@@ -76,6 +76,10 @@ class ModelError(CloudMaskError):
     """A model is unknown, does not fit the cube or cannot run here."""
 
 
+class MissingError(CloudMaskError, ImportError):
+    """A package is not installed that something asked for needs."""
+
+
 class WeightsError(CloudMaskError):
     """Model weights are missing or are not what their checksum says."""
 

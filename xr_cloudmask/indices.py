@@ -17,6 +17,7 @@ from xr_cloudmask.cube.layout import Cube, dated, is_lazy, undated
 from xr_cloudmask.cube.reflectance import measured
 from xr_cloudmask.engine import scenes
 from xr_cloudmask.errors import BandError, CloudMaskError
+from xr_cloudmask.extras import require
 from xr_cloudmask.masks.by_scenes import scene_job
 from xr_cloudmask.models.index import formulas
 from xr_cloudmask.models.index import layers as scene_layers
@@ -192,13 +193,16 @@ def _computed(*bands: Any, name: str, roles: Sequence[str]) -> Any:
     with np.errstate(invalid="ignore", divide="ignore"):
         if name in OWN:
             return OWN[name](*bands)
-        import spyndex
-
+        spyndex = _spyndex()
         given = dict(zip(roles, bands, strict=True))
         letters = {key: given[band.common_name] for key, band in spyndex.bands.items() if band.common_name in given}
         constants = {key: constant.default for key, constant in spyndex.constants.items()}
         needed = {key: {**constants, **letters}[key] for key in spyndex.indices[name].bands}
         return spyndex.computeIndex(name, needed)
+
+
+def _spyndex() -> Any:
+    return require("spyndex", "indices", f"indices other than {', '.join(OWN)}")
 
 
 def _roles(name: str) -> Sequence[str]:
@@ -207,8 +211,7 @@ def _roles(name: str) -> Sequence[str]:
 
 def _roles_of_spyndex(name: str) -> list[str]:
     """Return the roles of the bands of an index that spyndex defines."""
-    import spyndex
-
+    spyndex = _spyndex()
     if name not in spyndex.indices:
         raise CloudMaskError(
             f"index {name!r}", f"one of {list(OWN)}, or a name that spyndex defines", "list(spyndex.indices)"

@@ -16,6 +16,7 @@ from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.calibration import Factor, Nodata
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.errors import BandError, CloudMaskError
+from xr_cloudmask.extras import require
 from xr_cloudmask.masks import coverage, labels, schemes
 from xr_cloudmask.names import CLOUD_FRACTION
 
@@ -106,6 +107,7 @@ def overview(
     >>> [axes.get_title().splitlines()[0] for axes in figure.axes[:3]]
     ['2024-06-01', '2024-06-11', '2024-06-21']
     """
+    require("matplotlib", "plot", "pictures")
     if mask is None and cube is None:
         raise CloudMaskError("neither a cube nor a mask", "at least one", "overview(cube, cube.cloudmask.predict())")
     if mask is None and cube is not None and labels.is_mask(cube):
@@ -234,8 +236,7 @@ def _legend(masks: Iterable[xr.DataArray]) -> dict[str, str]:
 
 
 def _sheet(rows: Sequence[Row], titles: Sequence[str], legend: dict[str, str]) -> Figure:
-    from matplotlib.patches import Patch
-
+    patch = require("matplotlib.patches", "plot", "pictures").Patch
     height, width = rows[0].pictures[0].shape[:2]
     columns = len(titles)
     panel = float(np.clip(SHEET_INCHES / columns, *PANEL_INCHES))
@@ -259,7 +260,7 @@ def _sheet(rows: Sequence[Row], titles: Sequence[str], legend: dict[str, str]) -
         line[0].set_ylabel(row.name, fontsize=9, color=INK)
     for title, axes in zip(titles, grid[0], strict=True):
         axes.set_title(title, fontsize=9, color=INK, pad=5, linespacing=1.35)
-    patches = [Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=name) for name, color in legend.items()]
+    patches = [patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=name) for name, color in legend.items()]
     figure.legend(handles=patches, loc="lower center", ncols=across, frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
@@ -275,9 +276,7 @@ def _draw(axes: Axes, picture: Colors) -> None:
 def _figure(inches: tuple[float, float]) -> Figure:
     from io import BytesIO
 
-    from matplotlib.figure import Figure
-
-    class Sheet(Figure):
+    class Sheet(require("matplotlib.figure", "plot", "pictures").Figure):  # type: ignore[misc]
         """A figure that notebooks show although pyplot does not know it."""
 
         def _repr_png_(self) -> bytes:

@@ -89,8 +89,9 @@ def predict(
         those of the environment variable ``XR_CLOUDMASK_WEIGHTS``, else those that
         ``xr-cloudmask weights fetch`` has downloaded.
     precision : {'auto', 'fp32', 'bf16'}
-        What networks multiply in. ``'auto'`` is bfloat16 where the device has it in hardware and the model allows it:
-        about twice as fast, with probabilities that differ in the third digit.
+        What networks multiply in. ``'auto'`` is bfloat16 where torch is installed, the device has it in hardware and
+        the model allows it: about twice as fast, with probabilities that differ in the third digit. It is settled
+        where the prediction is built; the mask's attribute ``precision`` says what it is.
     decision : {'sum', 'argmax'}
         How a scheme coarser than the model's classes is decided: the largest sum of the probabilities that a class
         gathers, or the most probable of the model's own classes, translated (as phicloudmask does).
@@ -135,7 +136,7 @@ def predict(
     _require_known(options)
     told = Told(sensor, level, scale, offset, nodata, descriptors)
     how = by_windows.Wanted(scheme, decision, probabilities, resolution, device, cache, options)
-    found = fit(cube, model, told, weights=weights, precision=precision, thresholds=thresholds)
+    found = fit(cube, model, told, weights=weights, precision=precision, thresholds=thresholds, device=device)
     if found.spec.context == "scene":
         by_scenes.require_nothing_else(found.spec, told, how)
         return by_scenes.predict_scenes(found, scheme)

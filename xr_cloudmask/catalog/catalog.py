@@ -19,6 +19,7 @@ from xr_cloudmask.catalog.runs import RunResult, asked_for, run
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
+from xr_cloudmask.extras import require
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -196,19 +197,20 @@ class Catalog:
             ``statistics`` where the model has them, grid, ``provenance``, ``mask`` (the path of the file, or
             ``'database'``), and the footprint, in longitude and latitude.
         """
-        import geopandas
         import pandas as pd
         from shapely.geometry import shape
 
+        geopandas = require("geopandas", "catalog", "the catalogue's table")
         with schema.connect(self.path) as database:
             names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
             rows = self._rows(database)
         table = pd.DataFrame([tuple(row) for row in rows], columns=names)
-        footprints = [json.loads(item)["geometry"] for item in table["item"]]
+        footprints = [json.loads(row["item"])["geometry"] for row in rows]
         folder = archive.folder_of(self.path)
         table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
         for name in JSON:
-            table[name] = [None if text is None else json.loads(text) for text in table[name]]
+            # Of the rows, not of the table: pandas makes NaN of a text that is missing.
+            table[name] = [None if row[name] is None else json.loads(row[name]) for row in rows]
         for name in ("datetime", "queued", "started", "finished"):
             table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
         table[BAND_MISMATCH] = table[BAND_MISMATCH].astype("boolean")

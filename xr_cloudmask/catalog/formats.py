@@ -12,6 +12,7 @@ from xr_cloudmask.catalog import archive
 from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.export import open_mask
+from xr_cloudmask.extras import require
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.names import MASK_NAME
 
@@ -59,12 +60,12 @@ def to_gpkg(rows: Rows, table: GeoDataFrame, folder: Path) -> list[Path]:
 
 def _outlines(row: sqlite3.Row, path: Path) -> GeoDataFrame:
     """Return a polygon for every patch of a class that hides the ground."""
-    import geopandas
     import numpy as np
     import rasterio
     from rasterio.features import shapes
     from shapely.geometry import shape
 
+    geopandas = require("geopandas", "catalog", "GeoPackages")
     scheme = scheme_of(open_mask(path)[MASK_NAME])
     names = {entry.code: entry.name for entry in scheme.classes if not set(entry.gathers) & set(SURFACES)}
     with rasterio.open(path) as file:

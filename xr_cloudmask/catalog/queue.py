@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.catalog import archive, schema
+from xr_cloudmask.extras import require
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LONGEST_PAUSE = 300.0  # seconds that a failed scene waits at most, from its failure to the next attempt
 
@@ -152,7 +154,7 @@ class Queue:
             lock = _lock(self.folder, run)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except TimeoutError:
                 continue  # it is alive
             self.database.execute(TAKE_OVER, (run,))
             archive.forget_unfinished(self.folder, run)
@@ -195,8 +197,10 @@ def _alive(folder: Path, run: str) -> Iterator[None]:
 
 
 def _lock(folder: Path, run: str) -> FileLock:
+    locks = require("filelock", "catalog", "runs of a catalogue")
     folder.mkdir(exist_ok=True)
-    return FileLock(folder / f".{run}{LOCK}", is_singleton=False)
+    lock: FileLock = locks.FileLock(folder / f".{run}{LOCK}", is_singleton=False)
+    return lock
 
 
 def _release(lock: FileLock) -> None:

@@ -21,6 +21,7 @@ from xr_cloudmask.catalog.interrupt import held_back
 from xr_cloudmask.catalog.queue import Queue, Queued, open_queue
 from xr_cloudmask.catalog.work import Failure, Made, Request, attempt
 from xr_cloudmask.errors import CatalogError, close_to
+from xr_cloudmask.extras import require
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.predict import OPTIONS, predict
@@ -179,8 +180,7 @@ def _cluster(client: Any) -> Iterator[Workers]:
 
 @contextmanager
 def _bar(total: int, done: int, progress: bool) -> Iterator[Callable[[], object]]:
-    from tqdm import tqdm
-
+    tqdm = require("tqdm", "catalog", "runs of a catalogue").tqdm
     with tqdm(total=total, initial=done, unit="scene", disable=not progress) as bar:
         yield bar.update
 

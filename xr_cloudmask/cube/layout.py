@@ -175,8 +175,9 @@ def view(cube: Cube) -> CubeView:
     else:
         band, bands = None, _variables(cube, y, x, time)  # type: ignore[arg-type]
     sizes = {dim: cube.sizes[dim] for dim in ((y, x) if time is None else (time, y, x))}
-    bands = with_their_own({name: _ordered(name, values, sizes) for name, values in bands.items()})
+    bands = {name: _ordered(name, values, sizes) for name, values in bands.items()}
     mapping = _grid_mapping(cube, bands)
+    bands = with_their_own(bands)
     shape = sizes[y], sizes[x]
     return CubeView(cube, y, x, time, band, MappingProxyType(bands), MappingProxyType(sizes), shape, mapping)
 

@@ -15,6 +15,7 @@ from xr_cloudmask.cube.metadata import item_property
 
 STORABLE = str | int | float | np.number | np.ndarray  # as attributes, in every file format
 MAPPING_NAME = "spatial_ref"
+STATED = {"grid_mapping_name", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping that CF or GDAL reads
 SHAPES = ("spatial:shape", "proj:shape")  # STAC's and GeoZarr's: rows and columns of the array that a transform is of
 
 
@@ -41,8 +42,10 @@ def placed(view: CubeView) -> tuple[xr.Coordinates, str | None]:
     >>> mapping, coords["x"].values.tolist()
     ('spatial_ref', [600005.0, 600015.0])
     """
-    known = view.coords.to_dataset().assign_coords(_axes(view))
-    mapping = view.grid_mapping
+    coords, mapping = view.coords, view.grid_mapping
+    if mapping in coords and STATED & set(coords[mapping].attrs) and {view.y, view.x} <= set(coords):
+        return coords, mapping  # as nearly all cubes
+    known = coords.to_dataset().assign_coords(_axes(view))
     if any(_states_a_crs(attrs) for attrs in grid_mappings(view)):
         return known.coords, mapping
     crs = coordinate_reference_system(view)

@@ -47,9 +47,7 @@ class Wanted:
 
 def predict_windows(fit: Fit, wanted: Wanted) -> xr.Dataset:
     """Return the mask of a described cube, with flags, provenance and coverage; lazy where the cube is."""
-    scheme = schemes.scheme_for(wanted.scheme, fit.spec.classes)
-    labeller = labels.Labeller.of(scheme, fit.spec.classes, wanted.decision)
-    job, note = _job(fit, labeller, wanted)
+    job, scheme, note = _job(fit, wanted)
     if note is not None:
         warnings.warn(note, UserWarning, stacklevel=3)
     arrays = [dated(fit.cube.view, band.name) for band in fit.used]
@@ -57,9 +55,11 @@ def predict_windows(fit: Fit, wanted: Wanted) -> xr.Dataset:
     return _labelled(fit, job, blocks, scheme, note)
 
 
-def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted) -> tuple[Job, str | None]:
-    """Return what the engine is to do, and a note on pixels other than the model was trained on."""
+def _job(fit: Fit, wanted: Wanted) -> tuple[Job, schemes.Scheme, str | None]:
+    """Return what the engine is to do, the labels' scheme, and a note on pixels other than the model was trained on."""
     spec, options, shape = fit.spec, wanted.options, fit.cube.view.shape
+    scheme = schemes.scheme_for(wanted.scheme, spec.classes)
+    labeller = labels.Labeller.of(scheme, spec.classes, wanted.decision)
     sees = resolution_for(fit.ground, shape, spec, wanted.resolution)
     window, halo = options.get("window", spec.window), options.get("halo", spec.halo)
     rows, columns = (lattice.fit(-(-size // sees.factor), window, halo, spec.multiple) for size in shape)
@@ -80,7 +80,7 @@ def _job(fit: Fit, labeller: labels.Labeller, wanted: Wanted) -> tuple[Job, str 
         options.get("batch_size"),
         suns,
     )
-    return job, sees.note
+    return job, scheme, sees.note
 
 
 def _labelled(fit: Fit, job: Job, blocks: lazy.Blocks, scheme: schemes.Scheme, note: str | None) -> xr.Dataset:

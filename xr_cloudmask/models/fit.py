@@ -12,7 +12,7 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.models import registry
+from xr_cloudmask.models import devices, registry
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
 from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.weights import Given
@@ -53,6 +53,7 @@ def fit(
     weights: Given | None = None,
     precision: str = "auto",
     thresholds: Any = None,
+    device: str | None = None,
 ) -> Fit:
     """Describe a cube, choose the variant of a model for it and configure that; computes nothing.
 
@@ -66,7 +67,8 @@ def fit(
         found = _fit(cube, model, told)
     except CloudMaskError as error:
         raise complete(error, cube, model, told) from None
-    return replace(found, spec=registry.configured(found.spec, weights, precision, thresholds))
+    spec = registry.configured(found.spec, weights, precision, thresholds)
+    return replace(found, spec=devices.settled(spec, device))
 
 
 def _fit(cube: Cube, model: str, told: Told) -> Fit:

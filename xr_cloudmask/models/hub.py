@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.extras import require
 from xr_cloudmask.models.weights import (
     CACHE_VARIABLE,
     SENSEI,
@@ -32,6 +33,9 @@ from xr_cloudmask.models.weights import (
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+
+FETCHING = "downloads of weights"
 
 
 def fetch(name: str = SENSEI.default, revision: str | None = None) -> tuple[WeightsFile, ...]:
@@ -64,6 +68,7 @@ def fetch(name: str = SENSEI.default, revision: str | None = None) -> tuple[Weig
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise WeightsError(f"name {name!r}", f"the name of a folder of {SENSEI.url}", again(SENSEI.default))
+    require("huggingface_hub", "weights", FETCHING)
     folder = cache_folder() / name
     if not _is_whole(folder, revision):
         print(_notice(SENSEI, name, folder), file=sys.stderr, flush=True)
@@ -81,11 +86,10 @@ def _notice(source: OfficialWeights, name: str, folder: Path) -> str:
 
 def _fetch_locked(source: OfficialWeights, name: str, revision: str | None, folder: Path) -> None:
     """Let one process at a time fetch the same weights; the next one finds them there."""
-    from filelock import FileLock
-
+    lock = require("filelock", "weights", FETCHING).FileLock
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{name}.lock")):
+        with lock(folder.with_name(f".{name}.lock")):
             if not _is_whole(folder, revision):
                 _download(source, name, revision or "main", folder)
     except OSError as error:
@@ -117,10 +121,9 @@ class _Announced:
 
 
 def _download(source: OfficialWeights, name: str, revision: str, folder: Path) -> None:
-    from huggingface_hub import HfApi
-
+    client = require("huggingface_hub", "weights", FETCHING)
     # Read at each call: the hub's client looks at HF_ENDPOINT only when it is imported.
-    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="xr-cloudmask")
+    hub = client.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="xr-cloudmask")
     staging = folder.with_name(f".{name}.partial")
     files = _announced(hub, source, name, revision)
     if _is_whole(folder, files[0].commit):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import threading
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError, close_to, listed
+from xr_cloudmask.errors import MissingError, ModelError, close_to, listed
+from xr_cloudmask.extras import has
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.index import four_four_a, physical
@@ -95,9 +95,14 @@ def _discover() -> None:
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             found = entry.load()
-            register_model(*([found] if isinstance(found, ModelSpec) else found))
-        except Exception as error:  # whatever another package does wrong
-            warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {error}", stacklevel=3)
+            specs = [found] if isinstance(found, ModelSpec) else list(found)
+            for spec in specs:
+                _row(spec)  # one that cannot be listed would break the list of all
+            register_model(*specs)
+        # Whatever another package does wrong, ending the process included.
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {error}"
+            warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {why}", stacklevel=3)
 
 
 def models() -> pd.DataFrame:
@@ -115,13 +120,18 @@ def models() -> pd.DataFrame:
     """
     import pandas as pd
 
-    _discover()
-    rows = [_row(spec) for specs in _SPECS.values() for spec in specs]
+    rows = [_row(spec) for spec in specs()]
     return pd.DataFrame(rows).set_index(["model", "variant"])
 
 
+def specs() -> list[ModelSpec]:
+    """Return every model variant, those of other packages too."""
+    _discover()
+    return [spec for variants in _SPECS.values() for spec in variants]
+
+
 def _row(spec: ModelSpec) -> dict[str, object]:
-    absent = any(importlib.util.find_spec(module) is None for module in spec.requires)
+    absent = not all(map(has, spec.requires))
     without_weights = spec.takes_weights and not spec.sha256 and not weights.available(spec.name)
     remedies = ([spec.install] if absent else []) + ([GET_WEIGHTS] if without_weights else [])
     return {
@@ -258,6 +268,13 @@ def _load(spec: ModelSpec, device: str | None) -> Any:
     key = (spec, device)
     with _LOADING:
         if key not in _LOADED:
+            _require_installed(spec)
             module, function = spec.loader.split(":")
             _LOADED[key] = getattr(importlib.import_module(module), function)(spec, device)
         return _LOADED[key]
+
+
+def _require_installed(spec: ModelSpec) -> None:
+    absent = [module for module in spec.requires if not has(module)]
+    if absent:
+        raise MissingError(f"no package {listed(absent)}", f"it, for model {spec.name!r}", spec.install or "install it")

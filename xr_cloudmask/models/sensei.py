@@ -20,6 +20,7 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import KINDS, BandDescriptor
 from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.extras import INSTALL_TORCH
 from xr_cloudmask.models import state_dicts, weights
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 
@@ -43,8 +44,8 @@ SPEC = ModelSpec(
     multiple=32,
     gsd=10.0,
     loader="xr_cloudmask.models.sensei:load",
-    requires=("torch", "safetensors"),
-    install="pip install torch safetensors",
+    requires=("torch",),
+    install=INSTALL_TORCH,
     licence="GPL-3.0",
     citation="Francis (2024), doi:10.1109/TGRS.2024.3391625",
     sha256="",

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.errors import MissingError, WeightsError
+from xr_cloudmask.extras import require
 from xr_cloudmask.models.weights import CONFIG, WeightsFile, verify
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
     try:
         state = READERS[suffix](os.fspath(path))
+    except MissingError:
+        raise
     # Damaged or malicious content surfaces as any of a dozen types, from zipfile's to the unpickler's.
     except Exception as error:
         _raise_unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", error)
@@ -56,9 +59,7 @@ def _read_torch(path: str) -> Any:
 
 
 def _read_safetensors(path: str) -> Any:
-    from safetensors.torch import load_file
-
-    return load_file(path)
+    return require("safetensors.torch", "weights", "files of weights").load_file(path)
 
 
 READERS = {".pt": _read_torch, ".pth": _read_torch, ".safetensors": _read_safetensors}
@@ -82,11 +83,10 @@ def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     WeightsError
         It is no YAML mapping, or not the one that was fetched.
     """
-    import yaml
-
     config = Path(path).with_name(CONFIG)
     if not config.is_file():
         return {}
+    yaml = require("yaml", "weights", f"{CONFIG} beside weights")
     verify(WeightsFile.of(config))
     try:
         content = yaml.safe_load(config.read_bytes())

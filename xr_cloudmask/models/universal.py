@@ -18,16 +18,17 @@ import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.models import csmask, state_dicts, weights
+from xr_cloudmask.models import csmask, devices, weights
 from xr_cloudmask.models.base import ANY_LEVEL, FloatArray, ModelSpec
 from xr_cloudmask.models.merging import Group
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from xr_cloudmask.models.networks.runner import Runner
-    from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork
+    from xr_cloudmask.models.networks.architecture import Architecture
+    from xr_cloudmask.models.networks.stem import State
 
+Frozen: TypeAlias = Callable[[FloatArray], FloatArray]  # windows to probabilities
 BandLimits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
@@ -64,8 +65,8 @@ SPEC = ModelSpec(
     multiple=16,
     gsd=30.0,
     loader="xr_cloudmask.models.universal:load",
-    requires=("torch", "safetensors", "onnxruntime", "onnx"),
-    install="pip install torch safetensors onnxruntime onnx",
+    requires=("onnxruntime", "onnx"),
+    install="pip install onnxruntime onnx",
     licence="MIT",
     citation="xr_cloudmask",
     sha256=SHA256,
@@ -80,10 +81,10 @@ BYTES_PER_PIXEL = 1000  # of a window, on a GPU, while it passes through the net
 class UniversalModel:
     """The network on a device, with its convolutions for every set of bands that it has met."""
 
-    def __init__(self, network: UniversalNetwork, runner: Runner, batch_size: int) -> None:
+    def __init__(self, for_bands: Callable[[BandLimits], Frozen], batch_size: int) -> None:
         self.batch_size = batch_size
-        self._network, self._runner = network, runner
-        self._frozen: dict[BandLimits, Callable[[FloatArray], FloatArray]] = {}
+        self._for_bands = for_bands
+        self._frozen: dict[BandLimits, Frozen] = {}
 
     def probabilities(self, windows: FloatArray, descriptors: Sequence[BandDescriptor]) -> FloatArray:
         """Return softmax probabilities of the six classes; the order of the bands does not matter, not in a bit."""
@@ -94,51 +95,53 @@ class UniversalModel:
             self._frozen[key] = self._for_bands(key)
         return self._frozen[key](np.ascontiguousarray(windows[:, order]))
 
-    def _for_bands(self, limits: BandLimits) -> Callable[[FloatArray], FloatArray]:
-        """Return a function from windows to probabilities, for bands of some wavelengths."""
-        import torch
 
-        from xr_cloudmask.models.networks.universal import channels_last, entering
-
-        runner = self._runner
-        network = self._network.frozen(torch.tensor(limits, device=runner.device))
-        if runner.device.type == "cpu" and not runner.bf16:
-            return _in_onnxruntime(network)
-
-        def run(bands: Tensor) -> Tensor:
-            logits: Tensor = network(channels_last(entering(bands)))
-            return logits.float().softmax(dim=1)
-
-        return partial(runner, run)
+def load(spec: ModelSpec, device: str | None) -> UniversalModel:
+    """Read weights, after comparing them with their checksum, and put the network on a device."""
+    (file,) = spec.weights or (weights.WeightsFile(str(packaged()), spec.sha256),)
+    weights.verify(file)
+    architecture = architecture_of(file.path)
+    state = arrays_of(file.path, architecture)
+    if devices.runs_without_torch(spec, device):
+        return UniversalModel(partial(_in_onnxruntime, state, architecture), csmask.CPU_BATCH)
+    return _in_torch(spec, device, state, architecture)
 
 
-def _in_onnxruntime(network: nn.Sequential) -> Callable[[FloatArray], FloatArray]:
-    import torch
-
+def _in_onnxruntime(state: State, architecture: Architecture, limits: BandLimits) -> Frozen:
     from xr_cloudmask.models.networks.graph import INPUT, onnx_of
-    from xr_cloudmask.models.networks.universal import entering
+    from xr_cloudmask.models.networks.stem import entering
 
-    session, _ = csmask.session(onnx_of(network).SerializeToString(), "cpu")
+    session, _ = csmask.session(onnx_of(state, architecture, limits).SerializeToString(), "cpu")
 
     def run(windows: FloatArray) -> FloatArray:
-        (logits,) = session.run(None, {INPUT: entering(torch.from_numpy(windows)).numpy()})
+        (logits,) = session.run(None, {INPUT: entering(windows)})
         return csmask.softmax(logits)
 
     return run
 
 
-def load(spec: ModelSpec, device: str | None) -> UniversalModel:
-    """Read weights, after comparing them with their checksum, and put the network on a device."""
-    from xr_cloudmask.models.networks import runner
-    from xr_cloudmask.models.networks.universal import UniversalNetwork
+def _in_torch(spec: ModelSpec, device: str | None, state: State, architecture: Architecture) -> UniversalModel:
+    import torch
 
-    (file,) = spec.weights or (weights.WeightsFile(str(packaged()), spec.sha256),)
-    weights.verify(file)
-    network = UniversalNetwork(architecture_of(file.path))
-    network.load_state_dict(state_of(file.path, network.architecture))
+    from xr_cloudmask.models.networks import runner
+    from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
+
     place = runner.device_named(device)
     run = runner.Runner(place, runner.uses_bf16(spec.precision, place))
-    return UniversalModel(network.eval().to(place), run, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))
+    network = UniversalNetwork(architecture)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    network.eval().to(place)
+
+    def for_bands(limits: BandLimits) -> Frozen:
+        frozen = network.frozen(torch.tensor(limits, device=place))
+
+        def probabilities(bands: Tensor) -> Tensor:
+            logits: Tensor = frozen(channels_last(entering(bands)))
+            return logits.float().softmax(dim=1)
+
+        return partial(run, probabilities)
+
+    return UniversalModel(for_bands, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))
 
 
 def packaged() -> Path:
@@ -154,7 +157,7 @@ def architecture_of(path: str | os.PathLike[str]) -> Architecture:
     WeightsError
         It does not say them, they are for other classes, or for windows that `predict` does not cut.
     """
-    from xr_cloudmask.models.networks.universal import Architecture
+    from xr_cloudmask.models.networks.architecture import Architecture
 
     try:
         facts = facts_of(path)
@@ -172,17 +175,15 @@ def architecture_of(path: str | os.PathLike[str]) -> Architecture:
 
 def facts_of(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return what a file of weights says of itself: architecture, classes, recipe, patches."""
-    from safetensors import SafetensorError, safe_open
+    from xr_cloudmask.models.networks.tensors import read_metadata
 
     try:
-        with safe_open(os.fspath(path), "pt") as file:
-            facts: dict[str, Any] | None = file.metadata()
-    except (OSError, SafetensorError) as error:
+        return read_metadata(path)
+    except (OSError, TypeError, ValueError) as error:
         raise _unfit(path, str(error)) from error
-    return facts or {}
 
 
-def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[str, Tensor]:
+def arrays_of(path: str | os.PathLike[str], architecture: Architecture) -> State:
     """Read weights for a network.
 
     Parameters
@@ -194,28 +195,28 @@ def state_of(path: str | os.PathLike[str], architecture: Architecture) -> dict[s
 
     Returns
     -------
-    dict of str to torch.Tensor
-        float32.
+    mapping of str to ndarray
+        float32; numbers that count are as they are.
 
     Raises
     ------
     WeightsError
         It is no such file, or for a network of other sizes.
     """
-    import torch
-
-    from xr_cloudmask.models.networks.universal import UniversalNetwork
+    from xr_cloudmask.models.networks.architecture import shapes_of
+    from xr_cloudmask.models.networks.tensors import read_arrays
 
     place = packaged() if path == NAME else Path(path)
     found = architecture_of(place)
     if found != architecture:
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
-    with torch.device("meta"):
-        expected = {name: tensor.shape for name, tensor in UniversalNetwork(architecture).state_dict().items()}
-    state = state_dicts.read_state(place)
-    if {name: tensor.shape for name, tensor in state.items()} != expected:
+    try:
+        arrays = read_arrays(place)
+    except (OSError, ValueError) as error:
+        raise _unfit(place, str(error)) from error
+    if {name: array.shape for name, array in arrays.items()} != shapes_of(architecture):
         raise _unfit(place, "its tensors are others")
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    return {name: array.astype("float32" if array.dtype.kind == "f" else array.dtype) for name, array in arrays.items()}
 
 
 def _unfit(path: str | os.PathLike[str], why: str) -> WeightsError:

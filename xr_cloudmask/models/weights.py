@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from xr_cloudmask import atomic
-from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.errors import MissingError, WeightsError
+from xr_cloudmask.extras import require
 
 WEIGHTS_VARIABLE, CACHE_VARIABLE = "XR_CLOUDMASK_WEIGHTS", "XR_CLOUDMASK_CACHE"
 MANIFEST, CONFIG = "manifest.json", "config.yaml"
@@ -237,10 +238,11 @@ def verify(file: WeightsFile) -> None:
 
 def cache_folder() -> Path:
     """Return the folder of fetched weights: ``XR_CLOUDMASK_CACHE``, or the user's cache folder."""
-    import platformdirs
-
     given = os.environ.get(CACHE_VARIABLE)
-    return Path(given).expanduser().absolute() if given else platformdirs.user_cache_path("xr-cloudmask") / "weights"
+    if given:
+        return Path(given).expanduser().absolute()
+    folder: Path = require("platformdirs", "weights", "the folder of fetched weights").user_cache_path("xr-cloudmask")
+    return folder / "weights"
 
 
 def fetched() -> dict[str, Manifest]:
@@ -267,8 +269,8 @@ def _paths(spec_name: str, given: Given | None) -> tuple[Path, ...]:
         if value:
             return _named(spec_name, origin, value)
     source = OFFICIAL.get(spec_name)
-    folder = None if source is None else cache_folder() / source.default
-    if folder is None or not (folder / MANIFEST).is_file():
+    folder = None if source is None else _cached(source.default)
+    if folder is None:
         raise absent(spec_name, f"no weights for model {spec_name!r}: neither weights= nor {WEIGHTS_VARIABLE} is set")
     return _in_folder(folder)
 
@@ -277,8 +279,8 @@ def _named(spec_name: str, origin: str, value: Given) -> tuple[Path, ...]:
     """Return the files that the caller or the environment names."""
     parts = [value] if isinstance(value, os.PathLike) else _split(value) if isinstance(value, str) else list(value)
     paths = [Path(part).expanduser() for part in parts]
-    if len(paths) == 1 and not paths[0].exists() and (cache_folder() / paths[0] / MANIFEST).is_file():
-        paths = [cache_folder() / paths[0]]
+    if len(paths) == 1 and not paths[0].exists():
+        paths = [_cached(paths[0]) or paths[0]]
     if len(paths) == 1 and paths[0].is_dir():
         return _in_folder(paths[0])
     missing = [str(path) for path in paths if not path.is_file()]
@@ -287,6 +289,15 @@ def _named(spec_name: str, origin: str, value: Given) -> tuple[Path, ...]:
     if len(paths) > 2:
         raise absent(spec_name, f"{origin}{[str(path) for path in paths]!r}: {len(paths)} files")
     return tuple(paths)
+
+
+def _cached(name: str | Path) -> Path | None:
+    """Return the folder of fetched weights of a name, where there is one."""
+    try:
+        folder = cache_folder() / name
+    except MissingError:
+        return None
+    return folder if (folder / MANIFEST).is_file() else None
 
 
 def _split(text: str) -> list[str]:
@@ -314,8 +325,16 @@ def absent(spec_name: str, found: str) -> WeightsError:
     return WeightsError(
         found,
         f"weights of your own, or the official ones of {source.repository} (licence {source.licence})",
-        "; or ".join([*yours, f"xr-cloudmask weights fetch, which downloads the official ones to {cache_folder()}"]),
+        "; or ".join([*yours, _fetching()]),
     )
+
+
+def _fetching() -> str:
+    fetch = "xr-cloudmask weights fetch, which downloads the official ones"
+    try:
+        return f"{fetch} to {cache_folder()}"
+    except MissingError as error:
+        return f"{error.remedy}, and {fetch}"
 
 
 def again(name: str) -> str:

@@ -216,7 +216,7 @@ def pick(values: Blocks, chosen: npt.NDArray[np.int16], *, rule: ReductionRule) 
 
 def when(chosen: npt.NDArray[np.int16], *, times: Sequence[np.datetime64]) -> npt.NDArray[np.datetime64]:
     """Return the times of the chosen dates; NaT where there is none."""
-    return np.array([*times, np.datetime64("NaT")], "datetime64[ns]")[chosen]  # NONE is the last
+    return np.array([*times, np.datetime64("NaT", "ns")], "datetime64[ns]")[chosen]  # NONE is the last
 
 
 def _flat(blocks: Blocks) -> list[npt.NDArray[Any]]:

@@ -101,8 +101,8 @@ class CorrectionRule(NamedTuple):
 def refine(
     mask: Cube | None,
     cube: Cube,
-    *,
     limits: Refinement | None = None,
+    *,
     sensor: str | None = None,
     level: str | None = None,
     scale: Factor | None = None,

@@ -89,7 +89,8 @@ def train(
     place = runner.device_named(device)
     run = TrainingState(recipe, place)
     if start is not None:
-        run.start_from(universal.state_of(start, run.network.architecture))
+        arrays = universal.arrays_of(start, run.network.architecture)
+        run.start_from({name: torch.from_numpy(array) for name, array in arrays.items()})
     if resume:
         run.load(folder)
     given = source is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xr_cloudmask.errors import CloudMaskError, FileError
-from xr_cloudmask.models.networks.universal import Architecture
+from xr_cloudmask.models.networks.architecture import Architecture
 from xr_cloudmask.models.universal import CLASSES, SPEC
 
 PRECISIONS = ("fp32", "bf16")

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from xr_cloudmask import atomic
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.models.networks.universal import Architecture, UniversalNetwork, channels_last
+from xr_cloudmask.extras import require
+from xr_cloudmask.models.networks.architecture import Architecture
+from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.training.recipe import Recipe
 
@@ -125,8 +127,7 @@ class TrainingState:
 
     def export(self, path: Path) -> None:
         """Write the average as float16 safetensors, with what `models.universal` needs to know of it."""
-        from safetensors.torch import save
-
+        save = require("safetensors.torch", "train", "files of weights").save
         tensors = {
             name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
             for name, tensor in self.average.state_dict().items()

@@ -1,1 +1,1 @@
-"""Torch modules; each is imported when a model is loaded, never before."""
+"""Networks; each module is imported when a model is loaded. Those that predict in float32 on a CPU need no torch."""

@@ -1,14 +1,15 @@
-"""The frozen network as an ONNX graph: float32 on a CPU, onnxruntime takes two thirds of the time of torch."""
+"""Model universal for one set of bands as an ONNX graph, straight from the weights: float32 on a CPU needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
+import numpy.typing as npt
 
-from xr_cloudmask.models.networks.universal import Context, ConvNorm, Residual, Trunk, Up
+from xr_cloudmask.models.networks.architecture import Architecture, residual_names
+from xr_cloudmask.models.networks.stem import State, convolution_for, with_norm
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -17,23 +18,30 @@ INPUT, OUTPUT = "input", "output"
 OPSET, IR_VERSION = 17, 8
 
 
-def onnx_of(frozen: nn.Sequential) -> ModelProto:
-    """Translate what `UniversalNetwork.frozen` returns.
+def onnx_of(state: State, architecture: Architecture, limits: Sequence[tuple[float, float]]) -> ModelProto:
+    """Build the graph of a network for a set of bands.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        float32 weights of the network.
+    architecture : Architecture
+        Of the network.
+    limits : sequence of pairs of float
+        Shortest and longest wavelength of each band, nanometres.
 
     Returns
     -------
     onnx.ModelProto
-        ``input`` float32 ``(window, band + 1, y, x)`` → ``output``, logits ``(window, class, y, x)``.
+        ``input`` float32 ``(window, band + 1, y, x)``, as `stem.entering` returns it → ``output``, logits
+        ``(window, class, y, x)``.
     """
     from onnx import TensorProto, helper
 
-    stem, _, trunk = frozen
-    assert isinstance(stem, nn.Conv2d)  # noqa: S101
-    assert isinstance(trunk, Trunk)  # noqa: S101
-    graph = _Graph()
-    out = graph.trunk(trunk, graph.relu(graph.conv(stem, INPUT)))
-    graph.add("Identity", [out], OUTPUT)
-    channels = {INPUT: stem.in_channels, OUTPUT: trunk.head.out_channels}
+    graph = _Graph(state)
+    first = graph.relu(graph.conv(INPUT, *convolution_for(state, limits)))
+    graph.add("Identity", [graph.trunk(architecture, first)], OUTPUT)
+    channels = {INPUT: len(limits) + 1, OUTPUT: architecture.classes}
     ends = {
         name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["window", number, "y", "x"])
         for name, number in channels.items()
@@ -45,7 +53,8 @@ def onnx_of(frozen: nn.Sequential) -> ModelProto:
 class _Graph:
     """Nodes and constants; every method adds some and returns the name of its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self.state = state
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -56,49 +65,53 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
-    def constant(self, values: Tensor | np.ndarray) -> str:
+    def constant(self, values: npt.NDArray[Any]) -> str:
         from onnx import numpy_helper
 
         name = f"constant{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def conv(self, layer: nn.Conv2d, x: str) -> str:
-        assert layer.bias is not None  # noqa: S101 - BatchNorm is folded into it
-        pad, stride, dilation = (list(size) for size in (layer.padding, layer.stride, layer.dilation))
-        weights = [self.constant(tensor.cpu().numpy()) for tensor in (layer.weight, layer.bias)]
-        return self.add("Conv", [x, *weights], pads=pad * 2, strides=stride, dilations=dilation)
-
     def relu(self, x: str) -> str:
         return self.add("Relu", [x])
 
-    def conv_norm(self, layer: ConvNorm, x: str) -> str:
-        out = self.conv(layer.conv, x)
-        return self.relu(out) if layer.relu else out
+    def conv(self, x: str, weight: npt.NDArray[Any], bias: npt.NDArray[Any], stride: int = 1, dilation: int = 1) -> str:
+        pads = [weight.shape[2] // 2 * dilation] * 4
+        constants = [self.constant(weight), self.constant(bias)]
+        return self.add("Conv", [x, *constants], pads=pads, strides=[stride] * 2, dilations=[dilation] * 2)
 
-    def chain(self, layers: nn.Sequential, x: str) -> str:
-        for layer in layers:
-            x = self.residual(layer, x) if isinstance(layer, Residual) else self.conv_norm(cast("ConvNorm", layer), x)
-        return x
+    def point(self, x: str, name: str) -> str:
+        """Add a 1 × 1 convolution."""
+        return self.conv(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
 
-    def residual(self, layer: Residual, x: str) -> str:
-        return self.relu(self.add("Add", [self.chain(layer.body, x), x]))
+    def conv_norm(self, x: str, name: str, *, stride: int = 1, dilation: int = 1, relu: bool = True) -> str:
+        weight, bias = with_norm(self.state, f"{name}.norm", self.state[f"{name}.conv.weight"], 0)
+        out = self.conv(x, weight, bias, stride, dilation)
+        return self.relu(out) if relu else out
 
-    def context(self, layer: Context, x: str) -> str:
-        return self.add("Add", [self.chain(layer.body, x), x])
+    def residual(self, x: str, name: str) -> str:
+        first, second = residual_names(name)
+        return self.relu(self.add("Add", [self.conv_norm(self.conv_norm(x, first), second, relu=False), x]))
 
-    def up(self, layer: Up, x: str, skip: str) -> str:
+    def context(self, x: str, dilations: Sequence[int]) -> str:
+        out = x
+        for step, dilation in enumerate(dilations):
+            out = self.conv_norm(out, f"trunk.context.body.{step}", dilation=dilation)
+        return self.add("Add", [out, x])
+
+    def up(self, x: str, skip: str, name: str) -> str:
         scales = self.constant(np.array([1, 1, 2, 2], "float32"))
         options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        wide = self.add("Resize", [self.conv(layer.project, x), "", scales], **options)
-        return self.conv_norm(layer.mix, self.add("Add", [wide, skip]))
+        wide = self.add("Resize", [self.point(x, f"{name}.project"), "", scales], **options)
+        return self.conv_norm(self.add("Add", [wide, skip]), f"{name}.mix")
 
-    def trunk(self, trunk: Trunk, x: str) -> str:
+    def trunk(self, architecture: Architecture, x: str) -> str:
         skips = []
-        for step in cast("Iterable[nn.Sequential]", trunk.down):
+        for level in range(len(architecture.widths) - 1):
             skips.append(x)
-            x = self.chain(step, x)
-        x = self.context(trunk.context, x)
-        for layer, skip in zip(reversed(cast("Sequence[Up]", trunk.up)), reversed(skips), strict=True):
-            x = self.up(layer, x, skip)
-        return self.conv(trunk.head, x)
+            x = self.conv_norm(x, f"trunk.down.{level}.0", stride=2)
+            x = self.residual(x, f"trunk.down.{level}.1") if level else self.conv_norm(x, f"trunk.down.{level}.1")
+        x = self.context(x, architecture.dilations)
+        for level, skip in reversed(list(enumerate(skips))):
+            x = self.up(x, skip, f"trunk.up.{level}")
+        return self.point(x, "trunk.head")

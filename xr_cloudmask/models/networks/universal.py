@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -21,45 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SHORTEST, LONGEST = 400.0, 2400.0  # nanometres, which the embedding maps to 0 and 1
-OCTAVES = 7  # of sines over that range; the shortest wave is 12 % of a wavelength
-TYPICAL_BANDS = 6
-SQUEEZE_OFFSET, BRIGHTEST = 0.01, 1.6
+from xr_cloudmask.models.networks.architecture import (
+    BRIGHTEST,
+    LONGEST,
+    OCTAVES,
+    SHORTEST,
+    SQUEEZE_OFFSET,
+    TYPICAL_BANDS,
+    Architecture,
+)
 
 Layable = TypeVar("Layable", nn.Sequential, "UniversalNetwork", Tensor)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of the network.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Feature maps at strides 1, 2, 4 …
-    dilations : tuple of int
-        Of the convolutions that widen the view at the coarsest stride.
-    embedding : int
-        Numbers that describe a band.
-    classes : int
-    """
-
-    widths: tuple[int, ...] = (16, 32, 64, 128, 192)
-    dilations: tuple[int, ...] = (2, 3)
-    embedding: int = 64
-    classes: int = 6
-
-    def __post_init__(self) -> None:
-        """Refuse sizes of no network."""
-        if not self.widths or any(
-            type(n) is not int or n < 1 for n in (*self.widths, *self.dilations, self.embedding, self.classes)
-        ):
-            raise ValueError(f"sizes of a network are positive whole numbers, which {self} are not")
-
-    @property
-    def multiple(self) -> int:
-        """What the height and width of a window are multiples of."""
-        return int(2 ** (len(self.widths) - 1))
 
 
 def squeeze_(reflectance: Tensor) -> Tensor:
