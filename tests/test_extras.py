@@ -129,10 +129,11 @@ def test_the_main_line_needs_no_torch(without_torch, model, bands):
     np.testing.assert_array_equal(values, expected)
 
 
-def test_single_precision_on_a_cpu_leaves_torch_alone():
+@pytest.mark.parametrize("device", ["", ", device='cpu'"])
+def test_single_precision_on_a_cpu_leaves_torch_alone(device):
     code = (
         "import sys, xr_cloudmask; cube = xr_cloudmask.simulate.series(bands=['red', 'nir'], dates=1, size=(64, 64));"
-        "cube.cloudmask.predict('universal', precision='fp32', device='cpu');"
+        f"cube.cloudmask.predict('universal', precision='fp32'{device});"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)

@@ -161,12 +161,24 @@ def test_devices_by_name():
 
 
 def test_precision_is_as_asked_or_as_the_hardware_has_it(monkeypatch):
-    device = torch.device("cpu")
-    assert runner.uses_bf16("bf16", device)
-    assert not runner.uses_bf16("fp32", device)
+    assert runner.uses_bf16("bf16", "cpu")
+    assert not runner.uses_bf16("fp32", "cpu")
     for has in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has, "avx2": True})
-        assert runner.uses_bf16("auto", device) == has
+        monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda has=has: {"avx512bf16": has, "avx2": True})
+        assert runner.uses_bf16("auto", "cpu") == has
+
+
+def test_torch_agrees_on_what_the_processor_has():
+    told = torch.cpu.get_capabilities()
+    assert runner.uses_bf16("auto", "cpu") == any(told.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def test_torch_is_not_asked_for_a_gpu_where_there_is_no_driver(monkeypatch):
+    monkeypatch.setattr(runner, "_has_gpu_driver", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
+    assert runner.kind_of(None) == runner.kind_of("auto") == runner.kind_of("cpu") == "cpu"
+    with pytest.raises(ModelError, match="quantum"):
+        runner.kind_of("quantum")
 
 
 @pytest.mark.parametrize("device", DEVICES)

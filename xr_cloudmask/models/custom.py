@@ -106,7 +106,7 @@ def load_module(spec: ModelSpec, device: str | None) -> TorchModel:
             "import, or threads: compute(scheduler='threads')",
         )
     place = runner.device_named(device)
-    run = runner.Runner(place, runner.uses_bf16(spec.precision, place))
+    run = runner.Runner(place, runner.uses_bf16(spec.precision, place.type))
     size = runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2)
     return TorchModel(copy.deepcopy(_MODULES[spec.sha256]).to(place), run, spec.logits, size)
 

@@ -28,7 +28,7 @@ def _has_bf16(device: str | None) -> bool:
     from xr_cloudmask.models.networks import runner
 
     try:
-        return runner.uses_bf16("auto", runner.device_named(device))
+        return runner.uses_bf16("auto", runner.kind_of(device))
     except ModelError:  # a device that only the workers have
         return False
 
@@ -50,9 +50,7 @@ def runs_without_torch(spec: ModelSpec, device: str | None) -> bool:
                 f"{INSTALL_TORCH}, or predict(precision={SINGLE!r}, device='cpu')",
             )
         return True
-    if spec.precision == SINGLE and device == "cpu":
-        return True
     from xr_cloudmask.models.networks import runner
 
-    place = runner.device_named(device)
-    return place.type == "cpu" and not runner.uses_bf16(spec.precision, place)
+    kind = runner.kind_of(device)
+    return kind == "cpu" and not runner.uses_bf16(spec.precision, kind)

@@ -126,7 +126,7 @@ def load(spec: ModelSpec, device: str | None) -> SenseiNetwork:
     except (KeyError, RuntimeError) as error:
         raise _unfit(spec, " ".join(str(error).split())[:300]) from error
     networks[1].freeze()
-    run = runner.Runner(place, runner.uses_bf16(spec.precision, place))
+    run = runner.Runner(place, runner.uses_bf16(spec.precision, place.type))
     return SenseiNetwork(*networks, run, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))
 
 

@@ -127,7 +127,7 @@ def _in_torch(spec: ModelSpec, device: str | None, state: State, architecture: A
     from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
 
     place = runner.device_named(device)
-    run = runner.Runner(place, runner.uses_bf16(spec.precision, place))
+    run = runner.Runner(place, runner.uses_bf16(spec.precision, place.type))
     network = UniversalNetwork(architecture)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     network.eval().to(place)

@@ -1,24 +1,34 @@
-"""How a torch network meets a device: where it runs, how precisely, and how many windows at once."""
+"""How a torch network meets a device: where it runs, how precisely, and how many windows at once.
+
+Torch is imported when something runs, not before: a prediction is built without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ctypes.util
+import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.base import FloatArray
 from xr_cloudmask.models.csmask import threads_of_this_worker
 
-Network: TypeAlias = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Network: TypeAlias = "Callable[[Tensor], Tensor]"
 
 MEMORY_SHARE = 0.7  # of the memory that is free on a GPU when the model is loaded
 LARGEST_BATCH = 64
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and Windows' Linux
+BF16 = ("avx512bf16", "amx-bf16", "bf16")  # what LLVM calls it
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class Runner:
         windows : ndarray
             float32 ``(window, band, y, x)``.
         """
+        import torch
+
         with torch.inference_mode(), self._precision():
             if self.device.type != "cpu":
                 return self._run_backing_off(network, windows)
@@ -52,12 +64,16 @@ class Runner:
             return np.concatenate([self._run(network, windows[i : i + 1]) for i in range(len(windows))])
 
     def _run(self, network: Network, windows: FloatArray) -> FloatArray:
+        import torch
+
         result = network(torch.from_numpy(windows).to(self.device, non_blocking=True))
         array: FloatArray = result.float().cpu().numpy()
         return array
 
     def _run_backing_off(self, network: Network, windows: FloatArray) -> FloatArray:
         """Halve a batch that does not fit into the device's memory, until a single window does not."""
+        import torch
+
         try:
             return self._run(network, windows)
         except torch.OutOfMemoryError as error:
@@ -75,6 +91,8 @@ class Runner:
         return np.concatenate([self._run_backing_off(network, half) for half in halves])
 
     def _precision(self) -> AbstractContextManager[object]:
+        import torch
+
         if self.bf16:
             return torch.autocast(self.device.type, torch.bfloat16)
         # Convolutions on a GPU otherwise drop half of float32's digits.
@@ -96,6 +114,8 @@ def device_named(name: str | None) -> torch.device:
     >>> device_named("cpu")
     device(type='cpu')
     """
+    import torch
+
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -108,20 +128,45 @@ def device_named(name: str | None) -> torch.device:
     return device
 
 
-def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Say whether to multiply in bfloat16: as asked, or where the device does so in hardware."""
+def kind_of(name: str | None) -> str:
+    """Return the kind of a device, ``'cpu'`` or ``'cuda'``; asks torch only where there may be another than the CPU.
+
+    Raises
+    ------
+    ModelError
+        There is no such device here.
+    """
+    on_cpu = name == "cpu" or (name in (None, "auto") and not _has_gpu_driver())
+    return "cpu" if on_cpu else device_named(name).type
+
+
+def _has_gpu_driver() -> bool:
+    return any(map(Path.exists, map(Path, DRIVERS))) or (os.name == "nt" and bool(ctypes.util.find_library("nvcuda")))
+
+
+def uses_bf16(precision: str, kind: str) -> bool:
+    """Say whether to multiply in bfloat16: as asked, or where that kind of device does so in hardware."""
     if precision != "auto":
         return precision == "bf16"
-    if device.type == "cuda":
+    if kind == "cuda":
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Older torch does not tell: float32 then.
-    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return kind == "cpu" and _cpu_has_bf16()
+
+
+def _cpu_has_bf16() -> bool:
+    from llvmlite.binding import get_host_cpu_features
+
+    features = get_host_cpu_features()
+    return any(features.get(name, False) for name in BF16)
 
 
 def batch_size(device: torch.device, window_bytes: int) -> int:
     """Return how many windows fit into the device at once; 1 on a CPU."""
     if device.type != "cuda":
         return 1
+    import torch
+
     free, _ = torch.cuda.mem_get_info(device)
     return int(min(max(free * MEMORY_SHARE // window_bytes, 1), LARGEST_BATCH))
