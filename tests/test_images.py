@@ -339,7 +339,10 @@ def test_envi_says_which_bands_are_bad_and_how_reflectance_is_scaled(tmp_path):
     described = cube.cloudmask.descriptors()
     assert [(band.min_wavelength, band.max_wavelength) for band in described] == [(445, 455), (545, 555), (645, 655)]
     first = next(iter(cube.data_vars))
-    np.testing.assert_allclose(cube.cloudmask.reflectance()[first], values(4)[0] * 1e-4, atol=1e-6)
+    # rioxarray opens files as they are read; odc-stac tells GDAL, for the rest of a thread, not to look beside them.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+        found = cube.cloudmask.reflectance()[first].compute(scheduler="sync")
+    np.testing.assert_allclose(found, values(4)[0] * 1e-4, atol=1e-6)
 
 
 # Command line -------------------------------------------------------------------------------------------------------
