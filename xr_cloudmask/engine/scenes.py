@@ -24,6 +24,7 @@ from xr_cloudmask.engine.lazy import bounds_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec, ScenePipeline
 
+BELOW_ZERO = -1e-30  # the pipelines know of zeros themselves
 MERGED = 8  # partial results added by one task
 STRIP = 1 << 21  # pixels of a task, where the cube is in memory
 
@@ -289,8 +290,7 @@ def _classify(job: SceneJob, blocks: Sequence[npt.NDArray[Any]], known: list[Any
 def _dates(job: SceneJob, blocks: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], ...]]:
     """Return the bands of each date, with NaN where there are no data."""
     dated = [block.reshape(-1, *block.shape[-2:]) for block in map(np.asarray, blocks)]
-    fill = fill_of_all(dated, FULL)
-    fill = None if fill is None else fill & (dated[0] != 0)  # of which the pipelines know themselves
+    fill = fill_of_all(dated, FULL, BELOW_ZERO)
     bands = [_with_nan(block, nodata, fill) for block, nodata in zip(dated, job.nodata, strict=True)]
     return list(zip(*bands, strict=True))
 
