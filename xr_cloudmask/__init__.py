@@ -32,6 +32,7 @@ from xr_cloudmask.errors import (
     WeightsError,
 )
 from xr_cloudmask.indices import indices
+from xr_cloudmask.limits import Limits, set_limits
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.cards import model_card
 from xr_cloudmask.models.items import model_items
@@ -58,6 +59,7 @@ __all__ = [
     "CubeError",
     "Description",
     "FileError",
+    "Limits",
     "MissingError",
     "Model",
     "ModelError",
@@ -74,6 +76,7 @@ __all__ = [
     "parse_cbers_metadata",
     "predict",
     "register_model",
+    "set_limits",
     "simulate",
     "stac",
 ]

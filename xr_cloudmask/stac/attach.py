@@ -31,7 +31,7 @@ SAME_SCALE, SAME_OFFSET = 0.05, 0.005
 DECISIVE = {*LEVEL_KEYS, *BASELINE_KEYS, *HARMONISED_KEYS, *PDGS_OFFSET_KEYS} - {*LISTED}
 
 
-def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
+def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None, allow_local: bool = False) -> CubeT:
     """Put back onto a cube what its loader dropped of the items, so that `predict` needs no argument.
 
     For cubes of odc-stac, stackstac and cubo. Items are matched to dates by their ids where the cube has them, else by
@@ -45,6 +45,8 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
         The items that the cube was loaded from, as objects or as JSON; further items do no harm.
     patch_url : callable, optional
         As in `load`, for the XML files of INPE.
+    allow_local : bool, default False
+        As in `load`, for the same files.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
     moments = moments_of(listed)
     groups = matched(view, listed, moments)
     used = sorted({i for group in groups for i in group})
-    facts = said_of_dates([listed[i] for i in used], patch_url or str)
+    facts = said_of_dates([listed[i] for i in used], patch_url or str, allow_local)
     bands = said_of_bands(view, [listed[i] for i in used])
     records = dict(zip(used, map(DateRecord, facts, bands), strict=True))
     dates = [[records[i] for i in group] for group in groups]

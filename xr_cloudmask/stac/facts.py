@@ -30,6 +30,7 @@ from xr_cloudmask.cube.sun import AZIMUTH_KEYS, ZENITH_KEYS
 from xr_cloudmask.errors import FileError, StacError
 from xr_cloudmask.stac import http
 from xr_cloudmask.stac.headers import Patch
+from xr_cloudmask.stac.places import Place, origin_of, require_reachable
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -58,16 +59,18 @@ Facts = dict[str, Any]
 BandAttributes = dict[str, dict[str, Any]]  # attributes, by the cube's names of the bands
 
 
-def said_of_dates(items: Sequence[Item], patch: Patch) -> list[Facts]:
+def said_of_dates(items: Sequence[Item], patch: Patch, allow_local: bool = False) -> list[Facts]:
     """Return what each item says of its date, and for digital numbers of CBERS and Amazonia-1 its XML.
 
     Raises
     ------
     FileError
         An XML file cannot be read.
+    StacError
+        It is where the item may not point to.
     """
     with ThreadPoolExecutor(http.CONNECTIONS) as pool:
-        return list(pool.map(lambda item: _facts(item, _inpe_metadata(item, patch)), items))
+        return list(pool.map(lambda item: _facts(item, _inpe_metadata(item, patch, allow_local)), items))
 
 
 def _facts(item: Item, metadata: CbersMetadata | None) -> Facts:
@@ -143,14 +146,16 @@ def by_date(name: str, said: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any
     return {key: value for key, value in shared.items() if key not in dated}, dated
 
 
-def _inpe_metadata(item: Item, patch: Patch) -> CbersMetadata | None:
+def _inpe_metadata(item: Item, patch: Patch, allow_local: bool) -> CbersMetadata | None:
     """Read the XML of an item of INPE's digital numbers; None for all other items."""
     hrefs = [asset.get_absolute_href() or asset.href for asset in item.assets.values()]
     described = next((href for href in hrefs if INPE_XML.search(href)), None)
     if described is None or _is_reflectance(item):
         return None
+    require_reachable(item, described, allow_local)
+    origin = Place.MACHINE if allow_local else origin_of(item)
     try:
-        return parse_cbers_metadata(http.fetch(patch(described)))
+        return parse_cbers_metadata(http.fetch(patch(described), origin))
     except FileError as error:
         raise FileError(f"item {item.id!r}: {error.found}", error.expected, error.remedy) from error
 

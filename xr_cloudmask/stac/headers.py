@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.limits import require_pixels
 from xr_cloudmask.stac.assets import AssetBand
 from xr_cloudmask.stac.http import gdal_environment, patiently
+from xr_cloudmask.stac.places import Place, drivers
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -32,7 +34,11 @@ class Header:
 
 
 def completed(
-    items: Sequence[Item], scenes: Sequence[SceneBands], pool: Executor, patch_url: Patch
+    items: Sequence[Item],
+    scenes: Sequence[SceneBands],
+    pool: Executor,
+    patch_url: Patch,
+    origin: Place = Place.MACHINE,
 ) -> tuple[list[SceneBands], bool]:
     """Fill in what items do not say, from as few headers as will do.
 
@@ -47,7 +53,11 @@ def completed(
         Whether a file that was looked at is stored in whole rows.
     """
     gridless = [next((band for band in scene.values() if band.grid is None), None) for scene in scenes]
-    headers = list(pool.map(lambda band: None if band is None else read(patch_url(band.href)), gridless))
+
+    def header_of(band: AssetBand | None) -> Header | None:
+        return None if band is None else read(patch_url(band.href), origin)
+
+    headers = list(pool.map(header_of, gridless))
     found = [
         scene if header is None else _on_grid(scene, header) for scene, header in zip(scenes, headers, strict=True)
     ]
@@ -57,7 +67,7 @@ def completed(
         for band in scene.values()
         if band.dtype is None
     }
-    types = dict(zip(kinds, pool.map(lambda band: read(patch_url(band.href)), kinds.values()), strict=True))
+    types = dict(zip(kinds, pool.map(header_of, kinds.values()), strict=True))
     complete = [
         {name: _of_kind(band, types.get((item.collection_id, band.asset))) for name, band in scene.items()}
         for item, scene in zip(items, found, strict=True)
@@ -65,19 +75,19 @@ def completed(
     return complete, any(header.striped for header in (*headers, *types.values()) if header is not None)
 
 
-def read(href: str) -> Header:
+def read(href: str, origin: Place = Place.MACHINE) -> Header:
     """Read the header of a raster file.
 
     Raises
     ------
     FileError
-        GDAL cannot read it, or it lies nowhere on the ground.
+        GDAL cannot read it, it lies nowhere on the ground, or it is absurdly large.
     """
     from rasterio.errors import RasterioError
 
     try:
         with gdal_environment():  # here: a thread does not inherit it
-            return patiently(href, lambda: _header(href))
+            return patiently(href, lambda: _header(href, origin))
     except RasterioError as error:
         raise FileError(
             f"{href}, which GDAL cannot read: {first_cause(error)}",
@@ -86,11 +96,12 @@ def read(href: str) -> Header:
         ) from error
 
 
-def _header(href: str) -> Header:
+def _header(href: str, origin: Place) -> Header:
     import rasterio
     from odc.geo.geobox import GeoBox
 
-    with rasterio.open(href) as file:
+    with rasterio.open(href, driver=drivers(origin)) as file:
+        require_pixels(href, *file.shape)
         if file.crs is None:
             raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")
         striped = file.block_shapes[0][1] == file.width  # tiles have a width of their own

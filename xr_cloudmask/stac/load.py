@@ -11,10 +11,12 @@ import xarray as xr
 
 from xr_cloudmask.errors import StacError
 from xr_cloudmask.files.raster import CHUNK
+from xr_cloudmask.limits import require_pixels
 from xr_cloudmask.stac import http
 from xr_cloudmask.stac.assets import AssetBand, default_bands, source
 from xr_cloudmask.stac.facts import Facts, by_date, columns, said_of_dates
 from xr_cloudmask.stac.headers import Patch, SceneBands, completed
+from xr_cloudmask.stac.places import Place, origin_of, require_reachable
 from xr_cloudmask.stac.search import moment, ordered
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def load(
     bbox: Sequence[float] | None = None,
     intersects: Any = None,
     patch_url: Patch | None = None,
+    allow_local: bool = False,
 ) -> xr.Dataset:
     """Make a lazy cube of STAC items that `predict` and `reflectance` understand without an argument.
 
@@ -62,6 +65,8 @@ def load(
         GeoJSON or ``__geo_interface__`` in longitude and latitude, instead of `bbox`; cuts to its bounding box.
     patch_url : callable, optional
         What to do to every address before it is opened, such as ``planetary_computer.sign``.
+    allow_local : bool, default False
+        Whether items that came from the internet may name files of this machine and private addresses.
 
     Returns
     -------
@@ -77,9 +82,10 @@ def load(
     BandError
         An item lacks a band.
     FileError
-        A header or an XML file cannot be read.
+        A header or an XML file cannot be read, or a band is absurdly large.
     StacError
-        There are no items, they do not make a grid, or only some of them state the scale of a band.
+        There are no items, they do not make a grid, only some of them state the scale of a band, or an item points to
+        where it may not.
 
     Notes
     -----
@@ -99,7 +105,7 @@ def load(
     try: search for a larger area, or for more dates
     """
     grid = {"geobox": geobox, "crs": crs, "resolution": resolution, "bbox": bbox, "intersects": intersects}
-    return describe(items, bands, patch_url).cube(chunks=chunks, **grid)
+    return describe(items, bands, patch_url, allow_local).cube(chunks=chunks, **grid)
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class Described:
         Whether a file was seen to be stored in whole rows.
     patch : callable
         What to do to every address before it is opened.
+    origin : Place
+        The furthest of the places that the items came from.
     """
 
     items: tuple[Item, ...]
@@ -125,6 +133,7 @@ class Described:
     facts: tuple[Facts, ...]
     striped: bool
     patch: Patch
+    origin: Place
 
     @property
     def grid(self) -> GeoBox:
@@ -134,7 +143,7 @@ class Described:
 
     def cube(self, geobox: GeoBox | None = None, chunks: Mapping[str, int] | None = None, **grid: Any) -> xr.Dataset:
         """Return the lazy cube, see `load`."""
-        cube = _read_later(_plain_items(self), _chunks(chunks, self), {"geobox": geobox, **grid})
+        cube = _read_later(_plain_items(self), _chunks(chunks, self), {"geobox": geobox, **grid}, self.origin)
         along_time = columns(self.facts)
         for name, band in cube.items():
             sources = [scene[str(name)] for scene in self.scenes]
@@ -144,17 +153,25 @@ class Described:
         return cube.assign_coords({key: ("time", values) for key, values in along_time.items()})
 
 
-def describe(items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patch | None) -> Described:
+def describe(
+    items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patch | None, allow_local: bool = False
+) -> Described:
     """Gather what items say of themselves, and from headers and XML files what they do not say; see `load`."""
     dated = ordered(items)
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
     names = default_bands(dated) if bands is None else list(dict.fromkeys(bands))
     stated = [{name: source(item, name) for name in names} for item in dated]
-    patch = patch_url or str
+    for item, scene in zip(dated, stated, strict=True):
+        for name, band in scene.items():
+            require_reachable(item, band.href, allow_local)
+            if band.grid is not None:
+                require_pixels(f"band {name!r} of item {item.id!r}", *band.grid.shape)
+    patch, origin = patch_url or str, Place.MACHINE if allow_local else max(map(origin_of, dated))
     with ThreadPoolExecutor(http.CONNECTIONS) as pool:
-        scenes, striped = completed(dated, stated, pool, patch)
-    return Described(tuple(dated), tuple(scenes), tuple(said_of_dates(dated, patch)), striped, patch)
+        scenes, striped = completed(dated, stated, pool, patch, origin)
+    facts = said_of_dates(dated, patch, allow_local)
+    return Described(tuple(dated), tuple(scenes), tuple(facts), striped, patch, origin)
 
 
 def _plain_items(described: Described) -> list[Item]:
@@ -190,7 +207,9 @@ def _nodata(number: float | None) -> dict[str, float]:
     return {} if number is None else {"nodata": number}
 
 
-def _read_later(items: Sequence[Item], chunks: Mapping[str, int], grid: Mapping[str, Any]) -> xr.Dataset:
+def _read_later(
+    items: Sequence[Item], chunks: Mapping[str, int], grid: Mapping[str, Any], origin: Place
+) -> xr.Dataset:
     import odc.stac
 
     from xr_cloudmask.stac.reader import PatientDriver
@@ -204,7 +223,7 @@ def _read_later(items: Sequence[Item], chunks: Mapping[str, int], grid: Mapping[
                 items,
                 groupby="id",
                 chunks=dict(chunks),
-                driver=PatientDriver(),
+                driver=PatientDriver(origin),
                 fuse_func="numpy.copyto",  # a date is a file per band: there are no gaps to look for and fill
                 **given,
             )

@@ -86,6 +86,7 @@ def screen(
     model: str = "auto",
     bands: Sequence[str] | None = None,
     patch_url: Patch | None = None,
+    allow_local: bool = False,
     **options: Any,
 ) -> Screening:
     """Estimate the cloud fraction of items over an area of interest, and keep those that are clear enough.
@@ -111,6 +112,8 @@ def screen(
     bands : sequence of str, optional
         As in `load`.
     patch_url : callable, optional
+        As in `load`.
+    allow_local : bool, default False
         As in `load`.
     **options
         Other keywords of `predict`.
@@ -149,7 +152,14 @@ def screen(
 
     place = None if area is None else _geometry(area)
     estimate = partial(
-        _estimate, place=place, resolution=resolution, model=model, bands=bands, patch_url=patch_url, options=options
+        _estimate,
+        place=place,
+        resolution=resolution,
+        model=model,
+        bands=bands,
+        patch_url=patch_url,
+        allow_local=allow_local,
+        options=options,
     )
     with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
         # rasterio's own filter against it does not hold where threads warp at the same time.
@@ -171,13 +181,14 @@ def _estimate(
     model: str,
     bands: Sequence[str] | None,
     patch_url: Patch | None,
+    allow_local: bool,
     options: Mapping[str, Any],
 ) -> dict[str, float] | Exception:
     """Return the fractions of an item, or why there are none: one bad file must not end the screening of a year."""
     from rasterio.errors import RasterioError
 
     try:
-        found = describe([item], bands, patch_url)
+        found = describe([item], bands, patch_url, allow_local)
         region = found.grid.extent if place is None else place.to_crs(_crs(found.grid))
         if not region.intersects(found.grid.extent):
             return {VALID_FRACTION: 0.0}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.errors import StacError
-from xr_cloudmask.stac import http
+from xr_cloudmask.stac.pages import nothing_found, told_by, transport
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -51,8 +51,9 @@ def search(
     Raises
     ------
     StacError
-        The API does not answer, not even after some repetitions, or not as an API should; a search that it refuses,
-        or a `query` to an API that does not offer it, which may ignore it or return nothing.
+        The API does not answer, not even after some repetitions, or not as an API should; its pages repeat, or have no
+        end; a search that it refuses, or a `query` to an API that does not offer it, which may ignore it or return
+        nothing; an unknown collection, or nothing found: the message says what there is.
 
     Examples
     --------
@@ -66,13 +67,11 @@ def search(
     from pystac_client import Client
     from pystac_client.conformance import ConformanceClasses
     from pystac_client.exceptions import APIError, ParametersError
-    from pystac_client.stac_api_io import StacApiIO
 
     box = _box(bbox)
-    transport = StacApiIO(max_retries=None, timeout=http.TIMEOUT)
-    transport.session = http.session()
+    wanted = [collections] if isinstance(collections, str) else list(collections or ())
     try:
-        client = Client.open(url, stac_io=transport)
+        client = Client.open(url, stac_io=transport(url))
         if query and not client.conforms_to(ConformanceClasses.QUERY):
             raise StacError(
                 f"query={query!r} to {url}, which does not offer queries",
@@ -81,17 +80,18 @@ def search(
             )
         found = client.search(
             method=_method(client),
-            collections=[collections] if isinstance(collections, str) else list(collections or ()) or None,
+            collections=wanted or None,
             bbox=box,
             intersects=intersects,
             datetime=datetime,
             query=query,  # type: ignore[arg-type]
             max_items=limit,
         )
-        return ordered(found.items())
+        return ordered(found.items()) or nothing_found(client, wanted, {"bbox": box, "datetime": datetime})
     except (APIError, ParametersError, NotImplementedError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, StacError):
-            raise
+        told = told_by(error)
+        if told is not None:
+            raise StacError(told.found, told.expected, told.remedy) from error
         raise StacError(
             f"no items from {url}: {error or type(error).__name__}",
             "a STAC API that answers, and a search that it understands",
