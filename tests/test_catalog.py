@@ -476,7 +476,7 @@ def test_the_schema_is_versioned(tmp_path, items, monkeypatch):
     assert Catalog(catalog.path).to_dataframe()["note"].tolist() == [None]
     assert len(catalog.cube()["time"]) == 1
     monkeypatch.undo()
-    with pytest.raises(CatalogError, match="of version 2\nexpected: a catalogue of version 1"):
+    with pytest.raises(CatalogError, match="of version 3\nexpected: a catalogue of version 2"):
         Catalog(catalog.path)
 
 

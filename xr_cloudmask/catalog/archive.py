@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import sqlite3
-import tempfile
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from xr_cloudmask import atomic
+from xr_cloudmask.catalog import scratch
 from xr_cloudmask.cog import SIDECAR
 
 KINDS = ("files", "database")
@@ -33,8 +34,60 @@ def file_name(item: str, collection: str, request: str) -> str:
 
 
 def folder_of(database: Path) -> Path:
-    """Return the folder of the masks that are files: the two may be moved together."""
-    return database.with_name(f"{database.stem}.masks")
+    """Return the folder of the masks that are files: the two may be moved together, and no two databases share one.
+
+    Examples
+    --------
+    >>> [folder_of(Path(name)).name for name in ("scenes.db", "scenes.sqlite", "scenes")]
+    ['scenes.masks', 'scenes.sqlite-masks', 'scenes-masks']
+    """
+    place = database.resolve() if database.is_symlink() else database
+    return place.with_name(f"{place.stem}.masks" if place.suffix == ".db" else f"{place.name}-masks")
+
+
+def adopt(database: sqlite3.Connection, path: Path) -> None:
+    """Copy the masks of a database of version 1 from the folder that it may share with another."""
+    folder, before = folder_of(path), path.with_name(f"{path.stem}.masks")
+    if folder == before or not before.is_dir():
+        return
+    folder.mkdir(exist_ok=True)
+    for (name,) in database.execute("SELECT name FROM scenes WHERE mask = 'file'"):
+        with suppress(FileNotFoundError):  # the next run makes it again
+            copy(before / f"{name}.tif", folder / f"{name}.tif")
+
+
+def sealed(cog: bytes) -> dict[str, Any]:
+    """Return the columns by which a mask that was damaged later is known."""
+    return {"mask_bytes": len(cog), "mask_sha256": hashlib.sha256(cog).hexdigest()}
+
+
+def trouble(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> str | None:
+    """Return what is wrong with the mask of a row that is done; None where it is whole.
+
+    A mask of a database of version 1 has no checksum: that it is there is all that is asked.
+    """
+    try:
+        cog = _bytes_of(database, folder, row)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if cog is None:
+        return "missing"
+    if not cog or row["mask_bytes"] not in (None, len(cog)):
+        return f"{len(cog)} bytes instead of {row['mask_bytes'] or 'some'}"
+    if row["mask_sha256"] not in (None, hashlib.sha256(cog).hexdigest()):
+        return "changed: its checksum is another"
+    return None
+
+
+def _bytes_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> bytes | None:
+    """Return a mask; None where it is not there, or the names of its classes are not."""
+    if row["mask"] != "file":
+        found = database.execute("SELECT cog FROM masks WHERE scene = ?", (row["scene"],)).fetchone()
+        return None if found is None else bytes(found[0])
+    path = folder / f"{row['name']}.tif"
+    if not (path.is_file() and path.with_name(f"{path.name}{SIDECAR}").is_file()):
+        return None
+    return path.read_bytes()
 
 
 def keep_file(folder: Path, name: str, cog: bytes, class_names: bytes, run: str) -> None:
@@ -52,8 +105,9 @@ def path_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> Pat
     """Return the file of a mask; one that is in the database is unpacked first, until the process ends."""
     if row["mask"] == "file":
         return folder / f"{row['name']}.tif"
-    # With the time in its name: another database of the same name may have been there before.
-    target = _unpacked(folder.resolve()) / f"{row['name']}-{re.sub(r'[^0-9]', '', row['finished'])}.tif"
+    # With its checksum in its name: another database of the same name may have been there before.
+    mark = row["mask_sha256"] or re.sub(r"[^0-9]", "", row["finished"])
+    target = _unpacked(folder.resolve()) / f"{row['name']}-{mark[:20]}.tif"
     if not target.exists():
         query = "SELECT cog, class_names FROM masks WHERE scene = ?"
         cog, class_names = database.execute(query, (row["scene"],)).fetchone()
@@ -72,14 +126,9 @@ def _write(target: Path, cog: bytes, class_names: bytes, mark: str) -> None:
         path.write_bytes(cog)
 
 
-@cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="xr-cloudmask-")
-
-
 def _unpacked(folder: Path) -> Path:
     """Return a temporary folder for the masks of one database."""
-    target = Path(_scratch().name) / hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()
+    target = scratch.folder() / hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()
     target.mkdir(exist_ok=True)
     return target
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,28 +16,18 @@ from xr_cloudmask.catalog.cube import cube_of
 from xr_cloudmask.catalog.filters import FILTERS, as_fraction
 from xr_cloudmask.catalog.formats import FORMATS, Rows
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
-from xr_cloudmask.cog import WGS84
-from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.catalog.table import as_table, unreadable
+from xr_cloudmask.errors import CatalogError, listed
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.extras import require
-from xr_cloudmask.names import (
-    BAND_MISMATCH,
-    CLOUD_FRACTION,
-    CLOUD_SHADOW_FRACTION,
-    FRACTIONS,
-    VALID_FRACTION,
-    WATER_FRACTION,
-)
+from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION
 
 if TYPE_CHECKING:
+    import pandas as pd
     from distributed import Client
     from geopandas import GeoDataFrame
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-# Columns of the database that are for machines; the footprint and the mask's path are shown in their place.
-HIDDEN = ("item", "name", "request", "run", "due")
-JSON = ("statistics", "provenance")
 SHOWN = ("datetime", "model", "status", CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION, "error")
 SHOWN_ROWS = 20  # in a notebook
 
@@ -82,7 +72,7 @@ class Catalog:
         self._inside = masks == "database"
         self._conditions: tuple[str, ...] = ()
         self._values: tuple[Any, ...] = ()
-        with schema.connect(self.path):
+        with schema.connect(self.path, reading=True):
             pass
 
     def run(
@@ -195,30 +185,17 @@ class Catalog:
             Index ``id``. ``scene`` (the row's number), what was asked for, ``status`` (``'queued'``, ``'running'``,
             ``'done'``, ``'failed'``), ``attempts``, ``error``, times, the fractions (0–1), ``band_mismatch`` and
             ``statistics`` where the model has them, grid, ``provenance``, ``mask`` (the path of the file, or
-            ``'database'``), and the footprint, in longitude and latitude.
-        """
-        import pandas as pd
-        from shapely.geometry import shape
+            ``'database'``), and the footprint, in longitude and latitude, as RFC 7946 has it.
 
-        geopandas = require("geopandas", "catalog", "the catalogue's table")
-        with schema.connect(self.path) as database:
+        Warns
+        -----
+        UserWarning
+            Of rows that cannot be read; the table has the others.
+        """
+        with schema.connect(self.path, reading=True) as database:
             names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
             rows = self._rows(database)
-        table = pd.DataFrame([tuple(row) for row in rows], columns=names)
-        footprints = [json.loads(row["item"])["geometry"] for row in rows]
-        folder = archive.folder_of(self.path)
-        table["mask"] = [str(folder / f"{row['name']}.tif") if row["mask"] == "file" else row["mask"] for row in rows]
-        for name in JSON:
-            # Of the rows, not of the table: pandas makes NaN of a text that is missing.
-            table[name] = [None if row[name] is None else json.loads(row[name]) for row in rows]
-        for name in ("datetime", "queued", "started", "finished"):
-            table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
-        table[BAND_MISMATCH] = table[BAND_MISMATCH].astype("boolean")
-        floats = [*FRACTIONS, WATER_FRACTION, "seconds"]
-        table[floats] = table[floats].astype("float64")
-        outlines = [None if footprint is None else shape(footprint) for footprint in footprints]
-        frame = geopandas.GeoDataFrame(table.drop(columns=list(HIDDEN)), geometry=outlines, crs=WGS84)
-        return frame.set_index("id")
+        return as_table(rows, names, archive.folder_of(self.path))
 
     def open(self, scene: str | int) -> xr.Dataset:
         """Open the mask of a scene; lazy.
@@ -236,11 +213,51 @@ class Catalog:
         Raises
         ------
         CatalogError
-            There is no mask, or there are several.
+            There is no mask, there are several, or it is missing or damaged.
         """
-        with schema.connect(self.path) as database:
-            row = self._one(database, scene)
-            return open_mask(archive.path_of(database, archive.folder_of(self.path), row))
+        with schema.connect(self.path, reading=True) as database:
+            ((_, path),) = self._whole(database, [self._one(database, scene)])
+            return open_mask(path)
+
+    def verify(self) -> pd.DataFrame:
+        """Compare every mask with its size and its checksum; reads them all.
+
+        Returns
+        -------
+        DataFrame
+            A row for each scene that is done, and for each row of the database that cannot be read: index ``id``,
+            ``scene`` (the row's number), ``model``, and ``problem``, which is empty where the mask is whole. `run`
+            makes again what has a problem.
+
+        Raises
+        ------
+        CatalogError
+            The database itself is damaged.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> len(Catalog(f"{folder.name}/scenes.db").verify())
+        0
+        >>> folder.cleanup()
+        """
+        import pandas as pd
+
+        with schema.connect(self.path, reading=True) as database:
+            found = database.execute("PRAGMA integrity_check").fetchone()[0]
+            if found != "ok":
+                raise CatalogError(f"{str(self.path)!r}: {found}", "a whole database", "a copy from before")
+            rows = [(row, self._problem(database, row)) for row in self._all(database)]
+        table = [(row["id"], row["scene"], row["model"], problem) for row, problem in rows if problem is not None]
+        return pd.DataFrame(table, columns=["id", "scene", "model", "problem"]).set_index("id")
+
+    def _problem(self, database: sqlite3.Connection, row: sqlite3.Row) -> str | None:
+        """Return what is wrong with a row or its mask, nothing where all is well; None where there is no mask."""
+        wrong = unreadable(row)
+        if wrong is not None or row["status"] != "done":
+            return wrong
+        return archive.trouble(database, archive.folder_of(self.path), row) or ""
 
     def cube(
         self,
@@ -272,9 +289,9 @@ class Catalog:
         Raises
         ------
         CatalogError
-            There are no masks, masks of several schemes, or of several grids and no `geobox`.
+            There are no masks, some are missing or damaged, masks of several schemes, or of several grids and no `geobox`.
         """
-        with schema.connect(self.path) as database:
+        with schema.connect(self.path, reading=True) as database:
             rows = self._done(database, scenes)
         return cube_of(rows, {"geobox": geobox, "crs": crs, "resolution": resolution}, chunks)
 
@@ -297,11 +314,11 @@ class Catalog:
         Raises
         ------
         CatalogError
-            An unknown format, nothing to write, or no room.
+            An unknown format, nothing to write, a mask that is missing or damaged, or no room.
         """
         if fmt not in FORMATS:
             raise CatalogError(f"fmt={fmt!r}", f"one of {list(FORMATS)}", "fmt='tif'")
-        with schema.connect(self.path) as database:
+        with schema.connect(self.path, reading=True) as database:
             rows = self._done(database, None)
         numbers = [row["scene"] for row, _ in rows]
         table = self.to_dataframe()
@@ -331,10 +348,19 @@ class Catalog:
 
     def _counts(self) -> dict[str, int]:
         query = f"SELECT status, count(*) FROM scenes WHERE {self._where()} GROUP BY status"  # noqa: S608
-        with schema.connect(self.path) as database:
+        with schema.connect(self.path, reading=True) as database:
             return dict(map(tuple, database.execute(query, self._values)))
 
     def _rows(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Return the rows that can be read, by date; warn of the others."""
+        rows = self._all(database, *more, values=values)
+        bad = {row["scene"]: wrong for row in rows if (wrong := unreadable(row)) is not None}
+        if bad:
+            told = listed(f"{scene} ({wrong})" for scene, wrong in bad.items())
+            warnings.warn(f"rows of {str(self.path)!r} that cannot be read are left out: {told}", stacklevel=4)
+        return [row for row in rows if row["scene"] not in bad]
+
+    def _all(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         query = f"SELECT * FROM scenes WHERE {self._where(*more)} ORDER BY datetime, id, scene"  # noqa: S608
         return database.execute(query, (*self._values, *values)).fetchall()
 
@@ -364,7 +390,20 @@ class Catalog:
             rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
         if not rows:
             raise CatalogError("no scene that is done", "at least one", "catalog.run(items), or a filter that is wider")
-        return [(row, archive.path_of(database, archive.folder_of(self.path), row)) for row in rows]
+        return self._whole(database, rows)
+
+    def _whole(self, database: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> Rows:
+        """Return rows and where their masks are, all of which are whole."""
+        folder = archive.folder_of(self.path)
+        wrong = {row["id"]: found for row in rows if (found := archive.trouble(database, folder, row))}
+        if wrong:
+            told = listed(f"{scene!r} ({found})" for scene, found in wrong.items())
+            raise CatalogError(
+                f"{len(wrong)} of {len(rows)} masks of {str(self.path)!r} that are missing or damaged: {told}",
+                "masks as they were made",
+                "catalog.run(items, ...) as before, which makes them again; catalog.verify() lists them",
+            )
+        return [(row, archive.path_of(database, folder, row)) for row in rows]
 
 
 def _escaped(text: str) -> str:

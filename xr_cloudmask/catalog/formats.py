@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from xr_cloudmask import atomic
 from xr_cloudmask.catalog import archive
 from xr_cloudmask.catalog.items import item_of
+from xr_cloudmask.catalog.outlines import split_shape
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.extras import require
@@ -79,7 +80,10 @@ def _outlines(row: sqlite3.Row, path: Path) -> GeoDataFrame:
         "class": [names[int(code)] for _, code in found],
     }
     frame = geopandas.GeoDataFrame(columns, geometry=[shape(outline) for outline, _ in found], crs=crs)
-    return frame if crs is None else frame.to_crs(WGS84)
+    if crs is None:
+        return frame
+    turned = frame.to_crs(WGS84)
+    return turned.set_geometry([split_shape(outline) for outline in turned.geometry], crs=WGS84)
 
 
 def to_stac(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
@@ -92,7 +96,8 @@ def to_stac(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
         home.mkdir(exist_ok=True)
         items.append(item_of(row, _copied(row, path, home)))
     extent = Extent.from_items(items)
-    if all(item.bbox is None for item in items):
+    boxes = [item.bbox for item in items if item.bbox is not None]
+    if not boxes or any(box[0] > box[len(box) // 2] for box in boxes):  # a box across the antimeridian
         extent.spatial = SpatialExtent([WORLD])
     collection = Collection(COLLECTION, DESCRIPTION, extent, title="Cloud masks", license=LICENCE)
     collection.add_items(items)

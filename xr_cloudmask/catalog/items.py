@@ -6,6 +6,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from xr_cloudmask.catalog.outlines import box_of, split
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, MASK_NAME
@@ -56,13 +57,15 @@ def _footprint(row: sqlite3.Row, source: Item) -> tuple[dict[str, Any] | None, l
     """Return the outline of a scene and its box, in longitude and latitude: of its mask where the item has none."""
     from affine import Affine
     from odc.geo.geobox import GeoBox
-    from shapely.geometry import shape
 
     outline = source.geometry
     if outline is None and row["crs"] is not None:
         grid = GeoBox((row["height"], row["width"]), Affine(*json.loads(row["transform"])), row["crs"])
         outline = grid.geographic_extent.json
-    return outline, source.bbox or (list(shape(outline).bounds) if outline is not None else None)
+    cut = split(outline)
+    if source.bbox is not None and cut == outline:
+        return outline, source.bbox
+    return cut, box_of(cut)
 
 
 def _properties(row: sqlite3.Row, source: Item) -> dict[str, Any]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CONFIGURING = {"weights": None, "precision": "auto", "thresholds": None}
 NOT_PER_SCENE = {"model", "probabilities", "descriptors"}  # of the keywords of predict
 MADE_BY = ("name", "variant", "version", "sha256", "precision", "thresholds")  # of a ModelSpec
-HOW = ("device", "batch_size", "patch_url", "chunks")  # a mask is made, not which
+HOW = ("device", "batch_size", "cache", "patch_url", "chunks", "allow_local")  # a mask is made, not which
 GLANCE = 0.2  # seconds between two looks for Ctrl-C
 
 

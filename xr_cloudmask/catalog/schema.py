@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from xr_cloudmask.catalog import archive
 from xr_cloudmask.errors import CatalogError
 
 APPLICATION_ID = 0x78636D31  # "xcm1": tells a catalogue from the databases of others
@@ -67,12 +68,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        "ALTER TABLE scenes ADD COLUMN mask_bytes INTEGER",
+        "ALTER TABLE scenes ADD COLUMN mask_sha256 TEXT",
+    ),
 )
+OWN_FOLDER = 2  # the version since which no two databases share a folder of masks
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[sqlite3.Connection]:
+def connect(path: Path, reading: bool = False) -> Iterator[sqlite3.Connection]:
     """Open a database, made or brought up to date where need be; every statement is a transaction of its own.
+
+    One that is only read need not be on a disk that can be written.
 
     Raises
     ------
@@ -81,12 +89,7 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
         of: a full disk, a file that was damaged.
     """
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
-            database.row_factory = sqlite3.Row
-            _migrate(database, path)
-            # Readers never wait for the writer; a commit is on the disk when it returns.
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                database.execute(f"PRAGMA {pragma}")
+        with closing(_opened(path, reading)) as database:
             yield database
     except sqlite3.Error as error:
         raise CatalogError(
@@ -94,6 +97,59 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
             "a catalogue in a folder that exists, with room and permission to write",
             "another name, or check the folder and `df`; what was done before is safe",
         ) from error
+
+
+def _opened(path: Path, reading: bool) -> sqlite3.Connection:
+    try:
+        return _writable(path)
+    except sqlite3.OperationalError:
+        if not reading or not path.is_file():
+            raise
+    try:
+        return _read_only(path, "mode=ro")
+    except sqlite3.OperationalError:  # its log cannot be made; that it changes meanwhile is not to be feared
+        return _read_only(path, "mode=ro&immutable=1")
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    database = _connected(str(path))
+    try:
+        _migrate(database, path)
+        # Readers never wait for the writer; a commit is on the disk when it returns.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            database.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _read_only(path: Path, how: str) -> sqlite3.Connection:
+    """Open a database that cannot be written; an older one is brought up to date in memory."""
+    database = _connected(f"{path.absolute().as_uri()}?{how}")
+    try:
+        if _version(database) == len(MIGRATIONS) and _number(database, "PRAGMA application_id") == APPLICATION_ID:
+            return database
+        copy = _connected(":memory:")
+        database.backup(copy)
+    except BaseException:
+        database.close()
+        raise
+    database.close()
+    _migrate(copy, path, moving=False)
+    return copy
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    database = sqlite3.connect(address, timeout=BUSY_SECONDS, isolation_level=None, uri=address.startswith("file:///"))
+    database.row_factory = sqlite3.Row
+    database.text_factory = _text
+    return database
+
+
+def _text(raw: bytes) -> str:
+    """Return a text; one that was damaged is shown as it is, and does not hide the others."""
+    return raw.decode(errors="backslashreplace")
 
 
 @contextmanager
@@ -108,7 +164,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("COMMIT")
 
 
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
+def _migrate(database: sqlite3.Connection, path: Path, moving: bool = True) -> None:
     if _number(database, "PRAGMA application_id") == APPLICATION_ID and _version(database) == len(MIGRATIONS):
         return
     with transaction(database):
@@ -117,6 +173,8 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
         for migration in MIGRATIONS[version:]:
             for statement in migration:
                 database.execute(statement)
+        if moving and 0 < version < OWN_FOLDER:
+            archive.adopt(database, path)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 

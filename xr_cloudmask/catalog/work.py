@@ -17,6 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import export, stac
+from xr_cloudmask.catalog import scratch
 from xr_cloudmask.cog import SIDECAR
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.errors import CloudMaskError, causes
@@ -105,7 +106,7 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
     begin = time.perf_counter()
     compute = {"scheduler": "synchronous", "callbacks": [(None, None, _stopper(stop), None, None)]}
     cube = stac.load([Item.from_dict(json.loads(item))], **request.loading)
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), _room() as folder:
         at_hand = _staged(cube, request, Path(folder), compute)
         found = predict(at_hand, request.model, **request.options).isel(time=0)
         lazy = found.drop_vars([name for name in found.data_vars if name != MASK_NAME])
@@ -118,6 +119,11 @@ def make(item: str, request: Request, stop: threading.Event | None = None) -> Ma
             | {"seconds": time.perf_counter() - begin}
         )
         return Made(path.read_bytes(), sidecar.read_bytes(), columns)
+
+
+def _room() -> tempfile.TemporaryDirectory[str]:
+    """Return a temporary folder for one scene, in the one of this process."""
+    return tempfile.TemporaryDirectory(dir=scratch.folder(), ignore_cleanup_errors=True)
 
 
 def _staged(cube: xr.Dataset, request: Request, folder: Path, compute: Mapping[str, Any]) -> xr.Dataset:
