@@ -121,7 +121,12 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: s
             # Labels depend neither on the batches nor on the device.
             made = tokenize(replace(job, batch_size=None, device=None), names, probabilities, chunks)
             group = f"{made}-{version('xr-cloudmask')}"
-            outer = store.KeptLayer(outer, store.KeptArray(url, group, name, dims, whole, dtype, fill))
+            outer = store.KeptLayer(
+                outer, store.KeptArray(url, group, name, dims, whole, dtype, fill), array_of(key, outer, whole, dtype)
+            )
+        return array_of(key, outer, whole, dtype)
+
+    def array_of(key: str, outer: Any, whole: Any, dtype: str) -> Any:
         layers, dependencies = {**graph.layers, key: outer}, {**graph.dependencies, key: {tile_name}}
         return da.Array(HighLevelGraph(layers, dependencies), key, whole, meta=np.empty((0,) * len(whole), dtype))
 
