@@ -11,12 +11,19 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from xr_cloudmask.errors import WeightsError
 from xr_cloudmask.extras import require
+from xr_cloudmask.limits import limits, raised
 from xr_cloudmask.models.weights import (
     CACHE_VARIABLE,
     SENSEI,
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
 
 
 FETCHING = "downloads of weights"
+GLANCE = 0.5  # seconds between two looks at a download
+SPARE = 1 << 20  # bytes that the hub's client writes beside a file
 
 
 def fetch(name: str = SENSEI.default, revision: str | None = None) -> tuple[WeightsFile, ...]:
@@ -118,6 +127,7 @@ class _Announced:
     path: str
     commit: str
     checksum: str
+    size: int
 
 
 def _download(source: OfficialWeights, name: str, revision: str, folder: Path) -> None:
@@ -137,7 +147,7 @@ def _download(source: OfficialWeights, name: str, revision: str, folder: Path) -
 
 def _announced(hub: HfApi, source: OfficialWeights, name: str, revision: str) -> list[_Announced]:
     try:
-        info = hub.model_info(source.repository, revision=revision, files_metadata=True)
+        info = hub.model_info(source.repository, revision=revision, files_metadata=True, timeout=limits().idle)
     # The client's own errors, and those of the HTTP library of its version.
     except Exception as error:
         _raise_unreachable(hub, source, error)
@@ -152,13 +162,25 @@ def _announced(hub: HfApi, source: OfficialWeights, name: str, revision: str) ->
         )
     files = [siblings[path] for path in wanted]
     return [
-        _Announced(file.rfilename, str(info.sha), file.lfs.sha256 if file.lfs else str(file.blob_id)) for file in files
+        _Announced(
+            file.rfilename, str(info.sha), file.lfs.sha256 if file.lfs else str(file.blob_id), int(file.size or 0)
+        )
+        for file in files
     ]
 
 
 def _download_file(hub: HfApi, source: OfficialWeights, file: _Announced, staging: Path) -> Record:
+    if file.size > limits().weights:
+        raise WeightsError(
+            f"{file.path}, announced with {file.size} bytes",
+            f"at most {limits().weights:.6g} bytes",
+            raised("weights", 2 * file.size),
+        )
+    get = partial(hub.hf_hub_download, source.repository, file.path, revision=file.commit, local_dir=staging)
     try:
-        place = Path(hub.hf_hub_download(source.repository, file.path, revision=file.commit, local_dir=staging))
+        place = Path(_watched(get, staging, file))
+    except WeightsError:
+        raise
     except Exception as error:
         _raise_unreachable(hub, source, error)
     content = place.read_bytes()
@@ -171,6 +193,47 @@ def _download_file(hub: HfApi, source: OfficialWeights, file: _Announced, stagin
             f"{again(place.parent.name)}; if it happens again, a mirror or proxy changes files",
         )
     return Record(place.name, len(content), sha256)
+
+
+def _watched(get: Callable[[], str], staging: Path, file: _Announced) -> str:
+    """Download while bytes come, and no more of them than were announced: the hub's client would wait for ever."""
+    outcome: Future[str] = Future()
+    threading.Thread(target=_fulfil, args=(outcome, get), daemon=True).start()
+    before, looked = _bytes_in(staging), time.monotonic()
+    allowed = before + (file.size or limits().weights) + SPARE
+    while not outcome.done():
+        wait((outcome,), timeout=GLANCE)
+        size, now = _bytes_in(staging), time.monotonic()
+        if size > allowed:
+            raise WeightsError(
+                f"{file.path}, of more bytes than the {file.size} that were announced",
+                "what the hub announced",
+                f"{again(Path(file.path).parent.name)}; if it happens again, a mirror or proxy changes files",
+            )
+        if now - looked > limits().connect + limits().idle:
+            if size - before < limits().slowest * limits().idle and not outcome.done():
+                raise WeightsError(
+                    f"{file.path}, of which {size - before} bytes came in {now - looked:.0f} s",
+                    f"{limits().slowest:g} bytes a second",
+                    f"the same again later, or {raised('idle', 2 * limits().idle)}",
+                )
+            before, looked = size, now
+    return outcome.result()
+
+
+def _fulfil(outcome: Future[str], get: Callable[[], str]) -> None:
+    try:
+        outcome.set_result(get())
+    except BaseException as error:  # raised where it is waited for
+        outcome.set_exception(error)
+
+
+def _bytes_in(folder: Path) -> int:
+    sizes = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # moved meanwhile
+            sizes += path.stat().st_size if path.is_file() else 0
+    return sizes
 
 
 def _git_name(content: bytes) -> str:
