@@ -98,7 +98,7 @@ def loaded(tmp_path_factory):
     def of(name):
         if name not in kept:
             items = made(tmp_path_factory.mktemp(name), name)
-            kept[name] = items, load(items, list(PROVIDERS[name].assets)).cloudmask.predict()["cloudmask"].compute()
+            kept[name] = items, load(items, list(PROVIDERS[name].assets)).cloudmask.predict()["cloud_mask"].compute()
         return kept[name]
 
     return of
@@ -112,7 +112,7 @@ def test_no_argument_is_needed(loaded, name, loader):
     cube = LOADERS[loader](items, provider)
     with dask.config.set(scheduler=no_scheduler):
         attached = attach(cube, items)
-        lazy = attached.cloudmask.predict()["cloudmask"]
+        lazy = attached.cloudmask.predict()["cloud_mask"]
     found = values_of(attached)
     np.testing.assert_allclose(found, truth(provider, len(items)), atol=6e-5)  # NaN where there is no data
     assert lazy.attrs["level"] == provider.level
@@ -160,7 +160,7 @@ def test_cubo(catalogue, dataset):
     }
     whole = xr.DataArray(truth(provider, 3)[:, 2], dims=("time", "y", "x"))
     np.testing.assert_allclose(red.values, whole.isel(place).values, atol=6e-5)
-    assert attach(cube, items).cloudmask.predict()["cloudmask"].attrs["level"] == "BOA"
+    assert attach(cube, items).cloudmask.predict()["cloud_mask"].attrs["level"] == "BOA"
 
 
 def test_without_it_the_cube_asks(loaded):
@@ -202,7 +202,7 @@ def test_every_line_of_the_page(catalogue, tmp_path):
         names = {"items": items, "odc": odc, "xr_cloudmask": xr_cloudmask}
         names["stackstac"] = SimpleNamespace(stack=lambda items, epsg, **options: loaders._stack(items, **options))
         exec(block, names)
-        assert names["out"]["cloudmask"].attrs["level"] == "BOA"
+        assert names["out"]["cloud_mask"].attrs["level"] == "BOA"
         assert names["out"].sizes["time"] == len(items)
 
 
@@ -608,7 +608,7 @@ def test_mosaics_of_a_solar_day(tmp_path, name, apart):
     attached = attach(cube, items)
     assert attached["id"].values.tolist() == [f"{a.id}, {b.id}" for a, b in (items[:2], items[2:])]
     np.testing.assert_allclose(values_of(attached), whole(PROVIDERS[name]), atol=6e-5)
-    assert attached.cloudmask.predict()["cloudmask"].attrs["level"] == PROVIDERS[name].level
+    assert attached.cloudmask.predict()["cloud_mask"].attrs["level"] == PROVIDERS[name].level
     assert attach(midnight(attached.drop_vars("id")), items)["id"].values.tolist() == attached["id"].values.tolist()
     np.testing.assert_array_equal(values_of(attach(attached, items)), values_of(attached))
 
@@ -843,7 +843,7 @@ def test_real_bands_of_amazonia():
     cube = xr.Dataset({band["name"]: (("y", "x"), np.array([[-9999, 2500]], "int16")) for band in said})
     attached = attach(cube, item)
     np.testing.assert_allclose(values_of(attached)[:, 0], [[np.nan, 0.25]] * 4)
-    assert attached.cloudmask.predict()["cloudmask"].attrs["level"] == "BOA"
+    assert attached.cloudmask.predict()["cloud_mask"].attrs["level"] == "BOA"
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no shared data beside the repository")

@@ -65,11 +65,11 @@ def test_a_mask_that_is_used_again_and_again_is_predicted_once(counted, tmp_path
     assert len(chunk_files(tmp_path / "masks.zarr")) == 27
     composed = kept.cloudmask.composite("median", mask=out).compute()
     kept.cloudmask.plot(mask=out)
-    mask = out["cloudmask"].compute()
+    mask = out["cloud_mask"].compute()
     again = counting(data, tmp_path / "masks.zarr").compute()  # as in a new session
     assert counted() == 0
-    for found in (mask, again["cloudmask"]):
-        np.testing.assert_array_equal(found, EXPECTED["cloudmask"])
+    for found in (mask, again["cloud_mask"]):
+        np.testing.assert_array_equal(found, EXPECTED["cloud_mask"])
     direct = kept.cloudmask.composite("median", mask=predict(data, "toy", resolution="native"))
     xr.testing.assert_equal(composed, direct.compute())
 
@@ -108,7 +108,7 @@ def test_how_a_mask_is_made_does_not_matter_to_what_is_kept(counted, tmp_path):
 def test_arrays_of_other_chunks_or_stores_have_other_names(tmp_path):
     ragged = cube().chunk(time=1, y=(40, 60, 50), x=-1)
     stores = (None, tmp_path / "one.zarr", tmp_path / "other.zarr")
-    masks = [predict(ragged, "toy", cache=store)["cloudmask"] for store in stores]
+    masks = [predict(ragged, "toy", cache=store)["cloud_mask"] for store in stores]
     assert len({mask.data.name for mask in masks}) == 3
     counts = dask.compute(*((mask == 1).sum() for mask in masks))
     assert len(set(map(int, counts))) == 1
@@ -135,7 +135,7 @@ def test_any_chunks_can_be_kept(data, probabilities, resolution, tmp_path_factor
     predict(ragged, "toy", cache=cache, **options).isel(time=first).compute(scheduler="synchronous")
     for _ in range(2):
         out = predict(ragged, "toy", cache=cache, **options).compute(scheduler="synchronous")
-        np.testing.assert_array_equal(out["cloudmask"], expected["cloudmask"])
+        np.testing.assert_array_equal(out["cloud_mask"], expected["cloud_mask"])
         np.testing.assert_array_equal(out["cloud_fraction"], expected["cloud_fraction"])
         if probabilities:
             np.testing.assert_allclose(out["probability"], expected["probability"], atol=1e-5)
@@ -146,12 +146,12 @@ def test_arrays_in_memory_are_known_by_their_values(counted, tmp_path):
     cache = tmp_path / "masks.zarr"
     out = counting(cube(), cache, probabilities=True)
     assert counted() == windows
-    assert isinstance(out["cloudmask"].data, np.ndarray)
+    assert isinstance(out["cloud_mask"].data, np.ndarray)
     np.testing.assert_allclose(out["probability"], EXPECTED["probability"], atol=1e-6)
     xr.testing.assert_identical(counting(cube(SCENE.copy()), cache, probabilities=True), out)
     assert counted() == 0
     one = counting(cube().isel(time=0), cache)
-    np.testing.assert_array_equal(one["cloudmask"], EXPECTED["cloudmask"][0])
+    np.testing.assert_array_equal(one["cloud_mask"], EXPECTED["cloud_mask"][0])
 
 
 def test_only_what_is_missing_is_predicted(counted, tmp_path):
@@ -168,7 +168,7 @@ def test_only_what_is_missing_is_predicted(counted, tmp_path):
     files[1].with_suffix(".0123.partial").write_bytes(b"half")  # as a process that was killed leaves it
     before = {path: path.stat().st_mtime_ns for path in chunk_files(cache)}
     out = counting(data, cache).compute()
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])
     assert 0 < counted() < windows
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(files) <= set(chunk_files(cache))
@@ -203,10 +203,10 @@ def test_a_store_can_be_opened_by_others(tmp_path):
     predict(cube().chunk(CHUNKS), "toy", cache=tmp_path / "masks.zarr", probabilities=True).compute()
     (group,) = zarr.open_group(tmp_path / "masks.zarr", mode="r").group_keys()
     found = xr.open_zarr(tmp_path / "masks.zarr", group=group, consolidated=False, mask_and_scale=False)
-    assert found["cloudmask"].dims == ("time", "y", "x")
+    assert found["cloud_mask"].dims == ("time", "y", "x")
     assert found["probability"].dims == ("time", "class", "y", "x")
-    expected = predict(cube(), "toy")["cloudmask"]
-    np.testing.assert_array_equal(found["cloudmask"], expected)
+    expected = predict(cube(), "toy")["cloud_mask"]
+    np.testing.assert_array_equal(found["cloud_mask"], expected)
 
 
 SESSION = """
@@ -241,9 +241,9 @@ def test_another_process_finds_what_one_has_kept(tmp_path, scheduler):
 def test_annotations_reach_the_tasks_of_a_cached_mask(tmp_path):
     with dask.annotate(resources={"GPU": 1}):
         out = predict(cube().chunk(CHUNKS), "toy", cache=tmp_path / "masks.zarr")
-    layers = out["cloudmask"].data.dask.layers
+    layers = out["cloud_mask"].data.dask.layers
     annotated = [name for name, layer in layers.items() if layer.annotations == {"resources": {"GPU": 1}}]
-    assert {name.split("-")[0] for name in annotated} >= {"predict", "cloudmask"}
+    assert {name.split("-")[0] for name in annotated} >= {"predict", "cloud_mask"}
 
 
 def test_what_cannot_be_a_cache_is_refused(tmp_path):

@@ -28,10 +28,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
-from xr_cloudmask import Catalog, CatalogError, ModelError, cli, predict, stac
+from xr_cloudmask import Catalog, CatalogError, CloudMaskError, ModelError, cli, predict, stac
 from xr_cloudmask.catalog import archive, runs, schema, work
 from xr_cloudmask.catalog import items as items_module
-from xr_cloudmask.catalog.filters import as_fraction
 from xr_cloudmask.models.index.four_four_a import FourFourAThresholds
 
 COVERS = (0.05, 0.3, 0.6, 0.9)
@@ -79,9 +78,9 @@ def statuses(catalog):
 def test_masks_are_those_of_predict(catalog, items, direct):
     for item in items:
         kept = catalog.open(item.id)
-        assert kept["cloudmask"].chunks is not None
-        np.testing.assert_array_equal(kept["cloudmask"], direct[item.id]["cloudmask"])
-        assert kept["cloudmask"].attrs["model"] == MODEL
+        assert kept["cloud_mask"].chunks is not None
+        np.testing.assert_array_equal(kept["cloud_mask"], direct[item.id]["cloud_mask"])
+        assert kept["cloud_mask"].attrs["model"] == MODEL
         assert str(kept["time"].values)[:10] == str(item.datetime.date())
 
 
@@ -112,7 +111,7 @@ def test_scene_pipelines_leave_their_statistics(tmp_path, items, monkeypatch, ro
     assert row["water_fraction"] == float(out["water_fraction"])
     assert row["band_mismatch"] == bool(out["band_mismatch"])
     assert row["statistics"] == dict(zip(out["statistic"].values, out["scene_statistics"].values, strict=True))
-    np.testing.assert_array_equal(catalog.open(items[0].id)["cloudmask"], out["cloudmask"])
+    np.testing.assert_array_equal(catalog.open(items[0].id)["cloud_mask"], out["cloud_mask"])
 
 
 def test_a_file_has_colours_classes_and_no_data(catalog, tmp_path):
@@ -155,7 +154,7 @@ def test_another_request_is_another_row(tmp_path, items):
     with pytest.raises(CatalogError, match=r"5 masks of (.|\n)* one of .*binary"):
         catalog.filter(collection=scenes.COLLECTION).open(items[0].id)
     for number in catalog.to_dataframe()["scene"]:
-        assert catalog.open(int(number))["cloudmask"].dtype == "uint8"
+        assert catalog.open(int(number))["cloud_mask"].dtype == "uint8"
 
 
 def test_a_cluster_gives_the_same_masks(tmp_path, items, direct):
@@ -166,7 +165,7 @@ def test_a_cluster_gives_the_same_masks(tmp_path, items, direct):
         done = catalog.run(items, MODEL, client=client, progress=False)
     assert done.made == 4
     for item in items:
-        np.testing.assert_array_equal(catalog.open(item.id)["cloudmask"], direct[item.id]["cloudmask"])
+        np.testing.assert_array_equal(catalog.open(item.id)["cloud_mask"], direct[item.id]["cloud_mask"])
 
 
 def test_a_bar_is_shown(tmp_path, items, capsys):
@@ -201,23 +200,17 @@ def test_filter_keeps_clear_scenes(catalog):
     expected = table.index[table["cloud_fraction"] <= limit].tolist()
     assert 0 < len(expected) < 4
     assert catalog.filter(max_cloud=limit).to_dataframe().index.tolist() == expected
-    assert catalog.filter(max_cloud=100 * limit).to_dataframe().index.tolist() == expected
     assert len(catalog.filter(max_cloud=limit)) == len(expected)
     assert len(catalog.filter(max_shadow=0.99, min_valid=0.01, model=MODEL)) == 4
     assert len(catalog.filter(model=MODEL).filter(model="csmask")) == 0
     with pytest.raises(CatalogError, match="no scene that is done"):
-        catalog.filter(min_valid=100).filter(max_cloud=0).filter(model="csmask").cube()
+        catalog.filter(min_valid=1).filter(max_cloud=0).filter(model="csmask").cube()
 
 
-@given(st.floats(0, 100, exclude_min=True).filter(lambda number: number != 1))
-def test_limits_are_fractions_or_percent(number):
-    assert as_fraction("max_cloud", number) == (number if number < 1 else number / 100)
-
-
-@pytest.mark.parametrize("number", [1, 1.0, -0.1, 101, float("nan")])
-def test_ambiguous_limits_are_refused(number):
-    with pytest.raises(CatalogError, match="a fraction below 1, or percent above"):
-        as_fraction("max_cloud", number)
+@pytest.mark.parametrize("name", ["max_cloud", "max_shadow", "min_valid"])
+def test_limits_are_fractions(catalog, name):
+    with pytest.raises(CloudMaskError, match=f"{name}=0.15"):
+        catalog.filter(**{name: 15})
 
 
 def test_it_shows_itself(catalog):
@@ -236,23 +229,23 @@ def test_opening_what_is_not_there(catalog):
 
 def test_masks_make_a_cube(catalog, items, direct):
     cube = catalog.cube()
-    assert cube["cloudmask"].chunks is not None
-    assert cube["cloudmask"].dims == ("time", "y", "x")
+    assert cube["cloud_mask"].chunks is not None
+    assert cube["cloud_mask"].dims == ("time", "y", "x")
     assert cube["id"].values.tolist() == [item.id for item in items]
-    assert cube["cloudmask"].attrs["flag_meanings"].startswith("clear")
+    assert cube["cloud_mask"].attrs["flag_meanings"].startswith("clear")
     for i, item in enumerate(items):
-        mask = direct[item.id]["cloudmask"]
-        np.testing.assert_array_equal(cube["cloudmask"][i].sel(y=mask["y"], x=mask["x"]), mask)
-    outside = cube["cloudmask"][0].sel(x=slice(610_000, None))
+        mask = direct[item.id]["cloud_mask"]
+        np.testing.assert_array_equal(cube["cloud_mask"][i].sel(y=mask["y"], x=mask["x"]), mask)
+    outside = cube["cloud_mask"][0].sel(x=slice(610_000, None))
     assert (outside == 255).all()
     assert cube["cloud_fraction"].values.tolist() == [float(direct[item.id]["cloud_fraction"]) for item in items]
 
 
 def test_a_cube_of_some_scenes_on_a_grid(catalog, items, direct):
     cube = catalog.cube([items[1].id], crs="EPSG:32722", resolution=16)
-    mask = direct[items[1].id]["cloudmask"].values
+    mask = direct[items[1].id]["cloud_mask"].values
     assert cube.sizes == {"time": 1, "y": SIZE[0] // 2, "x": SIZE[1] // 2}
-    assert set(np.unique(cube["cloudmask"])) <= set(np.unique(mask))
+    assert set(np.unique(cube["cloud_mask"])) <= set(np.unique(mask))
 
 
 def test_masks_of_several_schemes_make_no_cube(tmp_path, items):
@@ -270,7 +263,7 @@ def test_export_of_geotiffs(catalog, direct, tmp_path):
     for path, (name, mask) in zip(catalog.export(tmp_path / "new" / "folder"), direct.items(), strict=True):
         assert path.name.startswith(name)
         with rasterio.open(path) as file:
-            np.testing.assert_array_equal(file.read(1), mask["cloudmask"])
+            np.testing.assert_array_equal(file.read(1), mask["cloud_mask"])
 
 
 def test_export_of_a_geopackage(catalog, direct, tmp_path):
@@ -280,7 +273,7 @@ def test_export_of_a_geopackage(catalog, direct, tmp_path):
     assert footprints["cloud_fraction"].tolist() == catalog.to_dataframe()["cloud_fraction"].tolist()
     outlines = geopandas.read_file(path, layer="classes").to_crs(32722)
     for name, mask in direct.items():
-        labels = mask["cloudmask"].values
+        labels = mask["cloud_mask"].values
         for code, entry in ((1, "thick_cloud"), (3, "cloud_shadow")):
             chosen = outlines[(outlines["id"] == name) & (outlines["class"] == entry)]
             assert chosen.area.sum() == pytest.approx((labels == code).sum() * 64, rel=1e-4, abs=1)
@@ -297,14 +290,14 @@ def test_export_of_a_stac_collection(catalog, direct, tmp_path):
     for item, (name, mask) in zip(found, direct.items(), strict=True):
         assert item.id.startswith(name)
         assert item.properties["eo:cloud_cover"] == pytest.approx(100 * float(mask["cloud_fraction"]), abs=1e-4)
-        asset = item.assets["cloudmask"]
+        asset = item.assets["cloud_mask"]
         classes = asset.extra_fields["classification:classes"]
         assert {entry["value"]: entry["name"] for entry in classes}[3] == "cloud_shadow"
         assert all(len(entry.get("color_hint", "0" * 6)) == 6 for entry in classes)
         with rasterio.open(asset.get_absolute_href()) as file:
             assert item.properties["proj:shape"] == list(file.shape)
             assert item.properties["proj:transform"] == list(file.transform)[:6]
-            np.testing.assert_array_equal(file.read(1), mask["cloudmask"])
+            np.testing.assert_array_equal(file.read(1), mask["cloud_mask"])
 
 
 SCHEMAS = Path(__file__).parent / "stac_schemas"
@@ -342,7 +335,7 @@ def test_exported_stac_is_valid(catalog, tmp_path):
     declared = {uri for item in collection.get_items() for uri in item.stac_extensions}
     assert declared == {items_module.EO, items_module.PROJECTION, items_module.CLASSIFICATION, items_module.PROCESSING}
     for item in collection.get_items():
-        fields = [*item.properties, *item.assets["cloudmask"].extra_fields]
+        fields = [*item.properties, *item.assets["cloud_mask"].extra_fields]
         assert {name.split(":")[0] for name in fields if ":" in name} == {"eo", "proj", "processing", "classification"}
 
 
@@ -366,7 +359,7 @@ def test_the_schemas_would_notice(catalog):
         lambda item: item.properties.update({"eo:cloud_cover": 101}),
         lambda item: item.properties.update({"proj:shape": [1.5, 2]}),
         lambda item: item.properties.update({"processing:software": "xr-cloudmask"}),
-        lambda item: item.assets["cloudmask"].extra_fields["classification:classes"][0].pop("value"),
+        lambda item: item.assets["cloud_mask"].extra_fields["classification:classes"][0].pop("value"),
     ):
         item = items_module.item_of(row, path)
         item.validate()
@@ -388,7 +381,7 @@ def test_items_without_a_footprint_have_that_of_their_mask(tmp_path, items):
     assert collection.extent.spatial.bboxes == [item.bbox]
     for fmt in ("tif", "gpkg"):
         assert catalog.export(tmp_path / "out", fmt)
-    assert catalog.cube()["cloudmask"].sizes["time"] == 1
+    assert catalog.cube()["cloud_mask"].sizes["time"] == 1
 
 
 def test_a_new_database_of_the_same_name_has_its_own_masks(tmp_path, items):
@@ -396,8 +389,8 @@ def test_a_new_database_of_the_same_name_has_its_own_masks(tmp_path, items):
     for i in (0, 1):
         catalog = Catalog(tmp_path / "scenes.db", "database")
         catalog.run([renamed(items[i], id="same")], MODEL, workers=1, progress=False)
-        direct = predict(stac.load([items[i]]), MODEL)["cloudmask"][0]
-        np.testing.assert_array_equal(catalog.open("same")["cloudmask"], direct)
+        direct = predict(stac.load([items[i]]), MODEL)["cloud_mask"][0]
+        np.testing.assert_array_equal(catalog.open("same")["cloud_mask"], direct)
         for path in tmp_path.glob("scenes.db*"):
             path.unlink()
 
@@ -446,7 +439,7 @@ def test_nasty_ids_and_collections_are_text(tmp_path, items):
     assert len(list(masks.glob("*.tif"))) == len(NASTY)
     assert all(path.parent == masks for path in masks.rglob("*"))
     for name in NASTY:
-        assert catalog.open(name)["cloudmask"].shape == SIZE
+        assert catalog.open(name)["cloud_mask"].shape == SIZE
         assert len(catalog.filter(collection=name)) == 1
     assert len(catalog.filter(model="' OR 1=1 --")) == 0
     assert "<b>id</b>" not in catalog._repr_html_()
@@ -513,7 +506,7 @@ def test_database_and_masks_move_together(tmp_path, items):
     (tmp_path / "moved").mkdir()
     for path in [*tmp_path.glob("scenes.*")]:
         path.rename(tmp_path / "moved" / path.name)
-    assert Catalog(tmp_path / "moved" / "scenes.db").open(items[0].id)["cloudmask"].shape == SIZE
+    assert Catalog(tmp_path / "moved" / "scenes.db").open(items[0].id)["cloud_mask"].shape == SIZE
 
 
 # The command line.
@@ -544,15 +537,15 @@ def test_the_whole_workflow_in_one_command(tmp_path, capsys):
     shadows = {name: float(mask["cloud_shadow_fraction"]) for name, mask in expected.items()}
     limit = sorted(shadows.values())[1]
     clear = [name for name, shadow in shadows.items() if shadow <= limit]
-    assert run("list", "--db", database, "--max-shadow", 100 * limit, "--json") == 0
+    assert run("list", "--db", database, "--max-shadow", f"{100 * limit}%", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["id"] for row in listed] == clear
     assert listed[0]["footprint"]["type"] == "Polygon"
-    assert run("export", "--db", database, "--to", tmp_path / "out", "--max-shadow", 100 * limit) == 0
+    assert run("export", "--db", database, "--to", tmp_path / "out", "--max-shadow", f"{100 * limit}%") == 0
     written = [Path(line) for line in capsys.readouterr().out.splitlines()]
     for path, name in zip(written, clear, strict=True):
         with rasterio.open(path) as file:
-            np.testing.assert_array_equal(file.read(1), expected[name]["cloudmask"])
+            np.testing.assert_array_equal(file.read(1), expected[name]["cloud_mask"])
 
 
 def test_the_notebooks_workflow_cell_by_cell(tmp_path):
@@ -584,7 +577,7 @@ def test_the_notebooks_workflow_cell_by_cell(tmp_path):
     table = catalog.to_dataframe()
     for name, cells in expected.items():
         merged = np.load(io.BytesIO(zlib.decompress(cells["raster_blob"])))
-        labels = catalog.open(name)["cloudmask"].values
+        labels = catalog.open(name)["cloud_mask"].values
         np.testing.assert_array_equal(np.select([labels == 1, labels == 3], [200, 100], 0), merged)
         for kind in ("cloud_shadow", "water"):
             assert 100 * table.loc[name, f"{kind}_fraction"] == pytest.approx(cells[f"{kind}_percentage"], abs=1e-4)
@@ -597,7 +590,7 @@ def test_the_notebooks_workflow_cell_by_cell(tmp_path):
     limit = sorted(cells["cloud"] for cells in expected.values())[1] + 0.01
     clear = [name for name, cells in expected.items() if cells["cloud"] < limit]
     assert len(clear) == 2
-    written = catalog.filter(max_cloud=limit).export(tmp_path / "out")
+    written = catalog.filter(max_cloud=limit / 100).export(tmp_path / "out")
     assert [path.name.rpartition("-")[0] for path in written] == clear
     for path, name in zip(written, clear, strict=True):
         with rasterio.open(path) as file:
@@ -640,13 +633,23 @@ def test_show(database, capsys):
     [
         (["list", "--db", "none.db"], "no file 'none.db'"),
         (["show", "none"], "no scene 'none'"),
-        (["list", "--max-cloud", 1], "--max-cloud 0.01 for one percent"),
         (["export", "--to", "out", "--model", "none"], "no scene that is done"),
     ],
 )
 def test_bad_commands_are_a_message(database, capsys, arguments, words):
     assert run(*arguments, *([] if "--db" in arguments else ["--db", database])) == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["15", "-1", "15%%", "1.5", "nan", "cloudy"])
+def test_shell_limits_are_fractions_or_have_their_sign(database, capsys, limit):
+    with pytest.raises(SystemExit) as ended:
+        run("list", f"--max-cloud={limit}", "--db", database)
+    assert ended.value.code == 2
+    assert "--max-cloud" in capsys.readouterr().err
+    for everything in ("100%", "1", "1.0"):
+        assert run("list", "--json", "--max-cloud", everything, "--db", database) == 0
+        assert len(json.loads(capsys.readouterr().out)) == len(Catalog(database).filter(max_cloud=1))
 
 
 def test_a_run_with_failures_is_exit_code_1(tmp_path, items, capsys, monkeypatch):

@@ -240,8 +240,8 @@ def test_masks_that_do_not_fit_fail_and_are_made_later(tmp_path, folder, monkeyp
     assert set(column(catalog, "error_type").values()) <= {"FileError", "OSError"}
     assert not list(tmp_path.glob("scenes.masks/*"))
     assert run(catalog, items).failed == ()
-    direct = predict(stac.load(items[:1]), MODEL)["cloudmask"][0]
-    np.testing.assert_array_equal(catalog.open(items[0].id)["cloudmask"], direct)
+    direct = predict(stac.load(items[:1]), MODEL)["cloud_mask"][0]
+    np.testing.assert_array_equal(catalog.open(items[0].id)["cloud_mask"], direct)
 
 
 @pytest.mark.parametrize("fmt", ["tif", "gpkg", "stac"])
@@ -271,7 +271,7 @@ def test_a_full_database_is_said_and_loses_nothing(tmp_path, items, monkeypatch)
     with pytest.raises(CatalogError, match="full"):
         run(catalog, items)
     monkeypatch.undo()
-    assert catalog.open(items[0].id)["cloudmask"].shape == SIZE
+    assert catalog.open(items[0].id)["cloud_mask"].shape == SIZE
     assert run(catalog, items).failed == ()
 
 
@@ -312,8 +312,8 @@ def test_killed_ten_times(catalog, folder, tmp_path):
     masks = {path.name for path in (tmp_path / "scenes.masks").glob("*.tif")}
     assert len(masks) == 40
     for item in found[:4]:
-        direct = predict(stac.load([pystac.Item.from_dict(item)]), catalog_killer.MODEL)["cloudmask"][0]
-        np.testing.assert_array_equal(catalog.open(item["id"])["cloudmask"], direct)
+        direct = predict(stac.load([pystac.Item.from_dict(item)]), catalog_killer.MODEL)["cloud_mask"][0]
+        np.testing.assert_array_equal(catalog.open(item["id"])["cloud_mask"], direct)
 
 
 def test_two_runs_at_once_share_the_work(catalog, folder):

@@ -34,7 +34,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def expected(scenes):
-    return predict(scenes, sensor="sentinel-2", level="TOA", resolution="native")["cloudmask"]
+    return predict(scenes, sensor="sentinel-2", level="TOA", resolution="native")["cloud_mask"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_predict_a_multi_band_raster(folder, tmp_path, capsys, expected, suffix)
     out = tmp_path / f"mask{suffix}"
     assert run("predict", folder / "scene.tif", "-o", out, *OPTIONS) == 0
     printed = capsys.readouterr()
-    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+    np.testing.assert_array_equal(export.open_mask(out)["cloud_mask"], expected[0])
     assert str(out) in printed.out
     assert f"{float(expected[0]['cloud_fraction']):.3f}" in printed.out
     assert printed.err == ""
@@ -67,7 +67,7 @@ def test_predict_a_multi_band_raster(folder, tmp_path, capsys, expected, suffix)
 def test_predict_a_file_per_band(folder, tmp_path, expected):
     out = tmp_path / "mask.nc"
     assert run("predict", *sorted(folder.glob("T23KPR*.tif")), "-o", out, *OPTIONS) == 0
-    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+    np.testing.assert_array_equal(export.open_mask(out)["cloud_mask"], expected[0])
 
 
 def test_predict_writes_every_date(folder, tmp_path, capsys, expected):
@@ -77,7 +77,7 @@ def test_predict_writes_every_date(folder, tmp_path, capsys, expected):
         path = tmp_path / f"mask_{day.replace('-', '')}.tif"
         assert f"{day}T" in printed
         assert str(path) in printed
-        np.testing.assert_array_equal(export.open_mask(path)["cloudmask"], expected[i])
+        np.testing.assert_array_equal(export.open_mask(path)["cloud_mask"], expected[i])
 
 
 def test_predict_options_reach_the_prediction(folder, tmp_path, capsys):
@@ -86,8 +86,8 @@ def test_predict_options_reach_the_prediction(folder, tmp_path, capsys):
     assert run("predict", folder / "series.nc", "-o", out, *OPTIONS, *arguments) == 0
     assert capsys.readouterr() == ("", "")
     mask = export.open_mask(out)
-    assert mask["cloudmask"].attrs["scheme"] == "binary"
-    assert mask["cloudmask"].attrs["window"] == "64 x 64"
+    assert mask["cloud_mask"].attrs["scheme"] == "binary"
+    assert mask["cloud_mask"].attrs["window"] == "64 x 64"
     assert mask["probability"].dtype == "float32"
 
 
@@ -97,7 +97,7 @@ def test_predict_with_a_scale_of_the_users(folder, tmp_path, scenes, expected):
         file.write(source.read())
     names = ("--bands", "blue,green,red,nir", "--level", "TOA", "--resolution", "native", "--nodata", 0)
     assert run("predict", path, "-o", out, *names, "--scale", 1e-4, "--offset", -0.1) == 0
-    np.testing.assert_array_equal(export.open_mask(out)["cloudmask"], expected[0])
+    np.testing.assert_array_equal(export.open_mask(out)["cloud_mask"], expected[0])
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_predict_a_product_folder_without_any_option(tmp_path, capsys, make, lev
     out = tmp_path / "mask.tif"
     assert run("predict", make(tmp_path, level), "-o", out) == 0
     mask = export.open_mask(out)
-    assert mask["cloudmask"].attrs["level"] == {"1": "TOA", "2": "BOA"}[level[1]]
-    assert len(mask["cloudmask"].attrs["bands"].split()) == 6
+    assert mask["cloud_mask"].attrs["level"] == {"1": "TOA", "2": "BOA"}[level[1]]
+    assert len(mask["cloud_mask"].attrs["bands"].split()) == 6
     assert mask.rio.crs.to_epsg() == 32632
     assert str(mask["time"].values)[:10] in capsys.readouterr().out
 

@@ -62,7 +62,7 @@ def lines(log):
 def test_each_window_once_and_one_model_per_worker(client, tmp_path, monkeypatch):
     log = logged(tmp_path, monkeypatch, toys.COUNTING)
     out = predict(cube().chunk(CHUNKS), "counting", resolution="native").compute()
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])
     assert len(lines(log)) == WINDOWS
     assert len(Counter(lines(log))) == 2  # both worked
     predict(cube().chunk(CHUNKS), "toy", resolution="native").compute()
@@ -83,7 +83,7 @@ def test_a_model_has_the_threads_of_its_worker(client):
 
 def test_the_graph_holds_no_weights():
     out = predict(cube().isel(time=0).chunk(y=75, x=102), "universal", resolution="native")
-    array = out["cloudmask"].data
+    array = out["cloud_mask"].data
     sizes = {name: len(pickle.dumps(dict(layer))) for name, layer in array.dask.layers.items() if "predict" in name}
     assert sizes
     assert sum(sizes.values()) < 20_000  # the weights have 4.6 MB
@@ -93,7 +93,7 @@ def test_a_worker_that_dies_changes_nothing(client, tmp_path, monkeypatch):
     log = logged(tmp_path, monkeypatch, toys.DYING)
     out = predict(cube().chunk(CHUNKS), "dying", resolution="native").compute()
     assert log.with_suffix(".died").exists()
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])
     np.testing.assert_array_equal(out["cloud_fraction"], EXPECTED["cloud_fraction"])
 
 
@@ -102,10 +102,10 @@ def test_a_worker_that_dies_loses_no_chunk_that_is_kept(client, tmp_path, monkey
     data, cache = cube().chunk(CHUNKS), tmp_path / "masks.zarr"
     out = predict(data, "dying", resolution="native", cache=cache).compute()
     assert log.with_suffix(".died").exists()
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])
     log.write_text("")
     again = predict(data, "dying", resolution="native", cache=cache).compute()
-    np.testing.assert_array_equal(again["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(again["cloud_mask"], EXPECTED["cloud_mask"])
     assert lines(log) == []
 
 
@@ -120,7 +120,7 @@ registry._SPECS[name] = (replace(registry._SPECS[name][0], citation=log),)
 if __name__ == "__main__":
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
         data = cube().chunk(time=1, y=50, x=64)
-        predict(data, name, cache=cache, resolution="native")["cloudmask"].isel(time=DATES).compute()
+        predict(data, name, cache=cache, resolution="native")["cloud_mask"].isel(time=DATES).compute()
 """
 
 

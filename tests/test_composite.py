@@ -49,7 +49,7 @@ def cube_of(seed, dates, dtype="float32", nodata=None, months=1):
 def mask_of(cube, seed):
     codes = np.random.default_rng(seed).choice([0, 0, 0, 1, 3, 255], (cube.sizes["time"], *SHAPE)).astype("uint8")
     coords = {dim: cube[dim] for dim in ("time", "y", "x")}
-    mask = xr.DataArray(codes, coords, ("time", "y", "x"), "cloudmask", flag_attrs(SCHEMES["cloudsen12"]))
+    mask = xr.DataArray(codes, coords, ("time", "y", "x"), "cloud_mask", flag_attrs(SCHEMES["cloudsen12"]))
     mask[:, 0, 0] = 1  # never clear
     mask[:, 0, 1] = 255  # never seen
     return mask
@@ -176,7 +176,7 @@ def test_metadata_and_laziness(method):
     assert out["red"].attrs == cube["red"].attrs
     assert out["red"].encoding == {"grid_mapping": "spatial_ref"}
     assert {"dem", "spatial_ref", "clear_count", "valid_count"} <= set(out.variables)
-    assert not {"time", "cloud_fraction", "cloudmask"} & set(out.variables)
+    assert not {"time", "cloud_fraction", "cloud_mask"} & set(out.variables)
     for name, variable in out.variables.items():
         assert variable.dtype == out.compute()[name].dtype
     assert out["red"].data._meta.ndim == 2

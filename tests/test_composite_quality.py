@@ -21,7 +21,7 @@ def test_median_with_our_mask_is_nearly_that_with_the_true_mask():
     no_data = cube["truth"].attrs["nodata"]
     unmasked = cube["truth"].where(cube["truth"] == no_data, 0)
     ours = cube.drop_vars("truth").cloudmask.refine().cloudmask.dilate(30)
-    assert "csmask" in ours["cloudmask"].attrs["model"]
+    assert "csmask" in ours["cloud_mask"].attrs["model"]
     masks = {"ours": ours, "true": cube["truth"], "none": unmasked}
     images = {name: image(cube, mask) for name, mask in masks.items()}
     seen = xr.concat(list(images.values()), "mask").notnull().all(["mask", "band"])

@@ -19,7 +19,7 @@ cubes = hnp.arrays(
 
 def mask(values, scheme="cloudsen12"):
     dims = ("time", "y", "x")[-values.ndim :]
-    return xr.DataArray(values, dims=dims, attrs=flag_attrs(SCHEMES[scheme]), name="cloudmask")
+    return xr.DataArray(values, dims=dims, attrs=flag_attrs(SCHEMES[scheme]), name="cloud_mask")
 
 
 def brute_force(date):

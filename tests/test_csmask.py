@@ -105,7 +105,7 @@ def test_accuracy_on_the_real_patch(patch, bands, least):
     truth = np.select([codes == 4, codes == 0], [1, 2], 0)
     peer = CSmask(img, ROLES[:bands], product_level="l1c", batch_size=4).csm[..., 0]
     cubes = [as_dataset(img), as_array(img), as_dataset(img).chunk(y=200, x=300), as_array(img).chunk(y=100, band=1)]
-    masks = [predict(cube, level="TOA", scheme="native", resolution="native")["cloudmask"].values for cube in cubes]
+    masks = [predict(cube, level="TOA", scheme="native", resolution="native")["cloud_mask"].values for cube in cubes]
     for mask in masks[1:]:
         np.testing.assert_array_equal(mask, masks[0])
     ours = kappa(truth, masks[0])
@@ -120,5 +120,5 @@ def test_chunk_exact_with_the_real_network():
     whole = predict(cube, resolution="native", window=128, probabilities=True)
     for chunks in ({"y": 61, "x": 250}, {"y": 200, "x": 40}, {"y": (3, 150, 47), "x": 99}):
         out = predict(cube.chunk(chunks), resolution="native", window=128, probabilities=True).compute()
-        np.testing.assert_array_equal(out["cloudmask"], whole["cloudmask"])
+        np.testing.assert_array_equal(out["cloud_mask"], whole["cloud_mask"])
         np.testing.assert_allclose(out["probability"], whole["probability"], atol=1e-5, rtol=0)

@@ -97,7 +97,7 @@ def check(lazy=False, **options):
     data = cube()
     out = predict(data.chunk(time=1, y=30) if lazy else data, SPEC.name, resolution="native", **options)
     out = out.compute(scheduler="threads")
-    np.testing.assert_array_equal(out["cloudmask"], expected_labels(data.values))
+    np.testing.assert_array_equal(out["cloud_mask"], expected_labels(data.values))
     return out
 
 
@@ -106,7 +106,7 @@ def test_a_torch_module(lazy):
     module = Brightness()
     register_model(SPEC, network=module)
     out = check(lazy, precision="fp32", probabilities=True)
-    assert len(out["cloudmask"].attrs["weights_sha256"]) == 64
+    assert len(out["cloud_mask"].attrs["weights_sha256"]) == 64
     valid = out["probability"].sel({"class": "clear"}).notnull()
     np.testing.assert_allclose(out["probability"].sum("class").where(valid, 1), 1, atol=1e-5)
     assert module.training  # ours is a copy
@@ -145,7 +145,7 @@ def test_an_onnx_file_in_other_processes(onnx_file):
     register_model(SPEC, network=str(onnx_file))
     out = predict(cube().chunk(time=1, y=40), SPEC.name, resolution="native")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        mask = out["cloudmask"].compute(scheduler="processes", pool=pool)
+        mask = out["cloud_mask"].compute(scheduler="processes", pool=pool)
     np.testing.assert_array_equal(mask, expected_labels(cube().values))
 
 
@@ -175,7 +175,7 @@ def test_models_of_other_packages(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry("plugin", "toys:PLUGIN")])
     data = xr_cloudmask.simulate.series(dates=1, size=(64, 64))
     out, expected = (predict(data, name, resolution="native") for name in ("plugin", "toy"))
-    xr.testing.assert_equal(out["cloudmask"], expected["cloudmask"])
+    xr.testing.assert_equal(out["cloud_mask"], expected["cloud_mask"])
     assert "plugin" in models().index
 
 

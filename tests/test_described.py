@@ -58,7 +58,7 @@ def test_everything_that_is_missing_is_one_error_that_works_as_typed(name, lazy)
     line = error.value.remedy.splitlines()[0]
     assert line == ", ".join(f"{key}={value!r}" for key, value in error.value.keywords.items())
     typed = eval(f"dict({line})")
-    assert (predict(given, **typed).compute()["cloudmask"].attrs["model"]) == "csmask"
+    assert (predict(given, **typed).compute()["cloud_mask"].attrs["model"]) == "csmask"
     found = describe(given)
     assert str(found.missing) == str(error.value)
     assert found.keywords == error.value.keywords
@@ -127,25 +127,25 @@ def test_what_predict_was_told_travels_with_the_mask(tmp_path):
     bare = xr.concat([cube() for _ in dates], "time").assign_coords(time=dates)
     said = {"level": "BOA", "scale": 1e-4, "offset": 0.0, "nodata": 0}
     out = predict(bare, **said)
-    assert json.loads(out["cloudmask"].attrs["told"]) == said
+    assert json.loads(out["cloud_mask"].attrs["told"]) == said
     out.drop_attrs(deep=False).to_netcdf(tmp_path / "mask.nc")
     with xr.open_dataset(tmp_path / "mask.nc") as stored:
         for mask in (out, stored):
             refined = bare.cloudmask.refine(mask)
-            assert refined["cloudmask"].attrs["told"] == out["cloudmask"].attrs["told"]
+            assert refined["cloud_mask"].attrs["told"] == out["cloud_mask"].attrs["told"]
             bare.cloudmask.plot(mask)
-    foreign = out["cloudmask"].drop_attrs().assign_attrs(scheme="cloudsen12")
+    foreign = out["cloud_mask"].drop_attrs().assign_attrs(scheme="cloudsen12")
     with pytest.raises(ReflectanceError):
         bare.cloudmask.refine(foreign)
-    xr.testing.assert_equal(bare.cloudmask.refine(foreign, **said)["cloudmask"], refined["cloudmask"])
+    xr.testing.assert_equal(bare.cloudmask.refine(foreign, **said)["cloud_mask"], refined["cloud_mask"])
     assert len(bare.cloudmask.plot(foreign, **said).axes) >= 2
 
 
 def test_estimate_says_what_it_took():
     with pytest.warns(UserWarning, match=r"scale=0\.0001 is estimated: bright pixels reach"):
         out = predict(cube(), level="BOA", scale="estimate")
-    assert out["cloudmask"].attrs["reflectance_provenance"].startswith("scale estimated: bright pixels reach")
-    assert set(json.loads(out["cloudmask"].attrs["told"])["scale"].values()) == {1e-4}
+    assert out["cloud_mask"].attrs["reflectance_provenance"].startswith("scale estimated: bright pixels reach")
+    assert set(json.loads(out["cloud_mask"].attrs["told"])["scale"].values()) == {1e-4}
 
 
 @pytest.mark.filterwarnings("ignore:scale=:UserWarning")
@@ -171,7 +171,7 @@ def test_estimated_scales(low, high, dtype, scale, lazy):
 def test_display_takes_white_for_bright():
     rgb = cube(("red", "green", "blue"), low=10, high=250, dtype="uint8")
     out = predict(rgb, scale="display")
-    assert "display: 255 taken for" in out["cloudmask"].attrs["reflectance_provenance"]
+    assert "display: 255 taken for" in out["cloud_mask"].attrs["reflectance_provenance"]
     assert float(out["dropped_fraction"]) == 0
     with pytest.raises(ReflectanceError, match="one of \\['display', 'estimate'\\]"):
         predict(rgb, scale="visual")
@@ -188,8 +188,8 @@ def test_a_description_shows_itself():
     assert page.startswith("<table>")
     assert "&#x27;BOA&#x27;" in page
     known = predict(cube(low=0.02, high=0.4, dtype="float32"), level="TOA")
-    assert "csmask 4b_l1c" in repr(known["cloudmask"].cloudmask)
-    assert repr(known.cloudmask) == repr(known["cloudmask"].cloudmask)
+    assert "csmask 4b_l1c" in repr(known["cloud_mask"].cloudmask)
+    assert repr(known.cloudmask) == repr(known["cloud_mask"].cloudmask)
     assert "dimensions 'a'" in repr(xr.DataArray([1], dims="a").cloudmask)
 
 

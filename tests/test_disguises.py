@@ -22,7 +22,7 @@ INSIDE[GAP] = True
 def plain() -> dict[bool, np.ndarray]:
     """Return the mask of the scene as it is, with the gap and without."""
     gaps = {True: np.nan, False: None}
-    return {gap: predict(disguises.cube(VALUES, gap=fill), **LEVEL)["cloudmask"].values for gap, fill in gaps.items()}
+    return {gap: predict(disguises.cube(VALUES, gap=fill), **LEVEL)["cloud_mask"].values for gap, fill in gaps.items()}
 
 
 @pytest.mark.filterwarnings("ignore:scale=:UserWarning")  # an estimate says what it took
@@ -37,8 +37,8 @@ def test_disguise(disguise: Disguise, plain):
         return
     out = predict(cube, **disguise.told)
     xr.testing.assert_identical(cube, kept)
-    y, x = (dim for dim in out["cloudmask"].dims if dim != "time") if "time" in out.dims else out["cloudmask"].dims
-    mask = out["cloudmask"].transpose(..., *(("y", "x") if {"y", "x"} <= {y, x} else (y, x))).values
+    y, x = (dim for dim in out["cloud_mask"].dims if dim != "time") if "time" in out.dims else out["cloud_mask"].dims
+    mask = out["cloud_mask"].transpose(..., *(("y", "x") if {"y", "x"} <= {y, x} else (y, x))).values
     for date in mask.reshape(-1, SIZE, SIZE):
         same = date == plain[disguise.gap]
         outside = ~INSIDE if disguise.gap else np.ones_like(INSIDE)
@@ -52,7 +52,7 @@ def test_disguise(disguise: Disguise, plain):
 
 def test_an_odd_pixel_changes_labels_nowhere_but_at_itself(plain):
     for number in (6.5535, 65535.0, 1e20, -9999.0, np.nan):
-        mask = predict(disguises.odd(VALUES, number), **LEVEL)["cloudmask"].values
+        mask = predict(disguises.odd(VALUES, number), **LEVEL)["cloud_mask"].values
         same = mask == plain[False]
         same[ODD] = True
         assert same.mean() > 0.9999
@@ -107,7 +107,7 @@ def test_fill_may_be_most_of_a_scene(fill: float, edge: bool):
         if edge:
             between = np.nan if np.isnan(number) or abs(number) < 1 else number * 0.7
             values[:, :, 28:30] = between * np.random.default_rng(1).uniform(0.9, 1.1, (len(values), SIZE, 2))
-        masks.append(predict(disguises.cube(values), **LEVEL)["cloudmask"].values)
+        masks.append(predict(disguises.cube(values), **LEVEL)["cloud_mask"].values)
     np.testing.assert_array_equal(masks[0] == 255, masks[1] == 255)
     assert (masks[0] == masks[1])[STRIP].mean() > 0.999
 
@@ -120,7 +120,7 @@ def test_dark_water_is_no_error(darkness, scale, offset):
     values = (noise + np.reshape(darkness, (4, 1, 1)) - offset) / scale
     numbers = values.astype("float32") if scale == 1 else np.round(values).astype("uint16")
     cube = xr.Dataset({role: (("y", "x"), band) for role, band in zip(disguises.ROLES, numbers, strict=False)})
-    mask = predict(cube, level="BOA", scale=scale, offset=offset)["cloudmask"]
+    mask = predict(cube, level="BOA", scale=scale, offset=offset)["cloud_mask"]
     assert (mask != 255).all()
 
 
@@ -142,5 +142,5 @@ def test_an_offset_that_is_no_number_is_none(stated):
 def test_an_offset_above_zero_leaves_no_number_for_black():
     """No number of an unsigned integer is reflectance 0 then."""
     cube = disguises.numbers(VALUES + 0.05, "uint16", 65535, offset=0.02)
-    mask = predict(cube, level="TOA", scale=1e-4, offset=0.02)["cloudmask"].values
+    mask = predict(cube, level="TOA", scale=1e-4, offset=0.02)["cloud_mask"].values
     np.testing.assert_array_equal(mask == 255, INSIDE)

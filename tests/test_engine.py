@@ -54,12 +54,12 @@ def test_labels_are_the_same_for_every_chunking(data, resolution, as_dataset, ba
     ragged = chunked(data.draw, cube())
     options = {} if batch_size is None else {"batch_size": batch_size}
     out = toy(ragged.to_dataset("band") if as_dataset else ragged, resolution=resolution, **options)
-    mask = out["cloudmask"]
+    mask = out["cloud_mask"]
     assert mask.chunks == tuple(ragged.chunksizes[dim] for dim in ("time", "y", "x"))
     with dask.config.set(scheduler="synchronous"):
         out = out.compute()
     expected = EXPECTED[resolution]
-    np.testing.assert_array_equal(out["cloudmask"], expected["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], expected["cloud_mask"])
     np.testing.assert_allclose(out["probability"], expected["probability"], atol=1e-5, rtol=0)
     for name in ("cloud_fraction", "valid_fraction"):
         np.testing.assert_allclose(out[name], expected[name])
@@ -70,7 +70,7 @@ def test_labels_are_the_same_for_every_chunking(data, resolution, as_dataset, ba
 def test_bands_may_have_chunks_of_their_own(data):
     bands = {role: chunked(data.draw, cube().sel(band=role, drop=True)) for role in ROLES}
     out = toy(xr.Dataset(bands).assign_attrs(cube().attrs), resolution="auto").compute(scheduler="synchronous")
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["auto"]["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["auto"]["cloud_mask"])
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
@@ -78,7 +78,7 @@ def test_labels_are_the_same_for_every_scheduler(scheduler, monkeypatch, request
     monkeypatch.setenv("PYTHONPATH", str(request.path.parent))
     out = toy(cube().chunk(time=1, y=64, x=64), resolution="native")
     out = out.compute(scheduler=scheduler, num_workers=2)
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["native"]["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"])
 
 
 def test_labels_are_the_same_on_a_cluster_which_loads_one_model_per_worker():
@@ -88,21 +88,21 @@ def test_labels_are_the_same_on_a_cluster_which_loads_one_model_per_worker():
     registry._LOADED.clear()
     with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         out = toy(cube().chunk(time=1, y=50, x=64), resolution="native").compute()
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["native"]["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"])
     assert toys.LOADS == ["toy"]
 
 
 def test_every_order_of_dimensions_gives_the_same_mask():
     out = toy(cube().transpose("x", "band", "y", "time").chunk(x=100), resolution="native")
-    assert out["cloudmask"].dims == ("time", "y", "x")
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["native"]["cloudmask"])
+    assert out["cloud_mask"].dims == ("time", "y", "x")
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"])
 
 
 def test_without_time_the_mask_is_that_of_the_date():
     out = toy(cube().isel(time=0).chunk(y=70), resolution="native")
-    assert out["cloudmask"].dims == ("y", "x")
+    assert out["cloud_mask"].dims == ("y", "x")
     assert out["probability"].dims == ("class", "y", "x")
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["native"]["cloudmask"].isel(time=0))
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"].isel(time=0))
     assert out["cloud_fraction"].shape == ()
 
 
@@ -131,19 +131,19 @@ def test_building_a_prediction_computes_and_loads_nothing(monkeypatch):
 
 def test_equal_work_has_equal_names_and_other_work_has_others():
     lazy = cube().chunk(y=64)
-    first, again = (predict(lazy, "toy")["cloudmask"].data.name for _ in range(2))
+    first, again = (predict(lazy, "toy")["cloud_mask"].data.name for _ in range(2))
     assert first == again
     others = [
-        predict(lazy, "toy", **options)["cloudmask"].data.name
+        predict(lazy, "toy", **options)["cloud_mask"].data.name
         for options in ({"halo": 4}, {"resolution": "native"}, {"scheme": "binary"}, {"nodata": 0.5}, {"batch_size": 2})
     ]
     assert len({first, *others}) == 6
-    assert predict(lazy + 1, "toy")["cloudmask"].data.name != first
+    assert predict(lazy + 1, "toy")["cloud_mask"].data.name != first
 
 
 def test_the_graph_carries_no_weights_and_few_tasks():
     lazy = cube().chunk(time=1, y=64, x=64).to_dataset("band")
-    out = predict(lazy, "csmask", resolution="native")["cloudmask"]
+    out = predict(lazy, "csmask", resolution="native")["cloud_mask"]
     source = {key for band in ROLES for key in lazy[band].data.__dask_graph__()}
     (fused,) = dask.optimize(out.data)
     graph = {key: task for key, task in fused.__dask_graph__().items() if key not in source}
@@ -153,7 +153,7 @@ def test_the_graph_carries_no_weights_and_few_tasks():
 
 def test_meta_is_what_computing_gives():
     out = toy(cube().chunk(y=64))
-    for name in ("cloudmask", "probability"):
+    for name in ("cloud_mask", "probability"):
         computed = out[name].data.compute()
         assert (computed.dtype, computed.shape) == (out[name].dtype, out[name].shape)
         assert out[name].data._meta.dtype == computed.dtype
@@ -176,9 +176,9 @@ def test_arrays_of_any_size(shape, resolution):
     small = cube(SCENE[:, :, : shape[0], : shape[1]])
     out = toy(small, resolution=resolution)
     lazy = toy(small.chunk(y=3, x=3), resolution=resolution)
-    assert out["cloudmask"].shape == (3, *shape)
+    assert out["cloud_mask"].shape == (3, *shape)
     assert np.isfinite(out["probability"].isel(time=0)).all()
-    np.testing.assert_array_equal(out["cloudmask"], lazy["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], lazy["cloud_mask"])
 
 
 def test_missing_data_is_never_clear():
@@ -190,7 +190,7 @@ def test_missing_data_is_never_clear():
     values[1, :, 50, :] = -0.5
     for data in (cube(values), cube(values).chunk(y=40)):
         out = toy(data, resolution="native", nodata=-0.5).compute()
-        codes = out["cloudmask"].values
+        codes = out["cloud_mask"].values
         assert codes[0, 10, 10] == codes[0, 30, 30] == 255
         assert codes[0, 40, 40] != 255
         assert (codes[1, 20:90, :60] == 255).all()
@@ -209,9 +209,9 @@ def test_integers_with_declared_nodata():
         cube(numbers).drop_attrs(deep=False).assign_attrs(scale_factor=1e-4, add_offset=0.0, _FillValue=7, level="TOA")
     )
     out = toy(data, resolution="native")
-    agree = out["cloudmask"] == EXPECTED["native"]["cloudmask"]
+    agree = out["cloud_mask"] == EXPECTED["native"]["cloud_mask"]
     assert float(agree.mean()) > 0.999  # rounding to digital numbers moves a few pixels on the edge
-    assert (out["cloudmask"].values[1, 20:90, :60] == 255).all()
+    assert (out["cloud_mask"].values[1, 20:90, :60] == 255).all()
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.data())

@@ -57,7 +57,7 @@ def test_equals_the_notebooks_own_cells(name):
     bands, coefficients = SCENES[name]
     mask, found = notebook.run(bands, coefficients)
     out = predicted(bands, scheme="4-4A")
-    assert (out["cloudmask"].values == mask).mean() >= 0.9999
+    assert (out["cloud_mask"].values == mask).mean() >= 0.9999
     assert percentages(out) == pytest.approx([found[key] for key in notebook.PERCENTAGES], abs=0.01)
     assert bool(out["band_mismatch"]) == found["band_mismatch"]
 
@@ -77,7 +77,7 @@ def patch():
 def test_the_real_patch():
     mask, found = notebook.run(patch())
     out = predicted(patch(), scheme="4-4A")
-    assert (out["cloudmask"].values == mask).mean() >= 0.9999
+    assert (out["cloud_mask"].values == mask).mean() >= 0.9999
     assert percentages(out) == pytest.approx([found[key] for key in notebook.PERCENTAGES], abs=0.01)
     assert percentages(out) == pytest.approx(GOLDEN_PATCH, abs=0.01)
 
@@ -98,9 +98,9 @@ def with_gaps():
 def test_nan_and_zero_pixels():
     bands = with_gaps()
     mask, _ = notebook.run(bands, normalize=stretched)
-    equal = predicted(bands, scheme="4-4A")["cloudmask"].values == mask
+    equal = predicted(bands, scheme="4-4A")["cloud_mask"].values == mask
     assert equal[~np.isnan(bands[2]) | np.isnan(bands[0])].mean() >= 0.9999  # it calls some of half a pixel shadow
-    codes = predicted(bands)["cloudmask"].values
+    codes = predicted(bands)["cloud_mask"].values
     assert (codes[100:140, 50:90] == 255).all()
     assert (codes[200:210, 200:240] == 255).all()
     assert (codes[250:260, 300:310] == 255).all()
@@ -115,10 +115,10 @@ EXPECTED = predicted(SERIES)
 def test_labels_and_statistics_are_the_same_bits_for_every_chunking(data, as_dataset):
     ragged = chunked(data.draw, cube(SERIES))
     out = predict(ragged.to_dataset("band") if as_dataset else ragged, "4-4A")
-    assert out["cloudmask"].chunks == tuple(ragged.chunksizes[dim] for dim in ("time", "y", "x"))
+    assert out["cloud_mask"].chunks == tuple(ragged.chunksizes[dim] for dim in ("time", "y", "x"))
     with dask.config.set(scheduler="synchronous"):
         out = out.compute()
-    for name in ("cloudmask", "water", "scene_statistics", *notebook.PERCENTAGES):
+    for name in ("cloud_mask", "water", "scene_statistics", *notebook.PERCENTAGES):
         np.testing.assert_array_equal(out[name], EXPECTED[name])
 
 
@@ -133,7 +133,7 @@ def test_integers_too(data):
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_labels_are_the_same_for_every_scheduler(scheduler):
     out = predict(cube(SERIES).chunk(time=1, y=64, x=64), "4-4A").compute(scheduler=scheduler, num_workers=2)
-    np.testing.assert_array_equal(out["cloudmask"], EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])
 
 
 def test_labels_are_the_same_on_a_cluster_also_of_what_it_holds():
@@ -142,7 +142,7 @@ def test_labels_are_the_same_on_a_cluster_also_of_what_it_holds():
     with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         lazy = cube(SERIES).chunk(time=1, y=50, x=64)
         for data in (lazy, (lazy + 0).persist()):
-            np.testing.assert_array_equal(predict(data, "4-4A")["cloudmask"], EXPECTED["cloudmask"])
+            np.testing.assert_array_equal(predict(data, "4-4A")["cloud_mask"], EXPECTED["cloud_mask"])
 
 
 def test_statistics_are_numpys():
@@ -214,27 +214,27 @@ def test_the_sample_sees_every_column_of_a_periodic_scene():
 @pytest.mark.parametrize("factor", [0.25, 4])
 def test_any_scale_gives_the_same_mask(factor):
     bands = notebook.scene(8)
-    xr.testing.assert_equal(predicted(bands * factor)["cloudmask"], predicted(bands)["cloudmask"])
+    xr.testing.assert_equal(predicted(bands * factor)["cloud_mask"], predicted(bands)["cloud_mask"])
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint32", ">u2", "float32", ">f8", "float16"])
 def test_any_kind_of_number(dtype):
     numbers = notebook.scene(8, (60, 80))
-    out = predicted(numbers.astype(dtype))["cloudmask"]
-    assert (out == predicted(numbers)["cloudmask"]).mean() > (0.9 if dtype == "float16" else 0.9999)
+    out = predicted(numbers.astype(dtype))["cloud_mask"]
+    assert (out == predicted(numbers)["cloud_mask"]).mean() > (0.9 if dtype == "float16" else 0.9999)
 
 
 def test_neither_level_nor_calibration_is_asked_for():
     out = predict(cube(notebook.scene(1)), "4-4A")
-    assert "level" not in out["cloudmask"].attrs
-    assert out["cloudmask"].attrs["scheme"] == "cloudsen12"
+    assert "level" not in out["cloud_mask"].attrs
+    assert out["cloud_mask"].attrs["scheme"] == "cloudsen12"
 
 
 def test_building_computes_nothing_and_equal_work_has_equal_names():
     lazy = cube(SERIES).chunk(time=1, y=64)
     with dask.config.set(scheduler=refuse):
-        names = [predict(lazy, "4-4A")["cloudmask"].data.name for _ in range(2)]
-        other = predict(lazy, "4-4A", thresholds=FourFourAThresholds(dark_nir=2.0))["cloudmask"].data.name
+        names = [predict(lazy, "4-4A")["cloud_mask"].data.name for _ in range(2)]
+        other = predict(lazy, "4-4A", thresholds=FourFourAThresholds(dark_nir=2.0))["cloud_mask"].data.name
     assert names[0] == names[1] != other
 
 
@@ -248,7 +248,7 @@ def test_scenes_run_one_after_the_other():
 
     lazy = cube(np.repeat(SERIES[1:, :, :60, :60], 24, axis=0)).chunk(time=1, band=4, y=30)
     lazy = lazy.copy(data=lazy.data.map_blocks(source, dtype=lazy.dtype))
-    predict(lazy, "4-4A")["cloudmask"].compute(scheduler="synchronous")
+    predict(lazy, "4-4A")["cloud_mask"].compute(scheduler="synchronous")
     passes = 4
     assert len(reads) % (24 * 2 * passes) == 0
     first, last = ([f(i for i, date in enumerate(reads) if date == d) for d in range(24)] for f in (min, max))
@@ -261,33 +261,33 @@ def test_a_date_without_data_is_no_data_and_the_others_are_what_they_were():
     bands[0] = 0
     for data in (cube(bands), cube(bands).chunk(y=40)):
         out = predict(data, "4-4A").compute()
-        assert (out["cloudmask"][0] == 255).all()
+        assert (out["cloud_mask"][0] == 255).all()
         assert out["valid_fraction"][0] == 0
         assert np.isnan(out["cloud_fraction"][0])
         assert np.isnan(out["scene_statistics"].sel(statistic="ndvi_std")[0])
-        np.testing.assert_array_equal(out["cloudmask"][1], EXPECTED["cloudmask"][1])
+        np.testing.assert_array_equal(out["cloud_mask"][1], EXPECTED["cloud_mask"][1])
 
 
 def test_declared_no_data_is_no_data():
     numbers = notebook.scene(9).astype("int32")
     expected = predicted(np.where(numbers[0] > 500, np.nan, numbers))
     marked = cube(np.where(numbers[0] > 500, -9999, numbers), _FillValue=-9999)
-    xr.testing.assert_equal(predict(marked, "4-4A")["cloudmask"], expected["cloudmask"])
+    xr.testing.assert_equal(predict(marked, "4-4A")["cloud_mask"], expected["cloud_mask"])
 
 
 def test_scheme_4_4a_tells_no_data_from_nothing():
     out = predicted(notebook.scene(2, border=80), scheme="4-4A")
-    assert out["cloudmask"].attrs["flag_meanings"] == "clear_or_no_data cloud_shadow cloud"
+    assert out["cloud_mask"].attrs["flag_meanings"] == "clear_or_no_data cloud_shadow cloud"
     with pytest.raises(CloudMaskError, match="none of whose classes is clear"):
-        out["cloudmask"].cloudmask.clear()
+        out["cloud_mask"].cloudmask.clear()
     with pytest.raises(CloudMaskError, match="both clear and no data"):
-        out["cloudmask"].cloudmask.coverage()
+        out["cloud_mask"].cloudmask.coverage()
 
 
 def test_schemes_translate_into_it():
-    full = predicted(notebook.scene(2, border=80))["cloudmask"]
+    full = predicted(notebook.scene(2, border=80))["cloud_mask"]
     xr.testing.assert_equal(
-        full.cloudmask.to_scheme("4-4A"), predicted(notebook.scene(2, border=80), scheme="4-4A")["cloudmask"]
+        full.cloudmask.to_scheme("4-4A"), predicted(notebook.scene(2, border=80), scheme="4-4A")["cloud_mask"]
     )
 
 
@@ -295,7 +295,7 @@ def test_water_travels_with_the_cube():
     carried = cube(SERIES).to_dataset("band").cloudmask.with_mask("4-4A")
     assert carried["water"].attrs["flag_meanings"] == "no_water water no_data"
     assert carried["water_fraction"].dims == ("time",)
-    xr.testing.assert_equal(carried.cloudmask.predict("4-4A")["cloudmask"], EXPECTED["cloudmask"])
+    xr.testing.assert_equal(carried.cloudmask.predict("4-4A")["cloud_mask"], EXPECTED["cloud_mask"])
 
 
 KEYWORDS = [{"probabilities": True}, {"window": 64}, {"resolution": 30}, {"halo": 0}, {"decision": "nonsense"}]
@@ -316,7 +316,7 @@ def test_the_water_layer_is_no_cloud_mask():
 
 
 def test_a_crop_does_not_keep_what_holds_for_the_whole_scene():
-    crop = predicted(SERIES)["cloudmask"].isel(y=slice(20))
+    crop = predicted(SERIES)["cloud_mask"].isel(y=slice(20))
     assert "water_fraction" in crop.coords
     assert not {"water_fraction", *notebook.PERCENTAGES} & set(crop.cloudmask.coverage().coords)
 

@@ -16,7 +16,9 @@ CSMASK = ("clear", "thick_cloud", "cloud_shadow")
 
 
 def mask(codes, scheme="cloudsen12", dask=False):
-    out = xr.DataArray(np.asarray(codes, "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES[scheme]), name="cloudmask")
+    out = xr.DataArray(
+        np.asarray(codes, "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES[scheme]), name="cloud_mask"
+    )
     return out.chunk(x=1) if dask else out
 
 
@@ -110,9 +112,9 @@ def test_mask_of_finds_the_mask():
     out = mask([[0]])
     assert mask_of(out) is out
     assert mask_of(out.to_dataset()).identical(out)
-    cube = xr.DataArray(np.zeros((1, 1)), dims=("y", "x")).assign_coords(cloudmask=out.variable)
+    cube = xr.DataArray(np.zeros((1, 1)), dims=("y", "x")).assign_coords(cloud_mask=out.variable)
     assert mask_of(cube).attrs["scheme"] == "cloudsen12"
-    with pytest.raises(CloudMaskError, match="without a 'cloudmask'"):
+    with pytest.raises(CloudMaskError, match="without a 'cloud_mask'"):
         mask_of(xr.DataArray(np.zeros((1, 1)), dims=("y", "x")))
     with pytest.raises(CloudMaskError, match="flag_values"):
         scheme_of(xr.DataArray(np.zeros((1, 1), "uint8"), dims=("y", "x")))

@@ -241,7 +241,7 @@ def test_values_that_are_no_real_numbers_are_refused(dtype):
 
 def test_coordinates_of_an_earlier_prediction_do_not_come_through():
     fractions = dict.fromkeys(("cloud_fraction", "valid_fraction"), ("time", [0.1, 0.2]))
-    mask = {"cloudmask": (("time", "y", "x"), np.zeros((2, 4, 5), "uint8")), "class": ["clear", "cloud"]}
+    mask = {"cloud_mask": (("time", "y", "x"), np.zeros((2, 4, 5), "uint8")), "class": ["clear", "cloud"]}
     cube = array(spatial_ref=0).to_dataset("band").assign_coords(**fractions, **mask)
     assert set(view(cube).coords) == {"spatial_ref"}
     assert set(view(cube.drop_dims("class").to_array("band")).coords) == {"spatial_ref"}

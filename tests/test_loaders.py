@@ -9,7 +9,7 @@ from xr_cloudmask import CloudMaskError, predict
 
 def check(out, level, bands="B02 B03 B04 B08 B11 B12"):
     """The mask is whole, its fill is no data, and the reflectance was that of the digital number 3000."""
-    mask = out["cloudmask"]
+    mask = out["cloud_mask"]
     assert mask.attrs["level"] == level
     assert mask.attrs["bands"] == bands
     codes = mask.transpose("time", ...).values if "time" in mask.dims else mask.values[None]
@@ -51,8 +51,8 @@ def test_rioxarray(tmp_path):
 def test_satpy():
     cube = loaders.satpy()
     out = predict(cube)
-    assert out["cloudmask"].attrs["level"] == "TOA"
-    assert np.isin(out["cloudmask"].values, [0, 1, 3]).all()
+    assert out["cloud_mask"].attrs["level"] == "TOA"
+    assert np.isin(out["cloud_mask"].values, [0, 1, 3]).all()
 
 
 def test_eopf(tmp_path):

@@ -24,7 +24,7 @@ def mask_of(codes, scheme="cloudsen12"):
         "y": ("y", -np.arange(codes.shape[-2]) * GSD, {"units": "m"}),
         "x": ("x", np.arange(codes.shape[-1]) * GSD, {"units": "m"}),
     }
-    return xr.DataArray(codes, coords, dims, "cloudmask", flag_attrs(SCHEMES[scheme]) | {"model": "kept"})
+    return xr.DataArray(codes, coords, dims, "cloud_mask", flag_attrs(SCHEMES[scheme]) | {"model": "kept"})
 
 
 @settings(max_examples=20)
@@ -41,7 +41,7 @@ def test_every_class_grows_by_a_disc(seed, dates, metres, chunks):
     mask = mask_of(codes)
     if chunks:
         mask = mask.chunk({dim: size for dim, size in chunks.items() if dim in mask.dims})
-    out = mask.cloudmask.dilate(metres)["cloudmask"]
+    out = mask.cloudmask.dilate(metres)["cloud_mask"]
     assert (out.chunks is not None) == bool(chunks)
 
     steps = np.arange(-11, 12)
@@ -63,8 +63,10 @@ def test_every_class_grows_by_a_disc(seed, dates, metres, chunks):
 def test_on_pixels_that_are_no_squares_classes_grow_by_metres(seed, latitude, metres, chunks):
     codes = np.random.default_rng(seed).choice([0] * 12 + [1, 3, 255], (9, 15)).astype("uint8")
     lat, lon = latitude - 1e-4 * np.arange(9), 1e-4 * np.arange(15)
-    mask = xr.DataArray(codes, {"lat": lat, "lon": lon}, ("lat", "lon"), "cloudmask", flag_attrs(SCHEMES["cloudsen12"]))
-    out = (mask.chunk(chunks) if chunks else mask).cloudmask.dilate(metres)["cloudmask"]
+    mask = xr.DataArray(
+        codes, {"lat": lat, "lon": lon}, ("lat", "lon"), "cloud_mask", flag_attrs(SCHEMES["cloudsen12"])
+    )
+    out = (mask.chunk(chunks) if chunks else mask).cloudmask.dilate(metres)["cloud_mask"]
 
     geod = Geod(ellps="WGS84")
     height, width = (abs(geod.inv(0, lat[4], *to)[2]) for to in ((0, lat[5]), (1e-4, lat[4])))
@@ -83,7 +85,7 @@ def test_what_is_as_far_on_the_map_is_far_enough():
     for easting in (166_000, 500_000):
         mask = mask_of(codes).drop_attrs(deep=True).assign_attrs(mask_of(codes).attrs)
         mask = mask.assign_coords(y=[4e6], x=easting + 10.0 * np.arange(9)).rio.write_crs(32632)
-        assert (mask.cloudmask.dilate(30)["cloudmask"] == 1).values[0].tolist() == [False] + [True] * 7 + [False]
+        assert (mask.cloudmask.dilate(30)["cloud_mask"] == 1).values[0].tolist() == [False] + [True] * 7 + [False]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_cloud_comes_before_a_shadow_whatever_their_codes(order, names):
         ((thick, shadow), (thin, shadow)) if names else ((thick, shadow), (thin, shadow), (thick, thin))
     ):
         mask = mask_of([[first, 0, second]]).drop_attrs(deep=False).assign_attrs(attrs)
-        assert mask.cloudmask.dilate(10)["cloudmask"].values.tolist() == [[first, first, second]]
+        assert mask.cloudmask.dilate(10)["cloud_mask"].values.tolist() == [[first, first, second]]
 
 
 def test_a_dilated_mask_is_like_a_prediction():
@@ -112,19 +114,19 @@ def test_a_dilated_mask_is_like_a_prediction():
 
     with dask.config.set(scheduler=refuse):
         out = mask.chunk(time=1, x=4).cloudmask.dilate(10)
-    assert out["cloudmask"].attrs == mask.attrs
-    assert out["cloudmask"].dtype == out["cloudmask"].data._meta.dtype == np.uint8
+    assert out["cloud_mask"].attrs == mask.attrs
+    assert out["cloud_mask"].dtype == out["cloud_mask"].data._meta.dtype == np.uint8
     np.testing.assert_allclose(out["cloud_fraction"], [5 / 48, 0])
     xr.testing.assert_identical(out.compute(), mask.to_dataset().cloudmask.dilate(10))
-    alone = mask.isel(time=0, drop=True).cloudmask.dilate(10)["cloudmask"]
+    alone = mask.isel(time=0, drop=True).cloudmask.dilate(10)["cloud_mask"]
     assert alone.attrs["cloud_fraction"] == 5 / 48
 
 
 def test_shadow_is_what_a_mask_has_of_it():
     codes = np.uint8([[[0, 0, 1, 0]]])
-    assert mask_of(codes, "validity").cloudmask.dilate(10)["cloudmask"].values.tolist() == [[[0, 1, 1, 1]]]
+    assert mask_of(codes, "validity").cloudmask.dilate(10)["cloud_mask"].values.tolist() == [[[0, 1, 1, 1]]]
     sensei = np.uint8([[[0, 2, 1, 5]]])  # land, snow, water, shadow
-    assert mask_of(sensei, "sensei").cloudmask.dilate(20)["cloudmask"].values.tolist() == [[[0, 5, 5, 5]]]
+    assert mask_of(sensei, "sensei").cloudmask.dilate(20)["cloud_mask"].values.tolist() == [[[0, 5, 5, 5]]]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_workflow(api, tmp_path, capsys):
     written = capsys.readouterr().out.splitlines()
     items = {item["id"]: pystac.Item.from_dict(item) for item in made}
     for name, path in zip(done.index, written, strict=True):
-        direct = predict(stac.load([items[name]]), "4-4A")["cloudmask"][0]
+        direct = predict(stac.load([items[name]]), "4-4A")["cloud_mask"][0]
         with rasterio.open(path) as file:
             np.testing.assert_array_equal(file.read(1), direct)
     assert cli.main(["list", "--db", str(database), "--json"]) == 0

@@ -46,7 +46,7 @@ def iou(found, truth):
 @pytest.mark.parametrize(("bands", "cloud", "shadow"), [(4, 0.78, 0.735), (6, 0.785, 0.78)])
 def test_agreement_with_a_real_labelled_patch(bands, cloud, shadow):
     cube, codes = patch(bands)
-    found = mask_of(cube)["cloudmask"].values
+    found = mask_of(cube)["cloud_mask"].values
     assert iou(np.isin(found, (1, 2)), codes == 4) > cloud
     assert iou(found == 3, codes == 0) > shadow
 
@@ -76,7 +76,7 @@ def test_a_scene_may_be_all_cloud_or_have_none(bands):
 
 @pytest.mark.parametrize(("bands", "agreement", "found_of_it"), [(4, 0.75, 0.84), (6, 0.82, 0.88)])
 def test_partly_cloudy_scenes_keep_their_clouds(bands, agreement, found_of_it):
-    masks = np.stack([mask["cloudmask"].values for mask in masks_of(0.35, bands)])
+    masks = np.stack([mask["cloud_mask"].values for mask in masks_of(0.35, bands)])
     truths = np.stack([scene["truth"].values for scene in scenes(0.35)])
     found, cloud = (np.isin(codes[truths != 255], (1, 2)) for codes in (masks, truths))
     assert iou(found, cloud) > agreement
@@ -89,22 +89,22 @@ def test_haze_is_cloud_only_close_to_what_certainly_is():
     haze = np.zeros((80, 80), bool)
     haze[30:55, 8:70] = True
     cube = xr.where(haze & (cube["blue"] < 0.4), xr.full_like(cube, 0.24), cube, keep_attrs=True)
-    found = mask_of(cube, thresholds=PhysicalThresholds(rim=150))["cloudmask"].values == 1
+    found = mask_of(cube, thresholds=PhysicalThresholds(rim=150))["cloud_mask"].values == 1
     rows, columns = np.indices(haze.shape)
     np.testing.assert_array_equal(found, haze & (abs(rows - 42) + abs(columns - 12) <= 2 + 150 / 30))
-    assert (mask_of(cube, thresholds=PhysicalThresholds(rim=0))["cloudmask"] == 1).sum() == 13
-    assert (mask_of(cube.where(cube["blue"] < 0.4, 0.24))["cloudmask"] != 1).all()
+    assert (mask_of(cube, thresholds=PhysicalThresholds(rim=0))["cloud_mask"] == 1).sum() == 13
+    assert (mask_of(cube.where(cube["blue"] < 0.4, 0.24))["cloud_mask"] != 1).all()
 
 
 def test_clouds_do_not_depend_on_the_window():
-    few, many = (mask_of(SERIES, **options)["cloudmask"] == 1 for options in ({"resolution": "native"}, OPTIONS))
+    few, many = (mask_of(SERIES, **options)["cloud_mask"] == 1 for options in ({"resolution": "native"}, OPTIONS))
     np.testing.assert_array_equal(few, many)
 
 
 @pytest.mark.parametrize("sensor", ["cbers-4a-wpm", "amazonia-1-wfi", "planetscope-4", "landsat-8-9", "sentinel-2"])
 def test_every_sensor_is_served_with_the_bands_it_has(sensor):
     cube = simulate.scene(cover=0.4, sensor=sensor, size=(200, 200)).drop_vars("truth")
-    attrs = mask_of(cube)["cloudmask"].attrs
+    attrs = mask_of(cube)["cloud_mask"].attrs
     assert attrs["model_variant"].startswith("4b")
     assert ("swir" in attrs["model_variant"]) == (sensor in ("landsat-8-9", "sentinel-2"))
 
@@ -118,14 +118,14 @@ EXPECTED = mask_of(SERIES, **OPTIONS)
 @given(st.data())
 def test_labels_are_the_same_for_every_chunking(data):
     out = mask_of(chunked(data.draw, SERIES), **OPTIONS)
-    np.testing.assert_array_equal(out["cloudmask"].compute(scheduler="synchronous"), EXPECTED["cloudmask"])
+    np.testing.assert_array_equal(out["cloud_mask"].compute(scheduler="synchronous"), EXPECTED["cloud_mask"])
 
 
 def test_where_shadows_were_looked_for_is_written_down():
     alone = SERIES.isel(time=0, drop=True).assign_coords({"view:sun_azimuth": 90.0, "view:sun_elevation": 45.0})
 
     def where(cube, **options):
-        return mask_of(cube, **options)["cloudmask"].attrs["shadows_looked_for"]
+        return mask_of(cube, **options)["cloud_mask"].attrs["shadows_looked_for"]
 
     assert where(alone) == "along the sun's direction, of clouds up to 3800 m"
     assert where(alone, **OPTIONS) == "along the sun's direction, of clouds up to 330 m"
@@ -158,7 +158,7 @@ def test_reach_is_in_metres_whatever_the_pixel_size(pixel):
     for distance, expected in ((800, 3), (1800, 0)):
         away = round(distance / pixel)
         cube = land(300, pixel, (40, 40, 10), (40, 49 + away, 4))
-        found = mask_of(cube, resolution="native")["cloudmask"].values
+        found = mask_of(cube, resolution="native")["cloud_mask"].values
         assert (found[41, 41], found[41, 50 + away]) == (1, expected)
 
 
@@ -169,7 +169,7 @@ def test_shadows_do_not_depend_on_where_windows_end(away):
     found = set()
     for column in range(60, 200, 9):
         cube = land(300, 30, (100, column, 8), (100, column + away, 8), **low)
-        mask = mask_of(cube, window=156, halo=54)["cloudmask"].values
+        mask = mask_of(cube, window=156, halo=54)["cloud_mask"].values
         found.add(int((mask[:, column + away : column + away + 8] == 3).sum()))
     assert len(found) == 1
     assert (found != {0}) == (away < 40)
@@ -247,7 +247,7 @@ def test_the_flood_is_the_textbooks(seed, rows, columns):
 def test_missing_pixels_are_no_data_and_raise_nothing():
     cube = SERIES.isel(time=0).cloudmask.reflectance()
     holed = cube.where(np.indices((150, 203))[0] < 80)
-    out = mask_of(holed, **OPTIONS)["cloudmask"].values
+    out = mask_of(holed, **OPTIONS)["cloud_mask"].values
     assert (out[80:] == 255).all()
     assert (out[:80] != 255).mean() > 0.5
 
@@ -256,7 +256,7 @@ def test_thin_clouds_are_those_that_cirrus_alone_shows():
     bands = {role: (("y", "x"), np.full((40, 40), 0.1)) for role in ROLES[:4]}
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     cube["cirrus"] = (("y", "x"), np.where(np.indices((40, 40))[1] > 20, 0.02, 0.001))
-    np.testing.assert_array_equal(mask_of(cube)["cloudmask"], np.where(np.indices((40, 40))[1] > 20, 2, 0))
+    np.testing.assert_array_equal(mask_of(cube)["cloud_mask"], np.where(np.indices((40, 40))[1] > 20, 2, 0))
 
 
 def test_windows_need_not_take_turns():
@@ -272,7 +272,7 @@ def test_specks_of_thin_cloud_are_dropped_too():
     bands = {role: (("y", "x"), np.full((40, 40), 0.1)) for role in ROLES[:4]}
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     cube["cirrus"] = (("y", "x"), np.pad([[0.05]], ((20, 19), (20, 19))))
-    assert (mask_of(cube)["cloudmask"] == 0).all()
+    assert (mask_of(cube)["cloud_mask"] == 0).all()
 
 
 def test_warm_pixels_are_no_cloud():
@@ -280,7 +280,7 @@ def test_warm_pixels_are_no_cloud():
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     attrs = {"units": "K", "common_name": "lwir11"}
     cube["lwir11"] = (("y", "x"), np.where(np.indices((40, 40))[1] > 20, 310.0, 280.0), attrs)
-    out = mask_of(cube)["cloudmask"]
+    out = mask_of(cube)["cloud_mask"]
     assert out.attrs["model_variant"] == "4b+thermal"
     assert (out[:, :20] == 1).all()
     assert (out[:, 21:] == 0).all()
@@ -289,7 +289,7 @@ def test_warm_pixels_are_no_cloud():
 def test_thresholds_can_be_changed():
     strict = mask_of(SERIES, thresholds=replace(PhysicalThresholds(), hot=0.3), **OPTIONS)
     assert strict["cloud_fraction"].mean() < EXPECTED["cloud_fraction"].mean()
-    assert "hot=0.3" in strict["cloudmask"].attrs["thresholds"]
+    assert "hot=0.3" in strict["cloud_mask"].attrs["thresholds"]
 
 
 def test_what_it_cannot_work_with_is_refused():

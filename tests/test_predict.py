@@ -30,7 +30,7 @@ def cube(bands=ROLES[:4], size=96, gsd=10.0, dates=2):
 
 def test_the_mask_says_how_it_was_made():
     out = predict(cube(), level="TOA")
-    mask = out["cloudmask"]
+    mask = out["cloud_mask"]
     assert mask.dtype == np.uint8
     assert mask.dims == ("time", "y", "x")
     assert mask.attrs["flag_meanings"] == "clear thick_cloud thin_cloud cloud_shadow no_data"
@@ -57,7 +57,7 @@ def test_coords_and_crs_survive_and_the_cube_is_left_alone():
     xr.testing.assert_identical(data, before)
     assert {"time", "y", "x", "tile", "spatial_ref", *FRACTIONS} <= set(out.coords)
     assert out.rio.crs == data.rio.crs
-    assert out["cloudmask"].rio.grid_mapping == "spatial_ref"
+    assert out["cloud_mask"].rio.grid_mapping == "spatial_ref"
     assert out.rio.transform() == data.rio.transform()
     assert out["probability"].dims == ("time", "class", "y", "x")
     assert out["class"].values.tolist() == ["clear", "thick_cloud", "cloud_shadow"]
@@ -65,15 +65,15 @@ def test_coords_and_crs_survive_and_the_cube_is_left_alone():
 
 def test_coverage_is_an_attribute_where_there_is_no_time():
     out = predict(cube(dates=1).isel(time=0), "toy", level="TOA")
-    assert out["cloudmask"].attrs["cloud_fraction"] == float(out["cloud_fraction"])
-    assert "cloud_fraction" not in predict(cube(), "toy", level="TOA")["cloudmask"].attrs
+    assert out["cloud_mask"].attrs["cloud_fraction"] == float(out["cloud_fraction"])
+    assert "cloud_fraction" not in predict(cube(), "toy", level="TOA")["cloud_mask"].attrs
     lazy = predict(cube(dates=1).isel(time=0).chunk(), "toy", level="TOA")
-    assert not any(hasattr(value, "dask") for value in lazy["cloudmask"].attrs.values())
+    assert not any(hasattr(value, "dask") for value in lazy["cloud_mask"].attrs.values())
 
 
 def test_six_bands_are_used_where_there_are_six_and_the_level_decides():
     variants = {
-        (n, level): predict(cube(ROLES[:n], size=32), level=level)["cloudmask"].attrs["model_variant"]
+        (n, level): predict(cube(ROLES[:n], size=32), level=level)["cloud_mask"].attrs["model_variant"]
         for n in (4, 6)
         for level in ("TOA", "BOA")
     }
@@ -82,23 +82,23 @@ def test_six_bands_are_used_where_there_are_six_and_the_level_decides():
 
 def test_narrow_nir_serves_where_there_is_no_broad_one():
     out = predict(cube(["blue", "green", "red", "nir08"]), level="BOA")
-    assert out["cloudmask"].attrs["bands"] == "blue green red nir08"
+    assert out["cloud_mask"].attrs["bands"] == "blue green red nir08"
 
 
 def test_further_bands_are_ignored():
     data = cube(size=32)
     out = predict(data.assign(SCL=(("y", "x"), np.ones((32, 32), "uint8"))), "toy", level="TOA")
-    xr.testing.assert_equal(out["cloudmask"], predict(data, "toy", level="TOA")["cloudmask"])
+    xr.testing.assert_equal(out["cloud_mask"], predict(data, "toy", level="TOA")["cloud_mask"])
 
 
 @pytest.mark.parametrize("scheme", ["cloudsen12", "binary", "validity", "native"])
 def test_a_prediction_in_a_scheme_is_the_prediction_translated(scheme):
     data = cube()
-    native = predict(data, "toy", level="TOA", scheme="native")["cloudmask"]
+    native = predict(data, "toy", level="TOA", scheme="native")["cloud_mask"]
     out = predict(data, "toy", level="TOA", scheme=scheme)
-    assert out["cloudmask"].attrs["scheme"] == scheme
+    assert out["cloud_mask"].attrs["scheme"] == scheme
     if scheme == "cloudsen12":
-        xr.testing.assert_equal(out["cloudmask"], native.cloudmask.to_scheme(scheme))
+        xr.testing.assert_equal(out["cloud_mask"], native.cloudmask.to_scheme(scheme))
 
 
 def test_descriptors_name_bands_that_nobody_knows():
@@ -112,7 +112,7 @@ def test_descriptors_name_bands_that_nobody_knows():
     with pytest.raises(CloudMaskError, match="descriptors="):
         predict(data, level="TOA")
     out = predict(data, "toy", level="TOA", descriptors=described)
-    xr.testing.assert_equal(out["cloudmask"], predict(cube_like(data), "toy", level="TOA")["cloudmask"])
+    xr.testing.assert_equal(out["cloud_mask"], predict(cube_like(data), "toy", level="TOA")["cloud_mask"])
 
 
 def cube_like(data):
@@ -133,18 +133,18 @@ def cube_like(data):
 )
 def test_resolution(gsd, resolution, expected):
     out = predict(cube(gsd=float(gsd)), "toy", level="TOA", resolution=resolution)
-    assert out["cloudmask"].attrs["resolution"] == expected
-    assert out["cloudmask"].shape == (2, 96, 96)
+    assert out["cloud_mask"].attrs["resolution"] == expected
+    assert out["cloud_mask"].shape == (2, 96, 96)
 
 
 def test_resolution_in_degrees_and_without_georeference():
     degrees = cube().drop_vars("spatial_ref").rename(y="lat", x="lon")
     degrees = degrees.assign_coords(lat=60 + (degrees.lat - 7.9e6) / 111_412, lon=(degrees.lon - 5e5) / 55_800)
-    assert predict(degrees, "toy", level="TOA")["cloudmask"].attrs["resolution"] == "30 m"
+    assert predict(degrees, "toy", level="TOA")["cloud_mask"].attrs["resolution"] == "30 m"
     narrow = degrees.assign_coords(lon=degrees.lon / 2)
-    assert predict(narrow, "toy", level="TOA")["cloudmask"].attrs["resolution"] == "30 x 15 m"
+    assert predict(narrow, "toy", level="TOA")["cloud_mask"].attrs["resolution"] == "30 x 15 m"
     bare = cube().drop_vars(["y", "x", "spatial_ref"])
-    assert predict(bare, "toy", level="TOA")["cloudmask"].attrs["resolution"] == "native"
+    assert predict(bare, "toy", level="TOA")["cloud_mask"].attrs["resolution"] == "native"
     with pytest.raises(CloudMaskError, match="pixel size is unknown"):
         predict(bare, "toy", level="TOA", resolution=30)
 
@@ -206,7 +206,7 @@ def test_dates_without_data_are_no_data():
     data = cube()
     data["blue"][1] = np.nan
     out = predict(data, "toy", level="TOA")
-    assert (out["cloudmask"][1] == 255).all()
+    assert (out["cloud_mask"][1] == 255).all()
     assert out["valid_fraction"].values.tolist() == [1, 0]
     assert np.isnan(out["cloud_fraction"][1])
 
@@ -237,7 +237,9 @@ def test_registering_a_taken_name_is_refused():
 def test_accessors_are_registered_on_both_kinds():
     data = cube(size=32).assign_attrs(level="TOA")
     as_array = data.to_dataarray("band").assign_attrs(level="TOA")
-    xr.testing.assert_equal(data.cloudmask.predict("toy")["cloudmask"], as_array.cloudmask.predict("toy")["cloudmask"])
+    xr.testing.assert_equal(
+        data.cloudmask.predict("toy")["cloud_mask"], as_array.cloudmask.predict("toy")["cloud_mask"]
+    )
     assert [d.role for d in data.cloudmask.descriptors()] == ROLES[:4]
     with pytest.raises(TypeError):
         data.cloudmask.predict("toy", "sentinel-2")
@@ -255,7 +257,7 @@ def test_arguments_of_the_wrong_type_are_refused(keywords):
 
 def test_numpy_integers_are_whole_numbers():
     out = predict(cube(), "toy", level="TOA", window=np.int64(32), halo=np.int16(4))
-    assert out["cloudmask"].attrs["window"] == "32 x 32"
+    assert out["cloud_mask"].attrs["window"] == "32 x 32"
 
 
 def test_attributes_of_the_dataset_survive():
@@ -263,13 +265,13 @@ def test_attributes_of_the_dataset_survive():
 
 
 def test_rioxarray_knows_the_masks_nodata():
-    assert predict(cube(), "toy", level="TOA")["cloudmask"].rio.nodata == 255
+    assert predict(cube(), "toy", level="TOA")["cloud_mask"].rio.nodata == 255
 
 
 def test_a_mask_draws_itself():
     out = predict(cube(), "toy", level="TOA")
     assert len(out.cloudmask.plot().axes) >= 2
-    assert len(out["cloudmask"].cloudmask.plot().axes) >= 2
+    assert len(out["cloud_mask"].cloudmask.plot().axes) >= 2
 
 
 def test_fill_that_was_decoded_is_still_fill():
@@ -277,9 +279,9 @@ def test_fill_that_was_decoded_is_still_fill():
     for name in numbers:
         numbers[name][:, :5, :5] = 0
     raw = predict(numbers, "toy", level="TOA", scale=1e-4, offset=-0.1)
-    assert (raw["cloudmask"][:, :5, :5] == 255).all()
+    assert (raw["cloud_mask"][:, :5, :5] == 255).all()
     converted = numbers.cloudmask.reflectance(scale=1e-4, offset=-0.1, level="TOA")
-    xr.testing.assert_equal(predict(converted, "toy")["cloudmask"], raw["cloudmask"])
+    xr.testing.assert_equal(predict(converted, "toy")["cloud_mask"], raw["cloud_mask"])
 
 
 @pytest.mark.parametrize("time", [True, False])
@@ -289,7 +291,7 @@ def test_lazy_coordinates_of_an_earlier_prediction_are_not_computed(time):
 
     lazy = cube().chunk({"time": 1}) if time else cube().isel(time=0).chunk()
     lazy = lazy.map(lambda band: band.copy(data=band.data.map_blocks(refuse, dtype="float32")))
-    masked = lazy.cloudmask.with_mask("toy", level="TOA").drop_vars("cloudmask")
+    masked = lazy.cloudmask.with_mask("toy", level="TOA").drop_vars("cloud_mask")
     assert masked["cloud_fraction"].chunks is not None
     again = predict(masked, "toy", level="TOA")
-    assert again["cloudmask"].chunks is not None
+    assert again["cloud_mask"].chunks is not None

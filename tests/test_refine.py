@@ -45,7 +45,7 @@ def series(seed, dates, bands, scheme="cloudsen12"):
     share = rng.choice([0.2, 0.7, 1.0], SHAPE)
     cloudy = rng.random((dates, *SHAPE)) < share
     labels = np.where(cloudy, rng.choice([1, codes[-1], 1], cloudy.shape), rng.choice([0, 0, 0, 0, 255], cloudy.shape))
-    mask = xr.DataArray(labels.astype("uint8"), coords, dims, "cloudmask", flag_attrs(SCHEMES[scheme]))
+    mask = xr.DataArray(labels.astype("uint8"), coords, dims, "cloud_mask", flag_attrs(SCHEMES[scheme]))
     return cube, mask
 
 
@@ -144,9 +144,9 @@ def test_it_is_its_definition_for_every_chunking(seed, dates, bands, scheme, for
     if chunks:
         data, given_mask = data.chunk(chunks), mask.chunk(time=chunks["x"], y=chunks["time"])
     out = data.cloudmask.refine(given_mask, limits)
-    assert (out["cloudmask"].chunks is not None) == bool(chunks)
-    np.testing.assert_array_equal(out["cloudmask"], reference(cube, mask, BANDS[bands], scheme, limits))
-    np.testing.assert_array_equal(out["cloudmask"] == NO_DATA, mask == NO_DATA)
+    assert (out["cloud_mask"].chunks is not None) == bool(chunks)
+    np.testing.assert_array_equal(out["cloud_mask"], reference(cube, mask, BANDS[bands], scheme, limits))
+    np.testing.assert_array_equal(out["cloud_mask"] == NO_DATA, mask == NO_DATA)
 
 
 # Scenes with known answers: one pixel each, in the order of the dates.
@@ -160,13 +160,13 @@ def pixels(blue, codes, nir=None, red=None, swir16=None, scheme="cloudsen12"):
     coords = {"time": np.datetime64("2024-01-01", "ns") + np.arange(blue.size) * np.timedelta64(10, "D")}
     shaped = {name: (("time", "y", "x"), np.reshape(np.float32(v), (-1, 1, 1))) for name, v in layers.items()}
     cube = xr.Dataset(shaped, coords, {"level": "TOA"})
-    mask = xr.DataArray(np.uint8(codes).reshape(-1, 1, 1), coords, ("time", "y", "x"), "cloudmask")
+    mask = xr.DataArray(np.uint8(codes).reshape(-1, 1, 1), coords, ("time", "y", "x"), "cloud_mask")
     return cube, mask.assign_attrs(flag_attrs(SCHEMES[scheme]))
 
 
 def refined(*args, **layers):
     cube, mask = pixels(*args, **layers)
-    return cube.cloudmask.refine(mask)["cloudmask"].values.ravel().tolist()
+    return cube.cloudmask.refine(mask)["cloud_mask"].values.ravel().tolist()
 
 
 @pytest.mark.parametrize("ground", [0.45, 0.25], ids=["roof", "sand"])
@@ -244,7 +244,7 @@ def test_digital_numbers_and_reflectance_give_one_mask():
         numbers[band].attrs = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
     numbers = numbers.assign_attrs(level="TOA")
     expected = numbers.cloudmask.reflectance().cloudmask.refine(mask)
-    assert (expected["cloudmask"] != mask).any()
+    assert (expected["cloud_mask"] != mask).any()
     xr.testing.assert_equal(numbers.cloudmask.refine(mask), expected)
 
 
@@ -258,19 +258,19 @@ def test_a_refined_mask_is_like_a_prediction():
 
     with dask.config.set(scheduler=refuse):
         out = cube.chunk(time=2, x=3).cloudmask.refine(mask.chunk(time=1))
-    assert out["cloudmask"].dtype == out["cloudmask"].data._meta.dtype == np.uint8
-    assert out["cloudmask"].dims == ("time", "y", "x")
-    assert out["cloudmask"].attrs == mask.attrs | {"refined": f"{Refinement()} by blue red nir swir16"}
-    assert list(out.data_vars) == ["cloudmask"]
+    assert out["cloud_mask"].dtype == out["cloud_mask"].data._meta.dtype == np.uint8
+    assert out["cloud_mask"].dims == ("time", "y", "x")
+    assert out["cloud_mask"].attrs == mask.attrs | {"refined": f"{Refinement()} by blue red nir swir16"}
+    assert list(out.data_vars) == ["cloud_mask"]
     assert "spatial_ref" in out.coords
     computed = out.compute()
     xr.testing.assert_identical(computed, cube.cloudmask.refine(mask))
     xr.testing.assert_equal(
-        computed.reset_coords()[["cloud_fraction"]], computed["cloudmask"].cloudmask.coverage()[["cloud_fraction"]]
+        computed.reset_coords()[["cloud_fraction"]], computed["cloud_mask"].cloudmask.coverage()[["cloud_fraction"]]
     )
     assert (computed["cloud_fraction"] != mask["cloud_fraction"]).any()
     # A mask in the cube is found, and the result goes where a mask goes.
-    xr.testing.assert_equal(cube.assign(cloudmask=mask).cloudmask.refine(), computed)
+    xr.testing.assert_equal(cube.assign(cloud_mask=mask).cloudmask.refine(), computed)
     assert cube.cloudmask.composite(mask=out)["clear_count"].max() > 0
 
 

@@ -122,8 +122,8 @@ def cube_of(size, gsd):
 @pytest.mark.parametrize(("size", "gsd", "resolution"), [(64, 10.0, "20 m"), (64, 500.0, "500 m")])
 def test_predict_warns_and_the_mask_remembers(size, gsd, resolution):
     with pytest.warns(UserWarning, match="was trained at") as caught:
-        mask = predict(cube_of(size, gsd), "csmask")["cloudmask"]
+        mask = predict(cube_of(size, gsd), "csmask")["cloud_mask"]
     assert mask.attrs["resolution_note"] == str(caught[0].message)
     assert mask.attrs["resolution"] == resolution
-    silent = predict(cube_of(size, gsd), "csmask", resolution="native")["cloudmask"]
+    silent = predict(cube_of(size, gsd), "csmask", resolution="native")["cloud_mask"]
     assert "resolution_note" not in silent.attrs

@@ -80,7 +80,7 @@ def test_a_prediction_is_one_forward_pass_of_phicloudmask(style, tmp_path):
     )
     np.testing.assert_allclose(out["probability"], expected, atol=1e-5, rtol=0)
     assert out["class"].values.tolist() == list(sensei.SPEC.classes)
-    np.testing.assert_array_equal(out["cloudmask"], out["probability"].argmax("class"))
+    np.testing.assert_array_equal(out["cloud_mask"], out["probability"].argmax("class"))
 
 
 @pytest.mark.parametrize("name", ["rgb", "landsat", "radar"])
@@ -94,7 +94,7 @@ def test_every_input_by_its_descriptors(name, pair):
     )
     expected = oracle.reference(descriptors, values[None])[0]
     np.testing.assert_allclose(out["probability"], expected, atol=1e-5, rtol=0)
-    assert out["cloudmask"].attrs["bands"].split() == data["band"].values.tolist()
+    assert out["cloud_mask"].attrs["bands"].split() == data["band"].values.tolist()
 
 
 LANDSAT_BANDS = [f"B{i}" for i in range(1, 12)]
@@ -127,7 +127,7 @@ def test_landsat_with_thermal_bands_from_digital_numbers(pair):
     out = predict(data, "sensei", weights=pair, scheme="sensei", **{**EXACT, "window": 128})
     expected = oracle.reference(oracle.inputs()["landsat"], landsat_values(data)[None])[0]
     np.testing.assert_allclose(out["probability"], expected, atol=1e-4, rtol=0)
-    assert "Planck" in out["cloudmask"].attrs["reflectance_provenance"]
+    assert "Planck" in out["cloud_mask"].attrs["reflectance_provenance"]
 
 
 def test_landsat_in_reflectance_and_kelvin_is_the_same(small):
@@ -176,7 +176,7 @@ def test_missing_pixels_enter_as_zero(pair):
     missing = np.isnan(values[0])
     expected = oracle.reference(descriptors, np.nan_to_num(values)[None])[0]
     np.testing.assert_allclose(out["probability"].values[:, ~missing], expected[:, ~missing], atol=1e-5, rtol=0)
-    assert (out["cloudmask"].values[missing] == 6).all()
+    assert (out["cloud_mask"].values[missing] == 6).all()
 
 
 def test_both_decisions(pair):
@@ -188,19 +188,19 @@ def test_both_decisions(pair):
         predict(cube(descriptors, values), "sensei", decision=decision, **options) for decision in ("sum", "argmax")
     )
     sums = np.stack([chances[:3].sum(axis=0), chances[4], chances[3], chances[5]])
-    agree = summed["cloudmask"].values == sums.argmax(axis=0)
+    agree = summed["cloud_mask"].values == sums.argmax(axis=0)
     assert agree.mean() > 0.999  # rounding moves pixels between classes as probable as each other
     expected = np.vectorize(CLOUDSEN12_STYLE.get)(chances.argmax(axis=0))
-    assert (translated["cloudmask"].values == expected).mean() > 0.999
-    assert (summed["cloudmask"] != translated["cloudmask"]).any()
+    assert (translated["cloud_mask"].values == expected).mean() > 0.999
+    assert (summed["cloud_mask"] != translated["cloud_mask"]).any()
     np.testing.assert_allclose(translated["probability"], sums, atol=1e-5, rtol=0)
     native = predict(cube(descriptors, values), "sensei", decision="argmax", scheme="sensei", **options)
-    assert (native["cloudmask"].values == chances.argmax(axis=0)).mean() > 0.999
+    assert (native["cloud_mask"].values == chances.argmax(axis=0)).mean() > 0.999
 
 
 @pytest.mark.parametrize("scheme", ["cloudsen12", "sensei", "binary", "validity", "native"])
 def test_every_scheme(scheme, small):
-    out = predict(rgb(dates=1), "sensei", weights=small, scheme=scheme)["cloudmask"]
+    out = predict(rgb(dates=1), "sensei", weights=small, scheme=scheme)["cloud_mask"]
     assert set(np.unique(out)) <= set(out.attrs["flag_values"].tolist())
     meanings = out.attrs["flag_meanings"].split()
     assert meanings.count("no_data") == 1
@@ -227,11 +227,11 @@ def test_labels_are_the_same_for_every_chunking(small, precision):
     options = {"weights": small, "probabilities": True, "window": 64, "halo": 16, "precision": precision}
     data = rgb()
     expected = predict(data, "sensei", **options)
-    assert len(np.unique(expected["cloudmask"])) > 1
+    assert len(np.unique(expected["cloud_mask"])) > 1
     for chunks in ({"time": 1, "y": 61, "x": 203}, {"band": 1, "y": 150, "x": 40}, {"y": (3, 100, 47), "x": 99}):
         for batch_size in (1, 3):
             out = predict(data.chunk(chunks), "sensei", batch_size=batch_size, **options).compute(num_workers=2)
-            np.testing.assert_array_equal(out["cloudmask"], expected["cloudmask"])
+            np.testing.assert_array_equal(out["cloud_mask"], expected["cloud_mask"])
             np.testing.assert_allclose(out["probability"], expected["probability"], atol=1e-6, rtol=0)
 
 
@@ -241,7 +241,7 @@ def test_labels_are_the_same_on_a_cluster(small):
     expected = predict(rgb(), "sensei", weights=small, window=64, halo=16, precision="fp32")
     with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"):
         lazy = predict(rgb().chunk(time=1, y=64), "sensei", weights=small, window=64, halo=16, precision="fp32")
-        np.testing.assert_array_equal(lazy["cloudmask"].compute(), expected["cloudmask"])
+        np.testing.assert_array_equal(lazy["cloud_mask"].compute(), expected["cloud_mask"])
 
 
 def test_bfloat16_is_close(small):
@@ -251,7 +251,7 @@ def test_bfloat16_is_close(small):
     )
     difference = abs(exact["probability"] - rough["probability"])
     assert 0 < float(difference.max()) < 0.05
-    assert float((exact["cloudmask"] == rough["cloudmask"]).mean()) > 0.97
+    assert float((exact["cloud_mask"] == rough["cloud_mask"]).mean()) > 0.97
 
 
 def test_building_a_prediction_imports_no_framework(small, tmp_path):
@@ -262,7 +262,7 @@ data = xr.DataArray(np.ones((3, 32, 32), "float32"), dims=("band", "y", "x"),
 out = xr_cloudmask.predict(data, "sensei", weights={str(small)!r})
 assert not {{"torch", "onnxruntime", "safetensors", "huggingface_hub"}} & set(sys.modules)
 import pickle
-assert len(pickle.dumps(dict(out["cloudmask"].data.__dask_graph__()))) < 50_000
+assert len(pickle.dumps(dict(out["cloud_mask"].data.__dask_graph__()))) < 50_000
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
@@ -271,12 +271,12 @@ def test_other_weights_and_precisions_have_other_names(small, pair):
     lazy = rgb().chunk()
     options = [{"weights": small}, {"weights": pair}, {"weights": small, "precision": "fp32"}]
     with dask.config.set(scheduler="nothing may be computed"):
-        names = {predict(lazy, "sensei", **option)["cloudmask"].data.name for option in options}
+        names = {predict(lazy, "sensei", **option)["cloud_mask"].data.name for option in options}
     assert len(names) == 3
 
 
 def test_the_mask_says_whose_weights_it_is_made_with(small):
-    attrs = predict(rgb(), "sensei", weights=small, precision="fp32")["cloudmask"].attrs
+    attrs = predict(rgb(), "sensei", weights=small, precision="fp32")["cloud_mask"].attrs
     assert attrs["weights_sha256"] == registry.configured(sensei.SPEC, small, "auto").weights[0].sha256
     assert attrs["precision"] == "fp32"
     assert "given" in attrs["model_licence"]
@@ -348,4 +348,4 @@ def test_what_the_model_cannot_take_is_refused(small):
 
 def test_the_largest_window_is_what_the_user_says(small):
     out = predict(rgb((100, 300), dates=1), "sensei", weights=small, window=96, halo=0)
-    assert out["cloudmask"].attrs["window"] == "64 x 96"
+    assert out["cloud_mask"].attrs["window"] == "64 x 96"

@@ -1,5 +1,7 @@
 """Carrying a mask, blanking out, filtering and compositing agree with their plain definitions."""
 
+import math
+
 import dask
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def mask_like(data, codes=None):
     coords = {dim: data[dim] for dim in ("time", "y", "x")}
     attrs = flag_attrs(SCHEMES["cloudsen12"])
     return xr.DataArray(
-        np.asarray(codes, "uint8"), dims=("time", "y", "x"), coords=coords, attrs=attrs, name="cloudmask"
+        np.asarray(codes, "uint8"), dims=("time", "y", "x"), coords=coords, attrs=attrs, name="cloud_mask"
     )
 
 
@@ -38,15 +40,15 @@ def test_with_mask_carries_mask_and_coverage():
     out = predict(data, "toy")
     carried = data.cloudmask.with_mask("toy")
     xr.testing.assert_identical(
-        carried["cloudmask"].drop_vars(list(carried.coords)), out["cloudmask"].drop_vars(list(out.coords))
+        carried["cloud_mask"].drop_vars(list(carried.coords)), out["cloud_mask"].drop_vars(list(out.coords))
     )
     np.testing.assert_array_equal(carried["cloud_fraction"], out["cloud_fraction"])
     blue = carried[["blue"]].drop_vars(set(carried.coords) - set(data.coords))
     assert blue["blue"].attrs.pop("ancillary_variables") == MASK_NAME
     xr.testing.assert_identical(blue, data[["blue"]])
     array = data.to_dataarray("band").assign_attrs(level="TOA").cloudmask.with_mask("toy")
-    np.testing.assert_array_equal(array["cloudmask"], out["cloudmask"])
-    assert array["cloudmask"].attrs["scheme"] == "cloudsen12"
+    np.testing.assert_array_equal(array["cloud_mask"], out["cloud_mask"])
+    assert array["cloud_mask"].attrs["scheme"] == "cloudsen12"
 
 
 @pytest.mark.parametrize("lazy", [False, True])
@@ -77,9 +79,9 @@ def test_apply_takes_predicts_dataset_a_mask_or_the_cubes_own():
     mask = mask_like(data)
     expected = data.cloudmask.apply(mask)
     xr.testing.assert_identical(data.cloudmask.apply(mask.to_dataset()), expected)
-    carried = data.assign(cloudmask=mask)
+    carried = data.assign(cloud_mask=mask)
     xr.testing.assert_identical(carried.cloudmask.apply()[["red"]], expected[["red"]])
-    assert carried.cloudmask.apply()["cloudmask"].identical(mask)
+    assert carried.cloudmask.apply()["cloud_mask"].identical(mask)
     array = data.to_dataarray("band")
     xr.testing.assert_allclose(array.cloudmask.apply(mask), expected.to_dataarray("band"))
 
@@ -171,8 +173,10 @@ def test_filter_remembers_the_coverage(carried):
     ("keywords", "message"),
     [
         ({}, "no limit"),
-        ({"max_cloud": 30}, "from 0 to 1"),
-        ({"max_cloud": 0.3, "max_shadow": -1}, "from 0 to 1"),
+        ({"max_cloud": 30}, r"found: max_cloud=30\nexpected: a fraction from 0 to 1\ntry: max_cloud=0.3$"),
+        ({"max_cloud": 0.3, "max_shadow": -1}, "max_shadow=-1"),
+        ({"max_cloud": math.nan}, "from 0 to 1"),
+        ({"max_cloud": "15%"}, "from 0 to 1"),
     ],
 )
 def test_filter_refuses_bad_limits(keywords, message):
@@ -228,9 +232,9 @@ def test_composite_of_an_array_and_of_a_cube_with_its_mask():
     assert out.dims == ("y", "band", "x")
     np.testing.assert_allclose(out.sel(band="red"), expected["red"])
     np.testing.assert_array_equal(out["clear_count"], expected["clear_count"])
-    carried = data.assign(cloudmask=mask).assign_coords(cloud_fraction=("time", np.zeros(4)))
+    carried = data.assign(cloud_mask=mask).assign_coords(cloud_fraction=("time", np.zeros(4)))
     out = carried.cloudmask.composite()
-    assert "cloudmask" not in out
+    assert "cloud_mask" not in out
     assert "cloud_fraction" not in out.coords
     xr.testing.assert_allclose(out["red"], expected["red"])
 
@@ -369,7 +373,7 @@ def test_predicting_a_cube_that_carries_a_mask():
         data.to_dataarray("band").assign_attrs(level="TOA").cloudmask.with_mask("toy"),
     ):
         again = carried.cloudmask.predict("toy")
-        np.testing.assert_array_equal(again["cloudmask"], carried["cloudmask"])
+        np.testing.assert_array_equal(again["cloud_mask"], carried["cloud_mask"])
 
 
 def test_lazy_results_can_be_pickled():
@@ -403,7 +407,7 @@ def test_a_mask_from_a_file_fits_its_cube(tmp_path):
     codes = RNG.choice(CODES[:4], (6, 7)).astype("uint8")
     coords = {"lat": data.lat, "lon": data.lon}
     mask = xr.DataArray(
-        codes, dims=("lat", "lon"), coords=coords, attrs=flag_attrs(SCHEMES["cloudsen12"]), name="cloudmask"
+        codes, dims=("lat", "lon"), coords=coords, attrs=flag_attrs(SCHEMES["cloudsen12"]), name="cloud_mask"
     )
     expected = data.cloudmask.apply(mask)
     mask.cloudmask.to_cog(tmp_path / "mask.tif")
@@ -422,7 +426,7 @@ def test_coordinates_that_are_the_same_on_every_date_survive_a_composite():
 def test_what_filter_remembers_is_of_the_same_scheme_and_dates():
     """An array is not all that coverage depends on."""
     data = (cube() / 1100).assign_attrs(level="TOA").chunk(time=1)
-    mask = predict(data, "toy")["cloudmask"]
+    mask = predict(data, "toy")["cloud_mask"]
     clear = data.cloudmask.filter(max_cloud=1.0, mask=mask)["clear_fraction"]
     meanings = "thick_cloud clear thin_cloud cloud_shadow no_data"
     other = mask.assign_attrs(scheme="native", flag_meanings=meanings)
@@ -451,7 +455,7 @@ def test_a_second_filter_says_what_both_dropped():
 def test_a_mask_that_does_not_tell_what_is_clear_is_refused(layer):
     data = cube("uint16")
     out = predict(data, "4-4A", scheme="4-4A")
-    mask = out["cloudmask"] if layer == "4-4A" else out["water"]
+    mask = out["cloud_mask"] if layer == "4-4A" else out["water"]
     for use in (data.cloudmask.composite, data.cloudmask.apply):
         with pytest.raises(CloudMaskError, match="none of whose classes is clear"):
             use(mask=mask)
@@ -503,7 +507,7 @@ def test_probabilities_of_a_scheme_that_calls_clear_valid():
     found = []
     for scheme in ("cloudsen12", "validity"):
         out = predict(data, "toy", probabilities=True, scheme=scheme)
-        out["cloudmask"][:] = 0
+        out["cloud_mask"][:] = 0
         found.append(data.cloudmask.composite("best", mask=out, scoring=BestPixel(distance=0))["chosen_date"])
     assert len(np.unique(found[0])) > 1
     xr.testing.assert_equal(*found)

@@ -156,8 +156,8 @@ def test_load_makes_a_lazy_cube_that_needs_no_argument(catalogue):
     }
     assert list(cube) == ["BAND1", "BAND2", "BAND3", "BAND4"]
     assert {band.dtype for band in cube.values()} == {np.dtype("uint16")}  # not int16, as the item has it
-    assert out["cloudmask"].attrs["level"] == "TOA"
-    assert "0.29107 W m-2 sr-1 um-1 (cube)" in out["cloudmask"].attrs["reflectance_provenance"]
+    assert out["cloud_mask"].attrs["level"] == "TOA"
+    assert "0.29107 W m-2 sr-1 um-1 (cube)" in out["cloud_mask"].attrs["reflectance_provenance"]
 
 
 def _no_scheduler(*_, **__):
@@ -173,7 +173,7 @@ def test_loaded_pixels_and_masks_are_those_of_the_file(catalogue):
         scenes[0].numbers.assign_coords(x=cube["x"], y=cube["y"], spatial_ref=cube["spatial_ref"])
     )
     np.testing.assert_array_equal(
-        cube.cloudmask.predict()["cloudmask"].values[0], direct.cloudmask.predict()["cloudmask"].values
+        cube.cloudmask.predict()["cloud_mask"].values[0], direct.cloudmask.predict()["cloud_mask"].values
     )
 
 
@@ -253,8 +253,8 @@ def test_a_missing_band_is_named_with_its_item(catalogue):
 def test_xml_without_coefficients(tmp_path):
     old = make_wpm(tmp_path, str(tmp_path), coefficients={}, size=(64, 64))
     out = load(items_of([old])).cloudmask.predict()
-    assert "assumed: cbers-4a-wpm table" in out["cloudmask"].attrs["reflectance_provenance"]
-    assert "the XML has no calibration coefficient" in out["cloudmask"].attrs["reflectance_provenance"]
+    assert "assumed: cbers-4a-wpm table" in out["cloud_mask"].attrs["reflectance_provenance"]
+    assert "the XML has no calibration coefficient" in out["cloud_mask"].attrs["reflectance_provenance"]
 
 
 @pytest.mark.parametrize(
@@ -383,14 +383,14 @@ def test_real_item_and_xml(tmp_path):
         path.write_bytes((REAL / "xml/Stars_CBERS_4A_WPM_20200730_209_139_L4_BAND2.xml").read_bytes())
     cube = load([pystac.Item.from_dict(item)])
     assert cube["platform"].values.tolist() == ["cbers-4a"]
-    assert "assumed" in cube.cloudmask.predict()["cloudmask"].attrs["reflectance_provenance"]
+    assert "assumed" in cube.cloudmask.predict()["cloud_mask"].attrs["reflectance_provenance"]
 
 
 # Load: other catalogues ----------------------------------------------------------------------------------------------
 
 
 def check(cube, level, source):
-    attrs = cube.cloudmask.predict()["cloudmask"].attrs
+    attrs = cube.cloudmask.predict()["cloud_mask"].attrs
     assert attrs["level"] == level
     assert source in attrs["reflectance_provenance"]
     assert {band.dtype for band in cube.values()} == {np.dtype("uint16")}
@@ -539,7 +539,7 @@ def test_screening_an_area(optimised):
     triangle = {"type": "Polygon", "coordinates": [[[west, south], [west, north], [east, north], [west, south]]]}
     for area, part in ((quarter, "box"), (triangle, "triangle")):
         row = screen(items_of(scenes[1:2]), max_cloud=1, area=area).table.iloc[0]
-        mask = load(items_of(scenes[1:2])).cloudmask.predict()["cloudmask"].isel(time=0).compute()
+        mask = load(items_of(scenes[1:2])).cloudmask.predict()["cloud_mask"].isel(time=0).compute()
         rows, columns = np.indices(mask.shape)
         inside = (rows < 512) & (columns < 512) if part == "box" else columns + rows < 1024
         counted = mask.values[inside & (mask.values != 255)]
@@ -591,5 +591,5 @@ def test_every_block_of_the_page(catalogue):
     names = {}
     exec(code.replace("https://data.inpe.br/bdc/stac/v1/", api.url), names)
     assert len(names["items"]) == len(scenes)
-    assert set(names["out"]["cloudmask"].values.ravel()) <= {0, 1, 2, 3, 255}
+    assert set(names["out"]["cloud_mask"].values.ravel()) <= {0, 1, 2, 3, 255}
     assert names["found"].table["valid_fraction"].gt(0).sum() >= 2

@@ -74,7 +74,7 @@ def labelled_cube(scheme="cloudsen12"):
     scenes = simulate.series(dates=1, size=(80, 96), seed=4)
     mask = scenes["truth"].copy()
     mask.attrs = flag_attrs(SCHEMES["cloudsen12"])
-    cube = scenes.drop_vars("truth").assign(cloudmask=to_scheme(mask, scheme))
+    cube = scenes.drop_vars("truth").assign(cloud_mask=to_scheme(mask, scheme))
     return cube.assign_coords(y=cube.y * 3, x=cube.x * 3)  # pixels as coarse as the network's
 
 
@@ -242,10 +242,10 @@ def test_fine_tuning_on_labelled_cubes_lowers_the_loss(tmp_path, trained):
     assert main([*learn, "--out", str(out)]) == 0
     losses = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
-    mask = predict(cube.drop_vars("cloudmask"), "universal", weights=out / WEIGHTS, resolution="native")
-    agreement = (mask["cloudmask"] == cube["cloudmask"]).mean()
-    before = predict(cube.drop_vars("cloudmask"), "universal", weights=trained, resolution="native")
-    assert agreement > (before["cloudmask"] == cube["cloudmask"]).mean()
+    mask = predict(cube.drop_vars("cloud_mask"), "universal", weights=out / WEIGHTS, resolution="native")
+    agreement = (mask["cloud_mask"] == cube["cloud_mask"]).mean()
+    before = predict(cube.drop_vars("cloud_mask"), "universal", weights=trained, resolution="native")
+    assert agreement > (before["cloud_mask"] == cube["cloud_mask"]).mean()
 
 
 def test_labels_mean_what_their_scheme_says():
@@ -269,9 +269,9 @@ def test_cubes_are_read_at_the_resolution_of_the_network():
 
 def test_cubes_without_labels_are_refused():
     cube = labelled_cube()
-    with pytest.raises(CloudMaskError, match="cloudmask"):
-        LabelledCubes.of([cube.drop_vars("cloudmask")], 0, 32)
-    empty = cube.assign(cloudmask=xr.full_like(cube["cloudmask"], 255))
+    with pytest.raises(CloudMaskError, match="cloud_mask"):
+        LabelledCubes.of([cube.drop_vars("cloud_mask")], 0, 32)
+    empty = cube.assign(cloud_mask=xr.full_like(cube["cloud_mask"], 255))
     with pytest.raises(ModelError, match="labels"):
         LabelledCubes.of([empty], 0, 32)
 
@@ -384,7 +384,7 @@ def test_labels_without_the_cubes_time_are_refused():
     cube = labelled_cube()
     two = xr.concat([cube, cube.assign_coords(time=cube.time + np.timedelta64(1, "D"))], "time")
     with pytest.raises(CloudMaskError, match="a mask of"):
-        LabelledCubes.of([two.assign(cloudmask=cube["cloudmask"].isel(time=0, drop=True))], 0, 32)
-    turned_mask = cube.assign(cloudmask=cube["cloudmask"].transpose("x", "time", "y"))
+        LabelledCubes.of([two.assign(cloud_mask=cube["cloud_mask"].isel(time=0, drop=True))], 0, 32)
+    turned_mask = cube.assign(cloud_mask=cube["cloud_mask"].transpose("x", "time", "y"))
     one, other = (LabelledCubes.of([c], 0, 32).scenes[0].truth for c in (cube, turned_mask))
     np.testing.assert_array_equal(one, other)

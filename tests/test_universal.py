@@ -205,8 +205,8 @@ def test_bfloat16_rounds_and_no_more(weights):
 def test_labels_do_not_depend_on_chunks(weights, precision, chunks):
     cube = cube_of(("red", "green", "blue"), level="TOA")
     options = {"weights": weights, "scale": 1.0, "window": 64, "halo": 16, "precision": precision}
-    expected = predict(cube, "universal", **options)["cloudmask"]
-    chunked = predict(cube.chunk(dict(zip("yx", chunks, strict=True))), "universal", **options)["cloudmask"]
+    expected = predict(cube, "universal", **options)["cloud_mask"]
+    chunked = predict(cube.chunk(dict(zip("yx", chunks, strict=True))), "universal", **options)["cloud_mask"]
     assert isinstance(chunked.data, da.Array)
     np.testing.assert_array_equal(chunked, expected)
     assert len(np.unique(expected)) > 1
@@ -215,7 +215,7 @@ def test_labels_do_not_depend_on_chunks(weights, precision, chunks):
 @pytest.mark.parametrize("level", ["TOA", "BOA", None])
 def test_any_level_will_do(weights, level):
     mask = predict(cube_of(("red", "nir"), size=(32, 32)), "universal", weights=weights, scale=1.0, level=level)
-    assert mask["cloudmask"].attrs["level"] == (level or "unknown")
+    assert mask["cloud_mask"].attrs["level"] == (level or "unknown")
 
 
 @pytest.mark.parametrize("roles", [("red",), ("nir", "swir16"), ()])
@@ -282,8 +282,8 @@ def test_weights_come_with_the_package():
 
 def test_rgb_is_masked_at_once():
     mask = predict(cube_of(("red", "green", "blue"), size=(64, 64), level="BOA"), scale=1.0)
-    assert mask["cloudmask"].attrs["model"] == "universal"
-    assert mask["cloudmask"].attrs["weights_sha256"] == universal.SPEC.sha256
+    assert mask["cloud_mask"].attrs["model"] == "universal"
+    assert mask["cloud_mask"].attrs["weights_sha256"] == universal.SPEC.sha256
 
 
 @pytest.mark.parametrize(

@@ -541,7 +541,7 @@ def test_a_mask_from_fetched_weights_says_whose_they_are(official):
 
     (file,) = hub.fetch()
     assert models().loc["sensei"].iloc[0]["runs here"]
-    mask = predict(cube, "sensei")["cloudmask"]
+    mask = predict(cube, "sensei")["cloud_mask"]
     assert mask.attrs["model_licence"] == "GPL-3.0"
     assert mask.attrs["weights_sha256"] == sha256(official) == file.sha256
     flip(Path(file.path))

@@ -110,7 +110,7 @@ def predict(
     Returns
     -------
     Dataset
-        ``cloudmask`` uint8 ``(time, y, x)`` with CF flag attributes; ``probability`` float32
+        ``cloud_mask`` uint8 ``(time, y, x)`` with CF flag attributes; ``probability`` float32
         ``(time, class, y, x)``, NaN where no data, if asked for; coverage coordinates ``cloud_fraction``,
         ``thin_cloud_fraction``, ``cloud_shadow_fraction``, ``clear_fraction`` (of valid pixels) and
         ``valid_fraction``, per date. ``model='4-4A'`` adds a layer ``water`` and ``water_fraction``, the notebook's
@@ -128,9 +128,9 @@ def predict(
     >>> import xr_cloudmask
     >>> cube = xr_cloudmask.simulate.series(dates=1, size=(128, 128))
     >>> mask = predict(cube, resolution="native")
-    >>> dict(mask["cloudmask"].sizes)
+    >>> dict(mask["cloud_mask"].sizes)
     {'time': 1, 'y': 128, 'x': 128}
-    >>> mask["cloudmask"].attrs["flag_meanings"]
+    >>> mask["cloud_mask"].attrs["flag_meanings"]
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     _require_known(options)

@@ -76,7 +76,7 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     ...     licence="MIT", citation="")
     >>> register_model(spec, network=Brightness())
     >>> cube = xr_cloudmask.simulate.series(dates=1, size=(64, 64))
-    >>> cube.cloudmask.predict("brightness")["cloudmask"].attrs["flag_meanings"]
+    >>> cube.cloudmask.predict("brightness")["cloud_mask"].attrs["flag_meanings"]
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     names = sorted({spec.name for spec in specs})

@@ -14,7 +14,7 @@ import numpy as np
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
-from xr_cloudmask.masks.coverage import coverage
+from xr_cloudmask.masks.coverage import coverage, limit
 from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.predict import predict
@@ -124,9 +124,9 @@ def screen(
     Raises
     ------
     StacError
-        There are no items, or `max_cloud` is no fraction.
+        There are no items.
     CloudMaskError
-        Every item failed: the error of the first.
+        `max_cloud` is no fraction. Every item failed: the error of the first.
 
     Examples
     --------
@@ -134,15 +134,14 @@ def screen(
     >>> xr_cloudmask.stac.screen([], max_cloud=20)
     Traceback (most recent call last):
     ...
-    xr_cloudmask.errors.StacError: found: max_cloud=20
+    xr_cloudmask.errors.CloudMaskError: found: max_cloud=20
     expected: a fraction from 0 to 1
     try: max_cloud=0.2
     """
     import pandas as pd
     from rasterio.errors import NotGeoreferencedWarning
 
-    if not 0 <= max_cloud <= 1:
-        raise StacError(f"max_cloud={max_cloud!r}", "a fraction from 0 to 1", "max_cloud=0.2")
+    largest = limit("max_cloud", max_cloud)
     dated = ordered(items)
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
@@ -158,7 +157,7 @@ def screen(
     failures = [found for found in estimates if isinstance(found, Exception)]
     if len(failures) == len(dated):
         raise failures[0]
-    rows = [_row(item, found, max_cloud) for item, found in zip(dated, estimates, strict=True)]
+    rows = [_row(item, found, largest) for item, found in zip(dated, estimates, strict=True)]
     kept = [item for item, row in zip(dated, rows, strict=True) if row["keep"]]
     return Screening(kept, pd.DataFrame(rows).set_index("id"))
 
