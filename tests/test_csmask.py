@@ -12,7 +12,7 @@ import xarray as xr
 from xr_cloudmask.errors import ModelError, WeightsError
 from xr_cloudmask.models import csmask, registry
 from xr_cloudmask.models.csmask import SPECS
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
 LABELLED = Path(__file__).parents[2] / "shared/data/sentinel2_l1c_labelled.npz"

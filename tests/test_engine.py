@@ -15,7 +15,7 @@ from scipy import ndimage
 from xr_cloudmask.engine.lattice import fit
 from xr_cloudmask.engine.tile import block_mean, interpolate
 from xr_cloudmask.models import registry
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 ROLES = ["blue", "green", "red", "nir"]
 RNG = np.random.default_rng(7)

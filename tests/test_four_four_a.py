@@ -16,7 +16,7 @@ from xr_cloudmask.errors import CloudMaskError, ModelError
 from xr_cloudmask.models.index import statistics
 from xr_cloudmask.models.index.four_four_a import FourFourAThresholds
 from xr_cloudmask.models.index.statistics import Order, Wanted
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 COEFFICIENTS = np.array(list(notebook.COEFFICIENTS.values()))
 ROLES = ["blue", "green", "red", "nir"]

@@ -14,7 +14,7 @@ from test_four_four_a import SERIES, cube, stretched
 
 from xr_cloudmask import simulate
 from xr_cloudmask.errors import BandError, CloudMaskError
-from xr_cloudmask.indices import OWN, indices
+from xr_cloudmask.spectral_indices import OWN, indices
 
 EXPECTED = indices(cube(SERIES), [*OWN, "NDWI"])
 

@@ -19,7 +19,7 @@ from xr_cloudmask.models import registry
 from xr_cloudmask.models.merging import Group, merge, summary
 from xr_cloudmask.models.universal import GROUPS, KNOWN, MOST_BANDS, SPEC
 from xr_cloudmask.names import MASK_NAME
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 SIX = {"blue": 482.0, "green": 561.0, "red": 655.0, "nir": 865.0, "swir16": 1609.0, "swir22": 2201.0}
 FULL_RANGE = np.arange(400.0, 2451.0, 7.2)  # 285 bands

@@ -21,7 +21,7 @@ from xr_cloudmask.engine import tile
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models.index import physical
 from xr_cloudmask.models.index.physical import PhysicalThresholds, cast, flooded, shifted
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
 

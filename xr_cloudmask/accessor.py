@@ -18,15 +18,15 @@ from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.documented import documented_as
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels, morphology
 from xr_cloudmask.models.weights import Given
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.series import composite, select
 from xr_cloudmask.series.best import BestPixel
 from xr_cloudmask.series.refine import Refinement, refine
+from xr_cloudmask.spectral_indices import OWN, indices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import mask_of, renamed
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
 

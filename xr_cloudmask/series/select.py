@@ -33,7 +33,7 @@ from xr_cloudmask.names import (
     VALID_FRACTION,
     WATER_FRACTION,
 )
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.series import counted
 
 FLAGS = {"flag_values", "flag_masks"}

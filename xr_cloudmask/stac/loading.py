@@ -15,7 +15,7 @@ from xr_cloudmask.stac import http
 from xr_cloudmask.stac.assets import AssetBand, default_bands, source
 from xr_cloudmask.stac.facts import Facts, by_date, columns, said_of_dates
 from xr_cloudmask.stac.headers import Patch, SceneBands, completed
-from xr_cloudmask.stac.search import moment, ordered
+from xr_cloudmask.stac.searching import moment, ordered
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -17,10 +17,10 @@ from xr_cloudmask.errors import CloudMaskError, StacError
 from xr_cloudmask.masks.coverage import coverage, limit
 from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.stac.headers import Patch
-from xr_cloudmask.stac.load import describe
-from xr_cloudmask.stac.search import moment, ordered
+from xr_cloudmask.stac.loading import describe
+from xr_cloudmask.stac.searching import moment, ordered
 
 if TYPE_CHECKING:
     import pandas as pd
