@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from test_csmask import LABELLED
+from paths import LABELLED
 
 from xr_cloudmask import predict, simulate
 from xr_cloudmask.cli import main

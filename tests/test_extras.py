@@ -8,18 +8,17 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from paths import ROOT
 
 import xr_cloudmask
 from xr_cloudmask import Catalog, extras, plot, simulate
 from xr_cloudmask.errors import CloudMaskError, MissingError, WeightsError
 from xr_cloudmask.models import devices, hub, registry, state_dicts, universal, weights
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RGB = ("blue", "green", "red")
 

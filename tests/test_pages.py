@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import DOCS
 from products import make_cbers, make_landsat, write_raster
-
-DOCS = Path(__file__).parents[1] / "docs"
 
 
 def run_blocks(page: str, folder: Path, check: str = "") -> None:

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import chunked, refuse
-from test_four_four_a import SERIES, cube, stretched
+from notebook_44a import SERIES, cube, stretched
+from toy_cubes import chunked, refuse
 
 from xr_cloudmask import simulate
 from xr_cloudmask.errors import BandError, CloudMaskError

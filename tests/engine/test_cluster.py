@@ -6,13 +6,13 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 import toys
-from test_engine import cube
+from paths import TESTS
+from toy_cubes import cube
 
 from xr_cloudmask import predict
 from xr_cloudmask.engine.lattice import fit
@@ -23,7 +23,7 @@ distributed = pytest.importorskip("distributed")
 HOST = {"host": "127.0.0.1"}
 CHUNKS = {"time": 1, "y": 50, "x": 64}
 WINDOWS = 3 * len(fit(150, 64, 8, 8)) * len(fit(203, 64, 8, 8))
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent)}  # where workers find the models of tests
+ENVIRONMENT = {"PYTHONPATH": str(TESTS)}  # where workers find the models of tests
 EXPECTED = predict(cube(), "toy", resolution="native")
 
 
@@ -112,7 +112,7 @@ def test_a_worker_that_dies_loses_no_chunk_that_is_kept(client, tmp_path, monkey
 SESSION = """
 import sys, toys, distributed, dask
 from dataclasses import replace
-from test_engine import cube
+from toy_cubes import cube
 from xr_cloudmask import predict
 from xr_cloudmask.models import registry
 name, cache, log = sys.argv[1:]

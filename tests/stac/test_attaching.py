@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import re
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import dask
@@ -21,6 +20,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import DOCS, SHARED
 from products import cbers_xml
 from providers import EPSG, NORTH, PIXEL, PROVIDERS, SIDE, WEST, reflectance
 from scenes import make_wpm
@@ -35,7 +35,7 @@ from xr_cloudmask.stac import attach, load, matching, search
 
 BOUNDS = (WEST, NORTH - PIXEL * SIDE, WEST + PIXEL * SIDE, NORTH)
 HALVES = (slice(0, SIDE // 2), slice(SIDE // 2, SIDE))
-REAL = Path(__file__).parents[2] / "shared/data/bdc/stac"
+REAL = SHARED / "data/bdc/stac"
 
 
 def made(folder, name, **options):
@@ -194,7 +194,7 @@ def test_thermal_bands_become_kelvin(tmp_path):
 
 
 def test_every_line_of_the_page(catalogue, tmp_path):
-    page = (Path(__file__).parents[1] / "docs/loaders.md").read_text()
+    page = (DOCS / "loaders.md").read_text()
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "stac.attach(" in block]
     assert len(blocks) == 2
     items = search(catalogue.url, PROVIDERS["earth-search-v1"].collection)

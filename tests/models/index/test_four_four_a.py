@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import chunked, refuse
+from notebook_44a import SERIES, cube, stretched, with_gaps
+from toy_cubes import chunked, refuse
 
 from xr_cloudmask.errors import CloudMaskError, ModelError
 from xr_cloudmask.models.index import statistics
@@ -20,11 +21,6 @@ from xr_cloudmask.prediction import predict
 
 COEFFICIENTS = np.array(list(notebook.COEFFICIENTS.values()))
 ROLES = ["blue", "green", "red", "nir"]
-
-
-def cube(bands, **attrs):
-    dims = ("band", "y", "x") if np.ndim(bands) == 3 else ("time", "band", "y", "x")
-    return xr.DataArray(bands, dims=dims, coords={"band": ROLES}, attrs=attrs)
 
 
 def predicted(bands, **keywords):
@@ -82,19 +78,6 @@ def test_the_real_patch():
     assert percentages(out) == pytest.approx(GOLDEN_PATCH, abs=0.01)
 
 
-def stretched(array):
-    """The notebook's ``normalize``, which a single NaN makes all NaN, told to leave NaN out."""
-    return (array - np.nanmin(array)) / (np.nanmax(array) - np.nanmin(array))
-
-
-def with_gaps():
-    bands = notebook.scene(5, border=30) / 1500
-    bands[:, 100:140, 50:90] = np.nan
-    bands[2, 200:210, 200:240] = np.nan  # in one band alone
-    bands[1, 250:260, 300:310] = 0
-    return bands
-
-
 def test_nan_and_zero_pixels():
     bands = with_gaps()
     mask, _ = notebook.run(bands, normalize=stretched)
@@ -106,7 +89,6 @@ def test_nan_and_zero_pixels():
     assert (codes[250:260, 300:310] == 255).all()
 
 
-SERIES = np.stack([with_gaps()[:, :150, :203], notebook.scene(6, (150, 203)) / 1500])
 EXPECTED = predicted(SERIES)
 
 

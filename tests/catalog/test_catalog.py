@@ -26,6 +26,7 @@ import stac_server
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import DOCS, TESTS
 from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 from xr_cloudmask import Catalog, CatalogError, CloudMaskError, ModelError, cli, predict, stac
@@ -300,7 +301,7 @@ def test_export_of_a_stac_collection(catalog, direct, tmp_path):
             np.testing.assert_array_equal(file.read(1), mask["cloud_mask"])
 
 
-SCHEMAS = Path(__file__).parent / "stac_schemas"
+SCHEMAS = TESTS / "stac_schemas"
 # The rules of the processing extension for the two fields that are used; its other fields would be refused.
 PROCESSING = {
     "$schema": "http://json-schema.org/draft-07/schema#",
@@ -675,7 +676,7 @@ def test_reading_needs_no_prediction(catalog):
 
 
 def test_every_block_of_the_page(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text()
+    page = (DOCS / "catalog.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     made = [scenes.make_wpm(tmp_path / "wpm", "", i, size=SIZE, cover=cover).item for i, cover in enumerate(COVERS)]
     monkeypatch.chdir(tmp_path)
@@ -691,7 +692,7 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
 
 
 def test_every_command_of_the_page():
-    page = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text().replace("\\\n", " ")
+    page = (DOCS / "catalog.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^xr-cloudmask (.*)$", page, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:

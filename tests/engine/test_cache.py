@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import dask
 import numpy as np
@@ -15,7 +14,8 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import ROLES, SCENE, chunked, cube
+from paths import TESTS
+from toy_cubes import ROLES, SCENE, chunked, cube
 
 from xr_cloudmask import CloudMaskError, ModelError, predict
 from xr_cloudmask.models import registry
@@ -31,7 +31,7 @@ def counted(tmp_path, monkeypatch):
     log.touch()
     spec = replace(toys.COUNTING, citation=str(log))
     monkeypatch.setitem(registry._SPECS, "counting", (spec,))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # of processes that are started
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))  # of processes that are started
 
     def count():
         windows = len(log.read_text().splitlines())
@@ -231,7 +231,7 @@ def test_another_process_finds_what_one_has_kept(tmp_path, scheduler):
     counts = []
     for seed in ("1", "2"):
         (tmp_path / "log").write_text("")
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(TESTS)}
         subprocess.run(command, check=True, env=environment, timeout=120)
         counts.append(len((tmp_path / "log").read_text().splitlines()))
     assert counts[0] > 0

@@ -10,27 +10,14 @@ import toys
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import TESTS
 from scipy import ndimage
+from toy_cubes import RNG, ROLES, SCENE, chunked, cube, refuse
 
 from xr_cloudmask.engine.lattice import fit
 from xr_cloudmask.engine.tile import block_mean, interpolate
 from xr_cloudmask.models import registry
 from xr_cloudmask.prediction import predict
-
-ROLES = ["blue", "green", "red", "nir"]
-RNG = np.random.default_rng(7)
-SCENE = ndimage.gaussian_filter(RNG.random((3, 4, 150, 203)), (0, 0, 3, 3)).astype("float32")
-SCENE = (SCENE - SCENE.min()) / np.ptp(SCENE)
-SCENE[1, :, 20:90, :60] = np.nan
-
-
-def cube(values=SCENE, gsd=10.0):
-    y, x = values.shape[-2:]
-    coords = {"band": ROLES, "y": -gsd * np.arange(y), "x": gsd * np.arange(x)}
-    units = {"units": "m"}
-    out = xr.DataArray(values, dims=("time", "band", "y", "x"), coords=coords, attrs={"level": "TOA"})
-    out.y.attrs, out.x.attrs = units, units
-    return out.assign_attrs(reflectance_provenance="made for this test")
 
 
 def toy(data, **keywords):
@@ -38,14 +25,6 @@ def toy(data, **keywords):
 
 
 EXPECTED = {resolution: toy(cube(), resolution=resolution) for resolution in ("native", "auto")}
-
-
-def chunked(draw, data):
-    chunks = {}
-    for dim, size in data.sizes.items():
-        cuts = draw(st.lists(st.integers(1, size - 1), max_size=4, unique=True).map(sorted)) if size > 1 else []
-        chunks[dim] = tuple(np.diff([0, *cuts, size]).tolist())
-    return data.chunk(chunks)
 
 
 @settings(max_examples=40)
@@ -74,8 +53,8 @@ def test_bands_may_have_chunks_of_their_own(data):
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
-def test_labels_are_the_same_for_every_scheduler(scheduler, monkeypatch, request):
-    monkeypatch.setenv("PYTHONPATH", str(request.path.parent))
+def test_labels_are_the_same_for_every_scheduler(scheduler, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     out = toy(cube().chunk(time=1, y=64, x=64), resolution="native")
     out = out.compute(scheduler=scheduler, num_workers=2)
     np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"])
@@ -104,10 +83,6 @@ def test_without_time_the_mask_is_that_of_the_date():
     assert out["probability"].dims == ("class", "y", "x")
     np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["native"]["cloud_mask"].isel(time=0))
     assert out["cloud_fraction"].shape == ()
-
-
-def refuse(*args, **kwargs):
-    raise AssertionError("something was computed")
 
 
 def test_building_a_prediction_computes_and_loads_nothing(monkeypatch):

@@ -3,11 +3,11 @@
 import hashlib
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from paths import LABELLED
 
 from xr_cloudmask.errors import ModelError, WeightsError
 from xr_cloudmask.models import csmask, registry
@@ -15,7 +15,6 @@ from xr_cloudmask.models.csmask import SPECS
 from xr_cloudmask.prediction import predict
 
 ROLES = ["blue", "green", "red", "nir", "swir16", "swir22"]
-LABELLED = Path(__file__).parents[2] / "shared/data/sentinel2_l1c_labelled.npz"
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.variant)

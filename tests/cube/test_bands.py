@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -16,6 +15,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import SHARED
 
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.bands import BandDescriptor, candidate_sensors, describe, identify_sensor, left_out
@@ -23,7 +23,7 @@ from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import BandError, ModelError
 from xr_cloudmask.models.registry import choose
 
-SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "bdc" / "stac"
+ITEMS = SHARED / "data/bdc/stac"
 SIX = ["blue", "green", "red", "nir", "swir16", "swir22"]
 
 
@@ -103,9 +103,9 @@ def test_eopf(tmp_path):
 
 @pytest.mark.parametrize("name", ["bdc_AMZ1-WFI-L4-SR-1_eo_bands.json"])
 def test_real_eo_bands_of_brazil_data_cube(name):
-    if not (SHARED / name).exists():
+    if not (ITEMS / name).exists():
         pytest.skip("the reference STAC items are not beside this checkout")
-    entries = json.loads((SHARED / name).read_text())["eo:bands"]
+    entries = json.loads((ITEMS / name).read_text())["eo:bands"]
     cube = dataset([entry["name"] for entry in entries])
     for entry in entries:
         cube[entry["name"]].attrs["eo:bands"] = [entry]

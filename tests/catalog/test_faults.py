@@ -25,6 +25,7 @@ import pystac
 import pytest
 import scenes
 import stac_server
+from paths import TESTS
 
 from xr_cloudmask import Catalog, CatalogError, predict, stac
 from xr_cloudmask.catalog import archive, runs, schema, work
@@ -33,7 +34,6 @@ from xr_cloudmask.catalog.interrupt import held_back
 
 SIZE = (48, 48)
 MODEL = "4-4A"
-TESTS = Path(__file__).parent
 COUNTING = """
 CREATE TABLE IF NOT EXISTS finishes (scene);
 CREATE TRIGGER IF NOT EXISTS count_finishes AFTER UPDATE OF status ON scenes WHEN new.status = 'done'

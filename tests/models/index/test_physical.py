@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import chunked
+from toy_cubes import chunked
 
 from xr_cloudmask import simulate
 from xr_cloudmask.cube import layout, sun

@@ -16,6 +16,7 @@ import odc.geo.xr  # noqa: F401 - registers .odc
 import pystac
 import pytest
 import rasterio
+from paths import DOCS, SHARED
 from products import cbers_xml
 from scenes import COEFFICIENTS, COLLECTION, make_wpm
 from stac_server import serve_api, serve_files
@@ -25,7 +26,7 @@ from xr_cloudmask import BandError, CloudMaskError, FileError, StacError
 from xr_cloudmask.stac import http, load, screen, search
 
 BRAZIL = "-60, -30, -40, -10"
-REAL = Path(__file__).parents[2] / "shared/data/bdc"
+REAL = SHARED / "data/bdc"
 
 
 @pytest.fixture(scope="module")
@@ -586,7 +587,7 @@ def test_screening_leaves_no_warning(catalogue):
 
 def test_every_block_of_the_page(catalogue):
     _, api, scenes = catalogue
-    page = (Path(__file__).parents[1] / "docs/stac.md").read_text()
+    page = (DOCS / "stac.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     names = {}
     exec(code.replace("https://data.inpe.br/bdc/stac/v1/", api.url), names)

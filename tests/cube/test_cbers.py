@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-from pathlib import Path
 
 import dask
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from paths import SHARED
 from products import CBERS_COEFFICIENTS, CBERS_SUN, cbers_xml, make_cbers
 
 from xr_cloudmask import CbersMetadata, CloudMaskError, FileError, ReflectanceError, parse_cbers_metadata
@@ -20,7 +20,7 @@ from xr_cloudmask.cube.reflectance import to_reflectance
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.files import open_cube
 
-REAL = Path(__file__).parents[2] / "shared/data/bdc/xml"
+REAL = SHARED / "data/bdc/xml"
 WPM = {0: 0.184471, 1: 0.29107, 2: 0.297832, 3: 0.232504, 4: 0.178993}
 ESUN = {"blue": 1957.9, "green": 1848.6, "red": 1550.8, "nir": 1061.8}
 SENSORS = sorted(name for name in sensors() if name.startswith(("cbers", "amazonia")))

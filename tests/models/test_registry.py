@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pystac
 import pytest
+from paths import ROOT, TESTS
 from pystac.validation import JsonSchemaSTACValidator, RegisteredValidator
 
 import xr_cloudmask
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.models import cards, items, registry
 
-ROOT = Path(__file__).parents[1]
-SCHEMAS = Path(__file__).parent / "stac_schemas"
+SCHEMAS = TESTS / "stac_schemas"
 # The extension refers to an older version than that of the schema that is here; the fields used are the same.
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
 
