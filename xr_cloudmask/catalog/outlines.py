@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def _crosses(polygon: Any) -> bool:
     if polygon.geom_type != "Polygon":
         return False
     corners = list(polygon.exterior.coords)
-    return any(HALF < abs(b[0] - a[0]) < WHOLE for a, b in zip(corners, corners[1:], strict=False))
+    return any(HALF < abs(b[0] - a[0]) < WHOLE for a, b in itertools.pairwise(corners))
 
 
 def _parts(polygon: Any) -> list[Any]:

@@ -203,7 +203,9 @@ def _require_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise CatalogError(
-            f"{str(folder)!r}, where masks are kept: {error}", "a folder to write to", f"ls -ld {shlex.quote(str(folder))}"
+            f"{str(folder)!r}, where masks are kept: {error}",
+            "a folder to write to",
+            f"ls -ld {shlex.quote(str(folder))}",
         ) from error
 
 

@@ -107,7 +107,7 @@ def _whole(send: Callable[[], Response]) -> Response:
         raise ChunkedEncodingError(error, response=response) from error
     finally:
         response.close()
-    response._content_consumed = True  # type: ignore[attr-defined]
+    response._content_consumed = True
     return response
 
 
