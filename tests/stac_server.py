@@ -3,8 +3,9 @@
 They are processes of their own: GDAL may hold Python's lock while it waits for an answer. Run as a program, this file
 is such a server: ``stac_server.py files FOLDER`` or ``stac_server.py proxy URL``.
 
-Faults: ``"drop"`` closes the connection without an answer, ``"cut"`` in the middle of the body, a number is the status
-that is sent instead, None is no fault.
+Faults: ``"drop"`` closes the connection without an answer, ``"cut"`` in the middle of the body, ``"short"`` and
+``"long"`` announce half and twice the body, ``"garble"`` inverts its first bytes, ``"stall"`` says nothing for a while,
+``"trickle"`` sends a byte now and then; a number is the status that is sent instead, None is no fault.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 START = 30  # seconds that a server may take to start, or to answer
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 CONTROL = "/control"
+TRICKLE = 0.2  # seconds between two bytes
 
 
 class Request(NamedTuple):
@@ -66,12 +68,21 @@ class Server:
     def forget(self) -> None:
         self._control({"forget": True})
 
-    def fail(self, *planned: str | int | None, path: str = "", share: float = 0.0, retry_after: int | None = None):
+    def fail(
+        self,
+        *planned: str | int | None,
+        path: str = "",
+        share: float = 0.0,
+        retry_after: int | None = None,
+        kinds: Iterable[str | int] = ("drop", "cut"),
+        stall: float = 30.0,
+    ):
         """Let the next requests to paths that contain `path` fail as planned, after that a share of them by chance.
 
-        Without an argument, nothing fails any more.
+        Without an argument, nothing fails any more. `stall` is in seconds.
         """
-        self._control({"faults": {"planned": planned, "path": path, "share": share, "retry_after": retry_after}})
+        told = {"planned": planned, "path": path, "share": share, "retry_after": retry_after}
+        self._control({"faults": told | {"kinds": list(kinds), "stall": stall}})
 
     def _control(self, order: dict[str, Any]) -> Any:
         data = json.dumps(order).encode()
@@ -159,6 +170,8 @@ class State:
     path: str = ""
     share: float = 0.0
     retry_after: int | None = None
+    kinds: list[str | int] = field(default_factory=lambda: ["drop", "cut"])
+    stall: float = 30.0
     log: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     rng: random.Random = field(default_factory=lambda: random.Random(0))
@@ -169,7 +182,7 @@ class State:
                 return None
             if self.planned:
                 return self.planned.pop(0)
-            return self.rng.choice(("drop", "cut")) if self.rng.random() < self.share else None
+            return self.rng.choice(self.kinds) if self.rng.random() < self.share else None
 
     def obey(self, order: dict[str, Any]) -> list[Request]:
         with self.lock:
@@ -204,8 +217,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, {}, json.dumps(self.state.obey(json.loads(body))).encode())
             return
         fault = self.state.fault(path)
-        if fault == "drop":
+        if fault in ("drop", "stall"):
             self.note(fault, 0)
+            time.sleep(self.state.stall if fault == "stall" else 0)
             self.close_connection = True
         elif isinstance(fault, int):
             wait = {} if self.state.retry_after is None else {"Retry-After": str(self.state.retry_after)}
@@ -213,10 +227,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send(fault, wait, b"")
         else:
             status, headers, content = self.answer(path, body)
-            self.close_connection |= fault == "cut"
+            self.close_connection |= fault is not None
             length = len(content) // 2 if fault == "cut" else len(content)
             self.note(fault, 0 if self.command == "HEAD" else length)
-            self.send(status, {"Content-Length": str(len(content))} | headers, content[:length])
+            told = {"short": len(content) // 2, "long": 2 * len(content)}.get(fault, len(content))
+            if fault == "garble":
+                content = bytes(byte ^ 0xFF for byte in content[:256]) + content[256:]
+            pieces = [content[i : i + 1] for i in range(length)] if fault == "trickle" else [content[:length]]
+            self.send(status, {"Content-Length": str(told)} | headers, *pieces)
 
     def answer(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         raise NotImplementedError
@@ -225,16 +243,21 @@ class Handler(BaseHTTPRequestHandler):
         with self.state.lock:
             self.state.log.append(Request(self.command, self.path, fault, sent))
 
-    def send(self, status: int, headers: dict[str, str], body: bytes):
+    def send(self, status: int, headers: dict[str, str], *pieces: bytes):
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        for name, value in ({"Content-Length": str(len(pieces[0]))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        for i, piece in enumerate(pieces):
+            if i:
+                time.sleep(TRICKLE)
+            self.wfile.write(piece)
+            self.wfile.flush()
 
     def handle(self):
-        with suppress(ConnectionError):  # the client had enough
+        with suppress(OSError):  # the client had enough
             super().handle()
 
 

@@ -290,7 +290,8 @@ class Catalog:
         Raises
         ------
         CatalogError
-            There are no masks, some are missing or damaged, masks of several schemes, or of several grids and no `geobox`.
+            There are no masks, some are missing or damaged, they are of several schemes, or of several grids and there
+            is no `geobox`.
         """
         with schema.connect(self.path, reading=True) as database:
             rows = self._done(database, scenes)

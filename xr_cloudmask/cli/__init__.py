@@ -1,4 +1,4 @@
-"""The command line: ``xr-cloudmask demo | describe | predict | run | list | show | export | models …``."""
+"""The command line: ``xr-cloudmask demo | describe | predict | run | list | show | export | verify | models …``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
     commands = parser.add_subparsers(
         required=True,
-        metavar="demo | describe | predict | run | list | show | export | models | weights | train | evaluate",
+        metavar="demo | describe | predict | run | list | show | export | verify | models | weights | train | evaluate",
     )
     demo.add(commands.add_parser("demo", parents=[common], help="mask six simulated dates over a real surface"))
     what = "say what is understood of files, and what is missing"

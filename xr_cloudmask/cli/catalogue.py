@@ -1,4 +1,4 @@
-"""``xr-cloudmask run | list | show | export``: a catalogue of scenes."""
+"""``xr-cloudmask run | list | show | export | verify``: a catalogue of scenes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xr_cloudmask.catalog.archive import KINDS
 from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, fraction, predict_options
-from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.errors import CatalogError, listed
 
 CATALOGUE = Path("scenes.db")
 
@@ -31,6 +31,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north in degrees")
     search.add_argument("--datetime", metavar="FROM/TO", help="2025-01, 2025-01-01/2025-01-31 …")
     search.add_argument("--limit", type=int, metavar="N", help="largest number of scenes")
+    search.add_argument(
+        "--allow-local", action="store_true", help="let items of the internet name files and servers of this network"
+    )
     add_mask_options(parser)
     parser.add_argument("--db", type=Path, default=CATALOGUE, help="the catalogue; default: %(default)s")
     parser.add_argument("--masks", choices=KINDS, default=KINDS[0], help="where they are kept; default: %(default)s")
@@ -60,6 +63,8 @@ def add_readers(commands: Any, common: argparse.ArgumentParser) -> None:
     writing.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder; made where there is none")
     writing.add_argument("--format", choices=tuple(FORMATS), default="tif", help="default: %(default)s")
     writing.set_defaults(run=_export)
+    checking = commands.add_parser("verify", parents=[database], help="compare the masks with their checksums")
+    checking.set_defaults(run=_verify)
 
 
 def _flag(name: str) -> str:
@@ -76,7 +81,8 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     catalog = Catalog(arguments.db, arguments.masks)
     shown = not arguments.quiet and sys.stderr.isatty()
-    done = catalog.run(found, workers=arguments.workers, progress=shown, **predict_options(arguments))
+    load = {"allow_local": True} if arguments.allow_local else {}
+    done = catalog.run(found, load=load, workers=arguments.workers, progress=shown, **predict_options(arguments))
     if not arguments.quiet:
         print(f"{len(found)} scenes: {done}")
     if done.failed:
@@ -122,3 +128,16 @@ def _show(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     for path in _catalogue(arguments).export(arguments.to, arguments.format):
         print(path)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    table = _catalogue(arguments).verify()
+    wrong = table[table["problem"] != ""]
+    print(f"{len(table) - len(wrong)} masks whole, {len(wrong)} with a problem")
+    if len(wrong):
+        problems = [f"{scene} ({problem})" for scene, problem in wrong["problem"].items()]
+        raise CatalogError(
+            f"{len(wrong)} of {len(table)}: {listed(problems)}",
+            "masks as they were made",
+            "xr-cloudmask run as before, which makes them again",
+        )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.limits import require_pixels
 
 NUMBERS = re.compile(r"[-+.\deE]+")
 ENVI_SCALE = "reflectance_scale_factor"
@@ -54,6 +55,7 @@ def probe(path: Path) -> Said:
     with readable(path), rasterio.open(path) as source:
         if not source.count:
             raise several(path)
+        require_pixels(path.name, source.height, source.width)
         source.read(source.count, window=Window(source.width - 1, source.height - 1, 1, 1))
         parts = zip(source.descriptions, source.colorinterp, source.mask_flag_enums, _attrs(source), strict=True)
         bands = tuple(
