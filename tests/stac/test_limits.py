@@ -327,7 +327,7 @@ def test_limits_are_set_for_good_or_for_a_while():
 @pytest.mark.parametrize("wrong", [{"idel": 3}, {"idle": 0}, {"idle": -1}, {"idle": float("nan")}, {"items": "many"}])
 def test_limits_that_are_none_are_refused(wrong):
     before = limits()
-    with pytest.raises(CloudMaskError, match="set_limits|above zero"):
+    with pytest.raises(CloudMaskError, match=r"set_limits|above zero"):
         set_limits(**wrong)
     assert limits() == before
 

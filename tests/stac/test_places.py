@@ -116,7 +116,8 @@ def test_an_item_of_a_search_came_from_its_api_whatever_it_says():
 
 
 FORBIDDEN = [
-    ("self", f"{FAR}/a.json", "/data/b2.tif"),
+    ("root", f"{FAR}/a.json", "/data/b2.tif"),
+    ("self", f"{FAR}/a.json", "file:///data/b2.tif"),
     ("root", f"{FAR}/", "http://127.0.0.1:9/b2.tif"),
     ("root", f"{FAR}/", "http://10.0.0.1/b2.tif"),
     ("root", "http://10.0.0.1/", "/data/b2.tif"),
@@ -132,7 +133,9 @@ def test_an_item_may_not_point_to_what_is_nearer(rel, origin, href):
     assert list(stac.load([item(href, (rel, origin))], allow_local=True)) == ["red"]
 
 
-@pytest.mark.parametrize("href", ["https://8.8.4.4/b2.tif", "s3://bucket/b2.tif", "b2.tif", "../../../etc/passwd"])
+@pytest.mark.parametrize(
+    "href", ["https://8.8.4.4/b2.tif", "s3://bucket/b2.tif", "b2.tif", "../../../etc/passwd", "/b2.tif"]
+)
 def test_an_item_may_point_to_what_is_as_far_away(href):
     assert list(stac.load([item(href, ("self", f"{FAR}/x/a.json"))])) == ["red"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.limits import require_pixels
 from xr_cloudmask.stac.assets import AssetBand
-from xr_cloudmask.stac.http import gdal_environment, patiently
-from xr_cloudmask.stac.places import Place, drivers
+from xr_cloudmask.stac.http import gdal_environment, open_raster, patiently
+from xr_cloudmask.stac.places import Place
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -97,10 +97,9 @@ def read(href: str, origin: Place = Place.MACHINE) -> Header:
 
 
 def _header(href: str, origin: Place) -> Header:
-    import rasterio
     from odc.geo.geobox import GeoBox
 
-    with rasterio.open(href, driver=drivers(origin)) as file:
+    with open_raster(href, origin) as file:
         require_pixels(href, *file.shape)
         if file.crs is None:
             raise FileError(f"{href} without a CRS", "a georeferenced raster", "gdal_edit -a_srs EPSG:32723 ...")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from xr_cloudmask.errors import FileError, causes
+from xr_cloudmask.errors import CloudMaskError, FileError, causes
 from xr_cloudmask.limits import limits, raised
-from xr_cloudmask.stac.places import Place, require_as_far
+from xr_cloudmask.stac.places import Place, drivers, require_as_far
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -25,6 +25,7 @@ LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 CONNECTIONS = 8  # at once, for headers and metadata files
 BUSY = (429, 500, 502, 503, 504)
 STATUS = re.compile(r"HTTP response code.*:\s*(\d{3})\b")  # in GDAL's messages
+UNRECOGNISED = "not recognized as being in a supported file format"  # by the driver that was asked
 PIECE = 1 << 14  # bytes of an answer that are unpacked at once
 PACKINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # one of them: packed several times, a kilobyte is a terabyte
 
@@ -41,6 +42,7 @@ GDAL_LIMITS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "slowest",
     "GDAL_HTTP_TIMEOUT": "total",
 }
+REPETITIONS = 4  # of what GDAL does not repeat itself
 FORGETTING = {"GDAL_HTTP_MAX_RETRY": "0", "GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_CONNECTTIMEOUT": "1"}
 
 T = TypeVar("T")
@@ -192,7 +194,7 @@ def fetch(href: str, origin: Place = Place.MACHINE) -> bytes:
         if parts.scheme in ("", "file"):
             return _from_disk(Path(unquote(parts.path) if parts.scheme else href))
     except (OSError, RequestException, ValueError) as error:
-        if isinstance(error, FileError):
+        if isinstance(error, CloudMaskError):
             raise
         raise FileError(f"{href}, which cannot be read: {error}", "a file that is there", "try again later") from error
     raise FileError(
@@ -225,6 +227,21 @@ def gdal_environment() -> AbstractContextManager[Any]:
     return environment
 
 
+def open_raster(href: str, origin: Place) -> Any:
+    """Open a raster; one that was named far away by no driver that follows it to other files."""
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    allowed = drivers(origin)
+    for driver in allowed:
+        try:
+            return rasterio.open(href, driver=driver)
+        except RasterioIOError as error:
+            if driver == allowed[-1] or UNRECOGNISED not in str(error):
+                raise
+    raise AssertionError("there are drivers")
+
+
 def patiently(href: str, read: Callable[[], T]) -> T:
     """Open or read a raster on the web; again, with growing pauses, where a connection was lost midway.
 
@@ -234,7 +251,7 @@ def patiently(href: str, read: Callable[[], T]) -> T:
     from rasterio.errors import RasterioError
 
     begin = time.monotonic()
-    for pause in PAUSES:
+    for pause in PAUSES[:REPETITIONS]:
         try:
             return read()
         except RasterioError as error:

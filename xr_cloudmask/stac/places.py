@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import re
 import socket
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -88,9 +89,9 @@ def require_reachable(item: Item, href: str, allow_local: bool) -> None:
         )
 
 
-def drivers(origin: Place) -> tuple[str, ...] | None:
-    """Return the drivers that may open a file that was named far away; None for all of them."""
-    return PLAIN if origin > Place.MACHINE else None
+def drivers(origin: Place) -> tuple[str | None, ...]:
+    """Return the drivers that may open a file that was named at a place; None stands for all of them."""
+    return PLAIN if origin > Place.MACHINE else (None,)
 
 
 def require_as_far(url: str, origin: Place) -> None:
@@ -119,6 +120,8 @@ def _is_remote(href: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _place_of_host(host: str) -> Place:
     """Return the nearest place of all addresses of a host."""
+    with suppress(ValueError):
+        return _place_of_address(host)
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # no such name, or none that this machine can look up

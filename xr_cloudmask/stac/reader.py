@@ -8,8 +8,8 @@ from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from xr_cloudmask.stac.http import patiently
-from xr_cloudmask.stac.places import Place, drivers
+from xr_cloudmask.stac.http import open_raster, patiently
+from xr_cloudmask.stac.places import Place
 
 
 class PatientReader(RioReader):
@@ -44,6 +44,4 @@ class PatientDriver(RioDriver):
 @functools.lru_cache(maxsize=1024)
 def _require_plain(href: str, origin: Place) -> None:
     """Open a file with the drivers that may open it; odc-loader would take any."""
-    import rasterio
-
-    rasterio.open(href, driver=drivers(origin)).close()
+    open_raster(href, origin).close()
