@@ -177,9 +177,11 @@ def test_redirects_and_pages_stay_as_far_away(tmp_path):
             with pytest.raises(StacError, match="on this machine"):
                 stac.search(url, "c")
             assert http.fetch(f"{url}/a.xml") == b"<secret/>"  # who is on this machine may
-        with serve(lambda _: (302, {"Location": f"file://{tmp_path}/secret.xml"}, b"")) as (url, _):
-            with pytest.raises(FileError, match="cannot be read"):
-                http.fetch(f"{url}/a.xml")
+    with (
+        serve(lambda _: (302, {"Location": f"file://{tmp_path}/secret.xml"}, b"")) as (url, _),
+        pytest.raises(FileError, match="cannot be read"),
+    ):
+        http.fetch(f"{url}/a.xml")
 
 
 VRT = """<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32722</SRS>
