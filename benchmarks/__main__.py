@@ -1,6 +1,7 @@
 """Run every benchmark, each in a process of its own, and print one table.
 
-``python -m benchmarks`` runs all of them, ``python -m benchmarks speed tile`` two.
+``python -m benchmarks`` runs all of them, ``python -m benchmarks speed tile`` two, and ``python -m benchmarks soak 60``
+one that takes as many minutes as it is told.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ BENCHMARKS = {
 
 def main(arguments: list[str]) -> None:
     """Run some benchmarks in processes of their own; a function of a module (``tile.write``) runs here."""
+    if arguments and arguments[0] == "soak":
+        arguments = ["soak.soak", *arguments[1:]]
     if arguments and "." in arguments[0]:
         module, function = arguments[0].split(".")
         getattr(importlib.import_module(f"benchmarks.{module}"), function)(*arguments[1:])

@@ -53,7 +53,8 @@ def contents(catalog):
         inside = dict(database.execute("SELECT scene, cog FROM masks").fetchall())
     folder = archive.folder_of(catalog.path)
     return {
-        id: (folder / f"{name}.tif").read_bytes() if mask == "file" else inside[scene] for id, name, scene, mask in rows
+        item: (folder / f"{name}.tif").read_bytes() if mask == "file" else inside[scene]
+        for item, name, scene, mask in rows
     }
 
 
@@ -454,7 +455,9 @@ def test_other_outlines_stay(outline):
     assert outlines.split(outline) is outline
 
 
-@pytest.mark.parametrize(("crs", "corner"), [("EPSG:32701", (150_000, 8_100_000)), ("EPSG:32660", (660_000, 7_000_000))])
+@pytest.mark.parametrize(
+    ("crs", "corner"), [("EPSG:32701", (150_000, 8_100_000)), ("EPSG:32660", (660_000, 7_000_000))]
+)
 def test_the_grid_of_a_scene_across_the_antimeridian(tmp_path, items, crs, corner):
     """An item without a geometry: the outline of its mask, in two parts, and small."""
     grid = GeoBox((400, 400), Affine(200, 0, corner[0] - 40_000, 0, -200, corner[1]), crs)

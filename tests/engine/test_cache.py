@@ -1,7 +1,10 @@
 """A cache gives back what it has, predicts the rest, and never gives what was made of something else."""
 
+import json
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -258,3 +261,90 @@ def test_what_cannot_be_a_cache_is_refused(tmp_path):
     assert list(numbers) == ROLES
     with pytest.raises(ModelError):
         predict(cube(), "no such model", cache=tmp_path / "masks.zarr")
+
+
+# Chunks that vanish, and stores that fail -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["chunk", "array", "store"])
+def test_a_chunk_that_vanishes_after_it_was_planned_is_made_anew(tmp_path, what):
+    mask = predict(cube().chunk(CHUNKS), "toy", cache=tmp_path / "masks.zarr", resolution="native")["cloud_mask"]
+    mask.compute()
+    (planned,) = dask.optimize(mask)  # what a scheduler holds while its tasks wait
+    first = chunk_files(tmp_path / "masks.zarr")[0]
+    if what == "chunk":
+        first.unlink()
+    else:
+        shutil.rmtree(tmp_path / "masks.zarr" if what == "store" else first.parents[3])
+    np.testing.assert_array_equal(planned.compute(optimize_graph=False), EXPECTED["cloud_mask"])
+    assert chunk_files(tmp_path / "masks.zarr")
+
+
+def test_elsewhere_a_chunk_that_vanishes_is_an_error_and_never_no_data(tmp_path):
+    mask = predict(cube().chunk(CHUNKS), "toy", cache=tmp_path / "masks.zarr", resolution="native")["cloud_mask"]
+    mask.compute()
+    (planned,) = dask.optimize(mask)
+    travelled = pickle.loads(pickle.dumps(planned))
+    chunk_files(tmp_path / "masks.zarr")[0].unlink()
+    with pytest.raises(CloudMaskError, match=r"(?s)removed while it was used.*compute again"):
+        travelled.compute(optimize_graph=False, scheduler="synchronous")
+    np.testing.assert_array_equal(mask.compute(), EXPECTED["cloud_mask"])  # again
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"zarr_format": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("level", ["array", "group"])
+def test_metadata_of_a_cache_that_were_damaged_are_one_error_that_names_it(tmp_path, content, level):
+    data = cube().chunk(CHUNKS)
+    predict(data, "toy", cache=tmp_path / "masks.zarr", resolution="native").compute()
+    shutil.rmtree(next((tmp_path / "masks.zarr").glob("*/*/c")))  # something has to be written
+    pattern = "*/*/zarr.json" if level == "array" else "*/zarr.json"
+    next((tmp_path / "masks.zarr").glob(pattern)).write_bytes(content)
+    told = []
+    try:
+        out = predict(data, "toy", cache=tmp_path / "masks.zarr", resolution="native").compute()
+        np.testing.assert_array_equal(out["cloud_mask"], EXPECTED["cloud_mask"])  # what is damaged was not needed
+    except CloudMaskError as error:
+        told.append(str(error))
+    assert all(f"cache='{tmp_path}/masks.zarr'" in text for text in told)
+
+
+def test_a_cache_of_another_shape_is_refused(tmp_path):
+    data = cube().chunk(CHUNKS)
+    predict(data, "toy", cache=tmp_path / "masks.zarr", resolution="native").compute()
+    path = next((tmp_path / "masks.zarr").glob("*/*/zarr.json"))
+    said = json.loads(path.read_text())
+    said["shape"] = [1, 1, 1]
+    path.write_text(json.dumps(said))
+    with pytest.raises(CloudMaskError, match=r"cache=.*an array of uint8 \(1, 1, 1\) instead of uint8"):
+        predict(data, "toy", cache=tmp_path / "masks.zarr", resolution="native").compute()
+
+
+def test_a_cache_on_a_full_disk_is_named(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = predict(cube().chunk(CHUNKS), "toy", cache=tmp_path / "masks.zarr", resolution="native")
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(CloudMaskError, match=r"(?s)cache=.*cannot be written.*df"):
+            out.compute(scheduler="synchronous")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
+    np.testing.assert_array_equal(out["cloud_mask"].compute(), EXPECTED["cloud_mask"])
+
+
+@pytest.mark.parametrize(
+    "address", ["nosuch://x/masks.zarr", "{tmp}/file/masks.zarr", "\0", "~nobody-of-that-name/x.zarr", b"masks.zarr"]
+)
+def test_odd_addresses_are_refused_when_a_prediction_is_built(tmp_path, address):
+    (tmp_path / "file").touch()
+    cache = address.format(tmp=tmp_path) if isinstance(address, str) else address
+    with pytest.raises(CloudMaskError, match="cache="):
+        predict(cube().chunk(CHUNKS), "toy", cache=cache)
+
+
+def test_a_url_of_a_folder_is_that_folder(tmp_path):
+    predict(cube().chunk(CHUNKS), "toy", cache=f"file://{tmp_path}/masks.zarr").compute()
+    assert chunk_files(tmp_path / "masks.zarr")
+    predict(cube().chunk(CHUNKS), "toy", cache="memory://masks.zarr").compute()

@@ -36,9 +36,10 @@ def url_of(given: str | os.PathLike[str]) -> str:
     CloudMaskError
         It is no path, that of a file, or a URL that Zarr does not know.
     """
-    if not isinstance(given, str | os.PathLike) or not os.fspath(given) or isinstance(os.fspath(given), bytes):
+    said = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(said, str) or not said or "\0" in said:
         raise CloudMaskError(f"cache={given!r}", "the path of a Zarr store", "predict(cache='masks.zarr')")
-    text = os.fspath(given).removeprefix("file://")
+    text = said.removeprefix("file://")
     if "://" in text:
         _require_known(text)
         return text
