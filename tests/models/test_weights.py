@@ -19,6 +19,7 @@ from loopback_hub import COMMITS, REPOSITORY, serve
 
 from xr_cloudmask.cli import main
 from xr_cloudmask.errors import WeightsError
+from xr_cloudmask.limits import set_limits
 from xr_cloudmask.models import hub, state_dicts, weights
 from xr_cloudmask.models.weights import SENSEI, WeightsFile
 
@@ -658,3 +659,39 @@ def test_the_default_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XR_CLOUDMASK_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert weights.cache_folder().parts[-2:] == ("xr-cloudmask", "weights")
+
+
+# Limits ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["gate", "midway"])
+def test_a_hub_that_falls_silent_is_not_waited_for_for_ever(server, cache, where):
+    getattr(server, where).clear()
+    begin = time.monotonic()
+    with set_limits(connect=1, idle=1), pytest.raises(WeightsError, match=r"does not give|bytes came in"):
+        hub.fetch()
+    assert time.monotonic() - begin < 30
+    getattr(server, where).set()
+    assert hub.fetch()
+
+
+def test_weights_that_are_announced_as_too_large_are_not_downloaded(server, cache):
+    with (
+        set_limits(weights=5000),
+        pytest.raises(WeightsError, match=r"(?s)announced with \d+ bytes.*set_limits\(weigh"),
+    ):
+        hub.fetch()
+    assert server.count("GET", "/cdn/") == 0
+
+
+def test_more_bytes_than_were_announced_end_a_download(server, cache, monkeypatch):
+    import loopback_hub
+
+    describe = loopback_hub.Handler.describe
+    monkeypatch.setattr(
+        loopback_hub.Handler, "describe", lambda self, path, content: describe(self, path, content) | {"size": 10}
+    )
+    monkeypatch.setattr(hub, "SPARE", 100)
+    server.midway.clear()
+    with pytest.raises(WeightsError, match="more bytes than the 10 that were announced"):
+        hub.fetch()
