@@ -16,6 +16,7 @@ from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.reflectance import to_reflectance
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.masks.quality import from_quality
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
 from xr_cloudmask.series import composite, select
@@ -27,6 +28,7 @@ METHODS = {
     "predict": predict,
     "indices": indices,
     "with_mask": predict,
+    "from_quality": from_quality,
     "apply": select.apply,
     "filter": select.filter_dates,
     "composite": composite.composite,
