@@ -120,8 +120,8 @@ class Storm:
             Catalog(self.database).run(found, MODEL, workers=2, progress=False)
         except BaseException as error:
             print(f"run: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
+        finally:
+            os._exit(0)  # whatever happens, a child does not go on as its parent
 
     def done(self) -> dict[str, str]:
         """Return when each scene that is done was finished."""
