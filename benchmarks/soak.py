@@ -22,6 +22,7 @@ SCENES, DATES, SIDE = 2000, 5000, 32  # of the catalogue; of the series, and pix
 SLICE = 60  # scenes of a run in this process
 FULL = 2000  # bytes of a file on the disk that is full now and then: the database fits not
 LIMITS = "connect=1,idle=1,patience=6,total=20"
+HANG = 600.0  # seconds of a step, after which it hung
 SETTLED = 0.25  # of the time, after which memory, descriptors and threads have to stay flat
 
 
@@ -105,7 +106,9 @@ def _soak(folder: Path, end: float) -> Watch:
             storm.begin()
             steps = _steps(storm, rng, series, watch)
             while time.monotonic() < end and len(storm.seen) < len(items):
+                begin = time.monotonic()
                 next(steps)()
+                watch.add(hangs=int(time.monotonic() - begin > HANG))
                 watch.look()
             watch.add(**_counted(storm, whole=time.monotonic() < end), faults=server.faults, catalogues=1)
             server.forget()

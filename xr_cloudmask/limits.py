@@ -25,7 +25,7 @@ class Limits:
     idle : float
         Seconds in which an answer brings less than `slowest` bytes a second.
     patience : float
-        Seconds in which a connection that was lost, or that is silent, is tried again.
+        Seconds in which a connection that was lost, or that is silent, is tried again; once it is in any case.
     total : float
         Seconds that one answer may take, and all repetitions of a request to a server that says it is busy.
     slowest : float

@@ -244,7 +244,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(tmp_path, items):
 
 CORRUPTED = {
     "item": "{", "statistics": "[1]", "provenance": "\x00", "datetime": "yesterday", "cloud_fraction": "cloudy",
-    "finished": b"\xff\xfe", "band_mismatch": 7, "seconds": float("inf"),
+    "name": "../../elsewhere", "finished": b"\xff\xfe", "band_mismatch": 7, "seconds": float("inf"),
 }  # fmt: skip
 
 

@@ -186,7 +186,7 @@ class Catalog:
             Index ``id``. ``scene`` (the row's number), what was asked for, ``status`` (``'queued'``, ``'running'``,
             ``'done'``, ``'failed'``), ``attempts``, ``error``, times, the fractions (0–1), ``band_mismatch`` and
             ``statistics`` where the model has them, grid, ``provenance``, ``mask`` (the path of the file, or
-            ``'database'``), and the footprint, in longitude and latitude, as RFC 7946 has it.
+            ``'database'``), its size and SHA-256, and the footprint, in longitude and latitude, as RFC 7946 has it.
 
         Warns
         -----

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 # Columns of the database that are for machines; the footprint and the mask's path are shown in their place.
-HIDDEN = ("item", "name", "request", "run", "due", "mask_bytes", "mask_sha256")
+HIDDEN = ("item", "name", "request", "run", "due")
 JSON = ("statistics", "provenance")
 DATES = ("datetime", "queued", "started", "finished")
 NUMBERS = (*FRACTIONS, WATER_FRACTION, "seconds")
@@ -86,12 +86,18 @@ def _number(value: float | None) -> None:
         raise ValueError(f"{value!r}")
 
 
+def _name(text: str) -> None:
+    if Path(text).name != text or text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is no name of a file")
+
+
 def _flag(value: int | None) -> None:
     if value not in (None, 0, 1):
         raise ValueError(f"{value!r} is neither 0 nor 1")
 
 
 READERS: Any = (
+    (("name",), _name),  # it must not lead out of a folder that masks are exported to
     (("item",), _item),
     (JSON, _json),
     (DATES, _date),

@@ -77,16 +77,16 @@ def session(origin: Place = Place.MACHINE) -> Session:
 
 
 def _repeated(attempt: Callable[[], Response]) -> Response:
-    """Try again while a server is busy, or does not answer; both within their limits."""
+    """Try again while a server is busy, or does not answer; both within their limits, but once in any case."""
     from requests.exceptions import ChunkedEncodingError, Timeout
     from requests.exceptions import ConnectionError as Disconnected
 
     begin = time.monotonic()
-    for pause in PAUSES:
+    for number, pause in enumerate(PAUSES):
         try:
             response = attempt()
         except (ChunkedEncodingError, Disconnected, Timeout):
-            if time.monotonic() - begin + pause > limits().patience:
+            if number and time.monotonic() - begin + pause > limits().patience:
                 raise
             time.sleep(pause)
             continue
@@ -251,11 +251,12 @@ def patiently(href: str, read: Callable[[], T]) -> T:
     from rasterio.errors import RasterioError
 
     begin = time.monotonic()
-    for pause in PAUSES[:REPETITIONS]:
+    for number, pause in enumerate(PAUSES[:REPETITIONS]):
         try:
             return read()
         except RasterioError as error:
-            late = time.monotonic() - begin + pause > limits().patience
+            # Once in any case: a chunk on a slow line may take longer than that before its connection is lost.
+            late = number > 0 and time.monotonic() - begin + pause > limits().patience
             if late or not href.startswith(("http://", "https://")) or _is_final(error):
                 raise
         time.sleep(pause)
