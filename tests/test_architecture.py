@@ -1,13 +1,17 @@
-"""The page on the architecture is about the code as it is."""
+"""What people who carry on read is about the code as it is."""
 
 from __future__ import annotations
 
 import re
 import runpy
-from pathlib import Path
+from importlib.metadata import version
 
 import pytest
+import yaml
 from paths import DOCS, ROOT
+
+import xr_cloudmask
+from xr_cloudmask.models import registry
 
 PAGE = DOCS / "architecture.md"
 
@@ -26,13 +30,19 @@ def test_every_package_is_described(tool):
     assert described == tool["layers"]()
 
 
-def test_files_that_are_named_exist():
-    for page in (PAGE, ROOT / "CONTRIBUTING.md"):
-        named = re.findall(r"`((?:xr_cloudmask|tests|tools|benchmarks|docs)/[\w/.-]*)`", page.read_text())
-        assert named
-        assert [name for name in named if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"])
+def test_files_that_are_named_exist(page):
+    folders = "xr_cloudmask|tests|tools|benchmarks|docs|notebooks"
+    text = (ROOT / page).read_text()
+    named = re.findall(rf"(?<![\w/])((?:{folders})/[\w/.-]*\w)", text) + re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    places = [(ROOT / name, (ROOT / page).parent / name) for name in named]
+    assert [place for place in places if not any(path.exists() for path in place)] == []
 
 
-def test_first_files_are_where_the_page_links_to():
-    links = re.findall(r"\]\(\.\./([^)#]+)\)", PAGE.read_text())
-    assert [link for link in links if not Path(ROOT / link).exists()] == []
+def test_the_citation_is_that_of_the_package():
+    facts = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert facts["version"] == version("xr-cloudmask")
+    cited = {reference.get("doi") for reference in facts["references"]}
+    for name in xr_cloudmask.models().index.unique("model"):
+        for spec in registry.variants(name):
+            assert set(re.findall(r"doi:(\S+)", spec.citation)) <= cited

@@ -70,8 +70,8 @@ def _drawn(masked: xr.Dataset, truth: xr.DataArray, path: Path) -> str:
 def real_surface() -> xr.DataArray:
     """Return a real surface: reflectance ``(band, y, x)`` of blue, green, red and near infrared at 10 m.
 
-    Source: modified Copernicus Sentinel data, the sample of spyndex (Montero et al. 2023,
-    https://doi.org/10.1038/s41597-023-02096-0; MIT).
+    Source: modified Copernicus Sentinel data, the sample image of spyndex (Montero et al. 2023,
+    https://doi.org/10.1038/s41597-023-02096-0; MIT); the terms are in the file NOTICE.
 
     Examples
     --------
