@@ -66,7 +66,7 @@ def test_the_page_as_typed(folder):
             code += block
             continue
         for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            if re.match(r"mkdir|cd|python -m venv|source|pip", command):
+            if re.match(r"mkdir|cd|python3 -m venv|source|pip", command):
                 continue
             got = printed(command, folder)
             assert doctest.OutputChecker().check_output(expected, got, FLAGS), f"{command}\n{got}"

@@ -21,7 +21,7 @@ STARTS = "__main__"  # the command line; in no layer
 HELPERS = "helpers"  # the layers below the line, as one box
 
 LINE = ("prediction", "masks", "engine", "models", "cube")
-STEP, WIDTH, HEIGHT, MARGIN = 40, 122, 26, 16  # of a box and the next; of a box; around all
+STEP, WIDTH, HEIGHT, MARGIN = 40, 142, 28, 16  # of a box and the next; of a box; around all
 COLUMN = 0.85 * WIDTH  # where a box is reached from above
 ORANGE, BLUE, GREY, WIRE = "#d9480f", "#364fc7", "#868e96", "#ced4da"
 LEGEND = """\
@@ -76,14 +76,14 @@ def draw() -> str:
     legend = LEGEND.format(helpers).splitlines()
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-        ' font-size="13">',
+        ' font-size="17">',
         "<title>The packages of xr_cloudmask and their imports</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         *(part for i in range(len(names)) for part in _wires(i, pairs, _colour(names[i]))),
         *(_dot(i, j, f"{names[i]} imports {names[j]}", _colour(names[i], names[j])) for i, j in pairs),
         *(_box(i, name, _colour(name)) for i, name in enumerate(names)),
         *(
-            f'<text x="{MARGIN}" y="{height - MARGIN - 18 * below}" fill="#495057">{escape(line)}</text>'
+            f'<text x="{MARGIN}" y="{height - MARGIN - 23 * below}" fill="#495057">{escape(line)}</text>'
             for below, line in enumerate(reversed(legend))
         ),
     ]
@@ -122,7 +122,7 @@ def _box(i: int, name: str, colour: str) -> str:
     place = MARGIN + STEP * i
     return (
         f'<rect x="{place}" y="{place}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="white" stroke="{colour}"'
-        f' stroke-width="2"/><text x="{place + WIDTH / 2:g}" y="{place + 18}" text-anchor="middle"'
+        f' stroke-width="2"/><text x="{place + WIDTH / 2:g}" y="{place + 20}" text-anchor="middle"'
         f' fill="{colour}">{name}</text>'
     )
 

@@ -202,7 +202,8 @@ def _or_unknown(value: Any) -> str:
 
 
 def _bands(cube: DescribedCube) -> str:
-    shown = cube.descriptors[:MOST_BANDS]
+    every = len(cube.descriptors) <= MOST_BANDS + 1  # "and 1 more" would take a line as well
+    shown = cube.descriptors if every else cube.descriptors[:MOST_BANDS]
     lines = [
         f"{band.name}: {band.role or 'no common name'}, {band.min_wavelength:g}–{band.max_wavelength:g} nm"
         for band in shown

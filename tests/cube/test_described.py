@@ -197,6 +197,7 @@ def test_many_bands_are_not_all_listed():
     many = xr.concat([cube(["nir"]).nir for _ in range(200)], "wavelength")
     many = many.assign_coords(wavelength=("wavelength", np.linspace(400, 2400, 200), {"units": "nm"}))
     assert "and 188 more" in str(many.cloudmask.describe())
+    assert "more" not in str(many[:13].cloudmask.describe()).split("sensor")[0]
 
 
 def test_the_shell_describes_files(tmp_path, capsys):
