@@ -255,6 +255,11 @@ def test_demo_shows_and_writes_everything(tmp_path, capsys, monkeypatch):
         assert 0 < np.nanmedian(file.read()) < 1
 
 
+def test_demo_into_a_file_is_one_error(folder, capsys):
+    assert run("demo", "-o", folder / "scene.tif") == 1
+    assert "try: -o demo" in capsys.readouterr().err
+
+
 def test_warnings_are_one_line(tmp_path):
     small = simulate.series(bands=BANDS, dates=1, size=(64, 64), gsd=10).isel(time=0, drop=True)
     small.drop_vars("truth").rio.to_raster(tmp_path / "small.tif")
