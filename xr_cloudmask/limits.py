@@ -50,7 +50,7 @@ class Limits:
     patience: float = 60.0
     total: float = 600.0
     slowest: float = 1000.0
-    document: int = 256 << 20
+    document: int = 64 << 20
     items: int = 100_000
     pixels: float = 1e11
     weights: int = 8 << 30
