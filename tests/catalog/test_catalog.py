@@ -694,6 +694,6 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
 def test_every_command_of_the_page():
     page = (DOCS / "catalog.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^xr-cloudmask (.*)$", page, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         assert cli._parser().parse_args(cli._joined(shlex.split(command))).db == Path("scenes.db")

@@ -67,7 +67,8 @@ def session(origin: Place = Place.MACHINE) -> Session:
         def send(self, request: Any, *args: Any, **kwargs: Any) -> Response:
             require_as_far(str(request.url), origin)
             send = super().send
-            return _repeated(lambda: _whole(lambda: send(request, *args, **{**kwargs, "stream": True})))
+            kwargs |= {"stream": True, "timeout": kwargs.get("timeout") or timeout()}  # pystac-client forgets its own
+            return _repeated(lambda: _whole(lambda: send(request, *args, **kwargs)))
 
     patient = Session()
     patient.headers["Accept-Encoding"] = "gzip, deflate"
