@@ -249,13 +249,15 @@ def as_number(value: Any) -> float | None:
     >>> as_number("0.0001"), as_number(np.array([7])), as_number([1, 2])
     (0.0001, 7.0, None)
     """
-    if isinstance(value, list | tuple | np.ndarray) and np.size(value) == 1:  # as HDF5 and HDF4 keep them
-        value = np.ravel(value)[0]
-    if isinstance(value, bool | np.bool_) or np.ndim(value) > 0:
+    if isinstance(value, np.ndarray) and value.size == 1:  # as HDF5 and HDF4 keep them
+        value = value.item()
+    elif isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool | np.bool_):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

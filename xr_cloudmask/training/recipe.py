@@ -9,10 +9,10 @@ import os
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.bounded import read_text
+from xr_cloudmask.errors import CloudMaskError, FileError, refusing
 from xr_cloudmask.models.networks.architecture import Architecture
 from xr_cloudmask.models.universal import CLASSES, SPEC
 
@@ -154,10 +154,8 @@ class Recipe:
         >>> Recipe.packaged().widths
         (16, 32, 64, 128, 192)
         """
-        try:
-            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
-            raise FileError(f"recipe {os.fspath(path)!r}: {error}", "a TOML file", "recipe='recipe.toml'") from error
+        with refusing(FileError, f"recipe {os.fspath(path)!r}", "a TOML file", "recipe='recipe.toml'"):
+            given = tomllib.loads(read_text(path))
         return cls.of({**_packaged(base), **given})
 
     @classmethod
