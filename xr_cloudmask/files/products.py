@@ -87,11 +87,11 @@ def select(images: dict[str, Path], bands: Sequence[str] | None, folder: Path) -
 def timestamp(value: str, folder: Path) -> np.datetime64:
     """Return a metadata time, always UTC, as nanoseconds."""
     try:
-        time = np.datetime64(value.rstrip("Z"), "ns")
-    except (ValueError, OverflowError):
-        time = np.datetime64("NaT", "ns")
+        time: np.datetime64 = np.datetime64(value.rstrip("Z"), "ns")
+    except (ValueError, OverflowError) as error:
+        raise _odd(f"the time {value[:80]!r}", folder) from error
     if np.isnat(time):
-        raise _odd(f"the time {value!r}", folder)
+        raise _odd(f"the time {value[:80]!r}", folder)
     return time
 
 
