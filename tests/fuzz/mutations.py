@@ -7,6 +7,7 @@ import datetime as dt
 import math
 import re
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -119,7 +120,51 @@ def _whole(random: Random, content: bytes) -> bytes:
     ))  # fmt: skip
 
 
-CHANGES = (_number, _number, _number, _word, _word, _swap, _flip, _flip, _cut, _without, _repeated, _line, _line, _whole)
+CHANGES = (
+    _number,
+    _number,
+    _number,
+    _word,
+    _word,
+    _swap,
+    _flip,
+    _flip,
+    _cut,
+    _without,
+    _repeated,
+    _line,
+    _line,
+    _whole,
+)
+
+
+def mutate_xml(random: Random, content: bytes) -> bytes:
+    """Return XML that is still well formed, with one to four of its elements changed; or any bytes now and then."""
+    if random.random() < 0.3:
+        return mutate_bytes(random, content)
+    root = ElementTree.fromstring(content)
+    for _ in range(random.choice((1, 1, 1, 2, 4))):
+        parent = random.choice(list(root.iter()))
+        element = random.choice([*parent, parent])
+        how = random.randrange(7)
+        if how == 0 and element is not parent:
+            parent.remove(element)
+        elif how == 1 and element is not parent:
+            parent.append(copy.deepcopy(element))
+        elif how == 2:
+            element.tag = random.choice(("x", f"{element.tag}x", parent.tag))
+        elif how == 3 and element.attrib:
+            element.set(random.choice(sorted(element.attrib)), _xml_text(random))
+        elif how == 4:
+            del element[:]
+        else:
+            element.text = _xml_text(random)
+    return ElementTree.tostring(root)
+
+
+def _xml_text(random: Random) -> str:
+    text = random.choice((*NUMBERS, *WORDS)).decode("latin-1")
+    return re.sub("[\x00-\x08\x0b-\x1f]", "", text)
 
 
 def mutate_json(random: Random, node: Any, values: tuple[Any, ...] = JSON_VALUES) -> Any:
@@ -142,7 +187,9 @@ def _changed(random: Random, node: Any, values: tuple[Any, ...]) -> Any:
         parent[name] = [parent[name]] if random.random() < 0.5 else {"value": parent[name]}
     elif how < 0.35:
         other, key = random.choice(places)
-        parent[name] = copy.deepcopy(other[key]) if key in (other if isinstance(other, dict) else range(len(other))) else None
+        parent[name] = (
+            copy.deepcopy(other[key]) if key in (other if isinstance(other, dict) else range(len(other))) else None
+        )
     elif how < 0.4 and isinstance(parent, dict):
         parent[random.choice(("", "x" * 300, "\ud800", f"{name} ", str(name).upper()))] = parent.pop(name)
     else:

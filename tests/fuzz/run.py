@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.targets import Target, prepared
-
 from xr_cloudmask import CloudMaskError
 
 READ, REFUSED, TRACEBACK, HANG, CRASH = "read", "refused", "tracebacks", "hangs", "crashes"
@@ -52,7 +51,9 @@ class Result:
         return sum(self.outcomes[name] for name in (TRACEBACK, HANG, CRASH))
 
 
-def run(target: Target, folder: Path, count: int, first: int = 0, until: float | None = None) -> Iterator[tuple[int, Result]]:
+def run(
+    target: Target, folder: Path, count: int, first: int = 0, until: float | None = None
+) -> Iterator[tuple[int, Result]]:
     """Try the inputs of some seeds, one by one; yield the next seed and what became of those so far."""
     result = Result()
     with warnings.catch_warnings():

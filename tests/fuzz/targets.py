@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import products
+import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
-from fuzz.mutations import VALUES, mutate_bytes, mutate_json
 
 import xr_cloudmask
+from fuzz.mutations import VALUES, mutate_bytes, mutate_json, mutate_xml
 from xr_cloudmask import export, files, stac
+from xr_cloudmask.errors import FileError
 from xr_cloudmask.models import registry, state_dicts, universal, weights
+from xr_cloudmask.stac.items import as_items
 
+COUNTER = count()
 Try = Callable[[Random], Any]  # makes an input and reads it
 
 
@@ -44,11 +50,20 @@ class Target:
 def described(cube: xr.Dataset | xr.DataArray) -> None:
     """Ask a cube everything that its metadata answer, and for one pixel."""
     repr(cube.cloudmask.describe())
-    one = cube.isel({dim: slice(1) for dim in cube.dims})
-    one.load()
+    pixels(cube.isel({dim: slice(1) for dim in cube.dims}))
 
 
-def changing(paths: Sequence[Path], read: Callable[[], Any], mutate: Callable[[Random, bytes], bytes] = mutate_bytes) -> Try:
+def pixels(cube: xr.Dataset | xr.DataArray) -> None:
+    """Read pixels as masks are written: what their readers raise late is told as one error there."""
+    try:
+        cube.load()
+    except (OSError, RuntimeError) as error:
+        raise FileError("pixels that cannot be read", "intact files", "copy them again") from error
+
+
+def changing(
+    paths: Sequence[Path], read: Callable[[], Any], mutate: Callable[[Random, bytes], bytes] = mutate_bytes
+) -> Try:
     """Change one of some files for the time in which it is read."""
     originals = {path: path.read_bytes() for path in paths}
 
@@ -61,6 +76,17 @@ def changing(paths: Sequence[Path], read: Callable[[], Any], mutate: Callable[[R
             path.write_bytes(originals[path])
 
     return attempt
+
+
+@contextmanager
+def anew(path: Path, content: bytes) -> Iterator[Path]:
+    """Write a file of another name: HDF5 knows those that are still open somewhere."""
+    place = path.with_name(f"{next(COUNTER)}{path.suffix}")
+    place.write_bytes(content)
+    try:
+        yield place
+    finally:
+        place.unlink()
 
 
 def as_json(random: Random, content: bytes) -> bytes:
@@ -76,26 +102,27 @@ def as_json(random: Random, content: bytes) -> bytes:
 def safe(folder: Path, level: str) -> Try:
     product = products.make_safe(folder, level)
     names = ["B02", "B05"]
-    return changing(sorted(product.rglob("MTD_*.xml")), lambda: described(files.open_cube(product, bands=names)))
+    read = partial(files.open_cube, product, bands=names)
+    return changing(sorted(product.rglob("MTD_*.xml")), lambda: described(read()), mutate_xml)
 
 
 def landsat(folder: Path, kind: str, level: str) -> Try:
     product = products.make_landsat(folder, level, kinds=(kind,))
     names = ["B2", "B5"] if level == "L1" else ["SR_B2", "SR_B5"]
     (metadata,) = product.glob("*_MTL.*")
-    mutate = as_json if kind == "json" else mutate_bytes
+    mutate = {"json": as_json, "xml": mutate_xml, "txt": mutate_bytes}[kind]
     return changing([metadata], lambda: described(files.open_cube(product, bands=names)), mutate)
 
 
 def cbers(folder: Path) -> Try:
     product = products.make_cbers(folder)
     last = sorted(product.glob("*.xml"))[-1]
-    return changing([last], lambda: described(files.open_cube(product)))
+    return changing([last], lambda: described(files.open_cube(product)), mutate_xml)
 
 
 def cbers_bytes(folder: Path) -> Try:
     contents = [products.cbers_xml(), products.cbers_xml(suns=((40.0, 30.0), (41.0, 31.0)), instrument="WFI")]
-    return lambda random: xr_cloudmask.parse_cbers_metadata(mutate_bytes(random, random.choice(contents)))
+    return lambda random: xr_cloudmask.parse_cbers_metadata(mutate_xml(random, random.choice(contents)))
 
 
 # Rasters and stores ---------------------------------------------------------------------------------------------------
@@ -117,16 +144,12 @@ def small_cube() -> xr.Dataset:
     return cube.rio.write_crs("EPSG:32632")
 
 
-def packed(cube: xr.Dataset) -> xr.Dataset:
-    for band in cube.values():
-        band.encoding = {key: band.attrs.pop(key) for key in ("scale_factor", "add_offset", "_FillValue")}
-    return cube
-
-
 def zarr(folder: Path, version: int) -> Try:
     store = folder / "cube.zarr"
-    packed(small_cube()).to_zarr(store, zarr_format=version, consolidated=True)
-    metadata = [path for path in store.rglob("*") if path.name in ("zarr.json", ".zattrs", ".zarray", ".zgroup", ".zmetadata")]
+    small_cube().to_zarr(store, zarr_format=version, consolidated=True)
+    metadata = [
+        path for path in store.rglob("*") if path.name in ("zarr.json", ".zattrs", ".zarray", ".zgroup", ".zmetadata")
+    ]
     first = [path for path in metadata if path.parent == store] * len(metadata)  # of which all else is read
     return changing([*metadata], lambda: described(files.open_cube(store)), as_json) if version == 2 else changing(
         [*metadata, *first], lambda: described(files.open_cube(store)), as_json
@@ -135,8 +158,14 @@ def zarr(folder: Path, version: int) -> Try:
 
 def netcdf(folder: Path, suffix: str) -> Try:
     path = folder / f"cube{suffix}"
-    packed(small_cube()).to_netcdf(path, engine="netcdf4")
-    return changing([path], lambda: described(files.open_cube(path)))
+    small_cube().to_netcdf(path, engine="netcdf4")
+    original = path.read_bytes()
+
+    def attempt(random: Random) -> None:
+        with anew(path, mutate_bytes(random, original)) as odd:
+            described(files.open_cube(odd))
+
+    return attempt
 
 
 def netcdf_attributes(folder: Path) -> Try:
@@ -144,30 +173,51 @@ def netcdf_attributes(folder: Path) -> Try:
     import netCDF4
 
     path = folder / "cube.nc"
-    packed(small_cube()).to_netcdf(path, engine="netcdf4")
+    small_cube().to_netcdf(path, engine="netcdf4")
     original = path.read_bytes()
-    values = ("", "abc", "NaN", b"\xff", 5, -1, 1e300, np.nan, np.array([1, 2]), np.float32(2), np.array([]), "days since x")
+    values = (
+        "",
+        "abc",
+        "NaN",
+        b"\xff",
+        5,
+        -1,
+        1e300,
+        np.nan,
+        np.array([1, 2]),
+        np.float32(2),
+        np.array([]),
+        "days since x",
+    )
 
     def attempt(random: Random) -> None:
-        path.write_bytes(original)
-        with netCDF4.Dataset(path, "a") as file:
+        with anew(path, original) as odd:
+            changed(random, odd)
+            described(files.open_cube(odd))
+
+    def changed(random: Random, odd: Path) -> None:
+        with netCDF4.Dataset(odd, "a") as file:
             for _ in range(random.choice((1, 1, 3))):
                 place = random.choice([file, *file.variables.values()])
                 name = random.choice(
                     (*place.ncattrs(), "scale_factor", "add_offset", "units", "calendar", "coordinates", "grid_mapping",
                      "missing_value", "valid_range", "bounds", "axis", "standard_name", "flag_values", "dtype")
                 )  # fmt: skip
-                place.setncattr(name, random.choice(values)) if name != "_FillValue" else None
-        described(files.open_cube(path))
+                if name != "_FillValue":  # which netCDF itself guards
+                    place.setncattr(name, random.choice(values))
 
     return attempt
 
 
 def envi(folder: Path) -> Try:
-    path = products.write_raster(folder / "cube.img", np.stack([products.numbers(16, i) for i in range(4)]), driver="ENVI")
+    path = products.write_raster(
+        folder / "cube.img", np.stack([products.numbers(16, i) for i in range(4)]), driver="ENVI"
+    )
     header = path.with_suffix(".hdr")
     extra = "wavelength units = Micrometers\nwavelength = {0.49, 0.56, 0.66, 0.84}\nfwhm = {0.1, 0.1, 0.1, 0.1}\n"
-    header.write_text(header.read_text() + extra + "bbl = {1, 1, 0, 1}\nreflectance scale factor = 10000\ndata ignore value = 0\n")
+    header.write_text(
+        header.read_text() + extra + "bbl = {1, 1, 0, 1}\nreflectance scale factor = 10000\ndata ignore value = 0\n"
+    )
     return changing([header], lambda: described(files.open_cube(path)))
 
 
@@ -183,7 +233,7 @@ def vrt(folder: Path) -> Try:
     bands = np.stack([products.numbers(16, i) for i in range(4)])
     path = products.write_raster(folder / "cube.tif", bands, names=("blue", "green", "red", "nir"), nodata=0)
     copy(path, folder / "cube.vrt", driver="VRT")
-    return changing([folder / "cube.vrt"], lambda: described(files.open_cube(folder / "cube.vrt")))
+    return changing([folder / "cube.vrt"], lambda: described(files.open_cube(folder / "cube.vrt")), mutate_xml)
 
 
 def paths(folder: Path) -> Try:
@@ -207,7 +257,21 @@ def paths(folder: Path) -> Try:
     (folder / "f").mkdir()
     (folder / "f" / "CBERS_4A_WPM_20200730_209_139_L4_BAND2.xml").symlink_to("/dev/zero")
     names = [str(path) for path in folder.iterdir()]
-    names += ["", ".", "/", "..", "~", "x" * 300, "/".join("x" * 2000), "a\0b", "\ud800", "/dev/null", "*.tif", "-o", "http://x/y.tif"]
+    names += [
+        "",
+        ".",
+        "/",
+        "..",
+        "~",
+        "x" * 300,
+        "/".join("x" * 2000),
+        "a\0b",
+        "\ud800",
+        "/dev/null",
+        "*.tif",
+        "-o",
+        "http://x/y.tif",
+    ]
     mask = xr.DataArray(np.zeros((4, 4), "uint8"), dims=("y", "x"), attrs=FLAGS)
 
     def attempt(random: Random) -> None:
@@ -225,7 +289,10 @@ def paths(folder: Path) -> Try:
 
 # Masks ----------------------------------------------------------------------------------------------------------------
 
-FLAGS = {"flag_values": np.uint8([0, 1, 2, 3, 255]), "flag_meanings": "clear thick_cloud thin_cloud cloud_shadow no_data"}
+FLAGS = {
+    "flag_values": np.uint8([0, 1, 2, 3, 255]),
+    "flag_meanings": "clear thick_cloud thin_cloud cloud_shadow no_data",
+}
 
 
 def a_mask() -> xr.Dataset:
@@ -238,9 +305,12 @@ def mask_attributes(folder: Path) -> Try:
 
     def attempt(random: Random) -> None:
         odd = mask.copy()
-        attrs = {key: getattr(value, "tolist", lambda value=value: value)() for key, value in mask["cloudmask"].attrs.items()}
+        attrs = {
+            key: getattr(value, "tolist", lambda value=value: value)()
+            for key, value in mask["cloud_mask"].attrs.items()
+        }
         changed = mutate_json(random, attrs, VALUES)
-        odd["cloudmask"].attrs = changed if isinstance(changed, dict) else {}
+        odd["cloud_mask"].attrs = changed if isinstance(changed, dict) else {}
         used = random.choice((
             lambda: odd.cloudmask.coverage(), lambda: odd.cloudmask.to_scheme("binary"), lambda: odd.cloudmask.dilate(1),
             lambda: odd.cloudmask.clear(), lambda: repr(odd.cloudmask),
@@ -254,8 +324,14 @@ def mask_file(folder: Path, suffix: str) -> Try:
     path = folder / f"mask{suffix}"
     export.to_file(a_mask().isel(time=0), path)
     if suffix == ".zarr":
-        return changing(sorted(path.rglob("zarr.json")), lambda: export.open_mask(path).load(), as_json)
-    return changing([path], lambda: export.open_mask(path).load())
+        return changing(sorted(path.rglob("zarr.json")), lambda: pixels(export.open_mask(path)), as_json)
+    original = path.read_bytes()
+
+    def attempt(random: Random) -> None:
+        with anew(path, mutate_bytes(random, original)) as odd:
+            pixels(export.open_mask(odd))
+
+    return attempt
 
 
 def mask_tags(folder: Path) -> Try:
@@ -272,7 +348,7 @@ def mask_tags(folder: Path) -> Try:
             name = random.choice(sorted(tags))
             odd = mutate_bytes(random, tags[name].encode(), 1)[:20_000].decode("latin-1").replace("\0", "")
             file.update_tags(**{name: odd})
-        export.open_mask(path).load()
+        pixels(export.open_mask(path))
 
     return attempt
 
@@ -322,7 +398,7 @@ def items(folder: Path, use: str) -> Try:
     def attempt(random: Random) -> None:
         if random.random() < 0.5:
             odd = mutate_json(random, whole)
-            used(odd if use == "attach" or random.random() < 0.1 else stac.attach.as_items(odd)[0])
+            used(odd if use == "attach" or random.random() < 0.1 else as_items(odd)[0])
             return
         item = Item.from_dict(whole)
         for place in random.sample([item, *item.assets.values()], random.choice((1, 1, 3))):
@@ -331,7 +407,11 @@ def items(folder: Path, use: str) -> Try:
             if not hasattr(place, name):
                 continue
             old = getattr(place, name)
-            new = mutate_json(random, old, VALUES) if isinstance(old, dict | list) and name != "assets" else random.choice(VALUES)
+            new = (
+                mutate_json(random, old, VALUES)
+                if isinstance(old, dict | list) and name != "assets"
+                else random.choice(VALUES)
+            )
             setattr(place, name, new)
         used(item)
 
@@ -364,10 +444,15 @@ def onnx(folder: Path) -> Try:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, "y", "x"]) for name, n in (("bands", 3), ("logits", 2))]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, "y", "x"])
+        for name, n in (("bands", 3), ("logits", 2))
+    ]
     kernel = numpy_helper.from_array(np.full((2, 3, 3, 3), 1 / 27, "float32"), "kernel")
     node = helper.make_node("Conv", ["bands", "kernel"], ["logits"], pads=[1, 1, 1, 1])
-    model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], [kernel]), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph([node], "g", ends[:1], ends[1:], [kernel]), opset_imports=[helper.make_opsetid("", 17)]
+    )
     model.ir_version = 8
     original = model.SerializeToString()
     path = folder / "network.onnx"
@@ -476,7 +561,16 @@ def entry_points(folder: Path) -> Try:
 
     def loaded(random: Random) -> Any:
         if random.random() < 0.3:
-            raise random.choice((SystemExit(3), ImportError("x"), RuntimeError(), ModuleNotFoundError("y"), GeneratorExit(), RecursionError()))
+            raise random.choice(
+                (
+                    SystemExit(3),
+                    ImportError("x"),
+                    RuntimeError(),
+                    ModuleNotFoundError("y"),
+                    GeneratorExit(),
+                    RecursionError(),
+                )
+            )
         if random.random() < 0.3:
             return random.choice(VALUES)
         names = random.sample([*spec.__dataclass_fields__], random.choice((1, 1, 3)))
@@ -539,7 +633,9 @@ def cubes(folder: Path) -> Try:
             elif how < 0.8:
                 random.choice(bands).encoding[random.choice(BAND_ATTRS)] = random.choice(VALUES)
             elif how < 0.9:
-                odd[random.choice(("spatial_ref", "x", "y", "time"))].attrs[random.choice(COORDS)] = random.choice(VALUES)
+                odd[random.choice(("spatial_ref", "x", "y", "time"))].attrs[random.choice(COORDS)] = random.choice(
+                    VALUES
+                )
             else:
                 odd = with_coordinate(random, odd)
                 bands = [odd] if isinstance(odd, xr.DataArray) else list(odd.values())

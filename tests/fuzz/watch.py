@@ -37,7 +37,9 @@ def main() -> int:
             print(f"    {place}, {fault.partition(chr(10))[0]}")
             if arguments.show:
                 print(fault)
-    whole = Result(sum((result.outcomes for result, _ in results), Result().outcomes), {}, max(r.slowest for r, _ in results))
+    whole = Result(
+        sum((result.outcomes for result, _ in results), Result().outcomes), {}, max(r.slowest for r, _ in results)
+    )
     most = max(memory for _, memory in results)
     print(row("all", whole, most))
     print(f"{whole.outcomes.total()} inputs")
@@ -64,6 +66,8 @@ def watched(target: Target, count: int, first: int) -> tuple[Result, float]:
         worker.join()
         add(whole, result)
         memory, seed = max(memory, used), reached
+        if seed < end and not result.outcomes and not fault:
+            raise RuntimeError(f"reader {target.name!r} does not start")
         if seed < end:
             fault = fault or CRASH
             whole.outcomes[fault] += 1
@@ -91,11 +95,10 @@ def work(name: str, count: int, first: int, theirs: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for reached, result in run(target, Path(folder) / "input", count, first):
             theirs.send((reached, result, peak_memory()))
-    
+
 
 def add(whole: Result, part: Result) -> None:
     """Add results."""
     whole.outcomes += part.outcomes
     whole.faults |= {place: fault for place, fault in part.faults.items() if place not in whole.faults}
     whole.slowest = max(whole.slowest, part.slowest)
-

@@ -6,6 +6,7 @@ import argparse
 
 from xr_cloudmask import files
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_cube_options
+from xr_cloudmask.cli.printing import shown
 from xr_cloudmask.cli.spelling import in_shell
 from xr_cloudmask.description import describe
 
@@ -22,5 +23,5 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _describe(arguments: argparse.Namespace) -> int:
     cube = files.open_cube(arguments.inputs, bands=arguments.bands)
     found = describe(cube, arguments.model, **{name: getattr(arguments, name) for name in SAID})
-    print(in_shell(str(found), vars(arguments)))
+    print(shown(in_shell(str(found), vars(arguments))))
     return DONE if found.missing is None else UNUSABLE

@@ -19,6 +19,7 @@ from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.prediction import predict
 from xr_cloudmask.stac.headers import Patch
+from xr_cloudmask.stac.items import valid
 from xr_cloudmask.stac.loading import describe
 from xr_cloudmask.stac.searching import moment, ordered
 
@@ -142,7 +143,7 @@ def screen(
     from rasterio.errors import NotGeoreferencedWarning
 
     largest = limit("max_cloud", max_cloud)
-    dated = ordered(items)
+    dated = ordered(valid(items))
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
 
