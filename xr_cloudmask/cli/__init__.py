@@ -25,12 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 unusable input, 130 interrupted, 141 nobody reads what is printed. Arguments that cannot be understood raise SystemExit(2).
+        Exit code: 0 done, 1 unusable input, 130 interrupted, 141 nobody reads what is printed. Arguments that cannot be
+        understood raise SystemExit(2).
     """
     arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         code = int(arguments.run(arguments) or DONE)
-        sys.stdout.flush()  # here: what is still to be printed may find a closed pipe
+        print(end="", flush=True)  # here: what is still to be printed may find a closed pipe
         return code
     except BrokenPipeError:  # `| head` has what it wants
         _print_nothing_more()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, item_property, read, texts
+from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, flat, item_property, read, texts
 from xr_cloudmask.cube.sensors import normalised
 from xr_cloudmask.errors import ReflectanceError
 
@@ -223,12 +223,13 @@ def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:
 
 def _shared_number(value: Any) -> float | None:
     """Return the number that is stated for all bands, once or for each; None where they differ."""
-    numbers = {as_number(one) for one in np.ravel(value)}
+    numbers = {as_number(one) for one in flat(value)}
     return numbers.pop() if len(numbers) == 1 else None
 
 
 def _is_true(value: Any) -> bool:
-    return bool(value) and str(value).casefold() != "false"
+    values = flat(value)
+    return len(values) == 1 and bool(values[0]) and str(values[0]).casefold() != "false"
 
 
 def sines_of_sun_elevation(view: CubeView, remedy: str | None = None) -> tuple[float, ...]:

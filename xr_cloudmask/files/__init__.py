@@ -101,8 +101,16 @@ def _reader(path: Path) -> int:
         with suppress(OSError):  # a name that is too long, a folder that may not be entered
             if accepts(path):
                 return position
+    is_folder = _is_folder(path)
     raise FileError(
-        f"a folder without product metadata, {str(path)!r}" if path.is_dir() else f"no file or folder {str(path)!r}",
+        f"a folder without product metadata, {str(path)!r}" if is_folder else f"no file or folder {str(path)!r}",
         "a raster file, a Sentinel-2 .SAFE, Landsat Collection 2 or CBERS folder, a netCDF file or a Zarr store",
-        f"pass the files in it: {path}/*.tif" if path.is_dir() else "check the path",
+        f"pass the files in it: {path}/*.tif" if is_folder else "check the path",
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False

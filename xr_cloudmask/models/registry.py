@@ -17,6 +17,7 @@ from xr_cloudmask.errors import MissingError, ModelError, close_to, listed, refu
 from xr_cloudmask.extras import has
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
+from xr_cloudmask.models.checks import require_plain
 from xr_cloudmask.models.index import four_four_a, physical
 
 if TYPE_CHECKING:
@@ -80,11 +81,8 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     >>> cube.cloudmask.predict("brightness")["cloud_mask"].attrs["flag_meanings"]
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
-    others = [
-        type(spec).__name__ for spec in specs if not isinstance(spec, ModelSpec) or not isinstance(spec.name, str)
-    ]
-    if others:
-        raise ModelError(f"specs of type {listed(others)}", "ModelSpecs with a name", "register_model(ModelSpec(...))")
+    for spec in specs:
+        require_plain(spec)
     variants = specs if network is None else tuple(custom.bound(spec, network) for spec in specs)
     names = sorted({spec.name for spec in specs})
     if len(names) == 1 and _SPECS.get(names[0]) == variants:
@@ -106,6 +104,7 @@ def _discover() -> None:
             found = entry.load()
             specs = [found] if isinstance(found, ModelSpec) else list(found)
             for spec in specs:
+                require_plain(spec)
                 _row(spec)  # one that cannot be listed would break the list of all
             register_model(*specs)
         except KeyboardInterrupt:

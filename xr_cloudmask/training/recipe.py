@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ from xr_cloudmask.models.networks.architecture import Architecture
 from xr_cloudmask.models.universal import CLASSES, SPEC
 
 PRECISIONS = ("fp32", "bf16")
+LARGEST = 2**53  # whole numbers up to it are exact as floats
 # All other numbers are positive.
 MAY_BE_ZERO = frozenset(
     {"seed", "weight_decay", "warm_up", "balance", "smoothing", "distillation", "validate_every", "save_minutes"}
@@ -183,7 +183,7 @@ class Recipe:
 
 def _is_number(value: Any, whole: bool, zero: bool) -> bool:
     kinds = (int,) if whole else (int, float)
-    return type(value) in kinds and math.isfinite(value) and (value > 0 or (zero and value == 0))
+    return type(value) in kinds and abs(value) <= LARGEST and (value > 0 or (zero and value == 0))  # NaN is not
 
 
 def _packaged(name: str) -> dict[str, Any]:
