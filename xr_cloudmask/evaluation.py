@@ -89,9 +89,9 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
 
 def _patch(path: Path, layout: PatchLayout) -> Labelled:
     expected = f"arrays {layout.image!r} and {layout.labels!r}"
-    with refusing(FileError, repr(str(path)), expected, "PatchLayout(image=..., labels=...)"):
-        with path.open("rb") as file, np.load(file) as arrays:
-            image, codes = arrays[layout.image], arrays[layout.labels]
+    reading = refusing(FileError, repr(str(path)), expected, "PatchLayout(image=..., labels=...)")
+    with reading, path.open("rb") as file, np.load(file) as arrays:
+        image, codes = arrays[layout.image], arrays[layout.labels]
     if image.ndim != 3 or image.shape[2] != len(layout.bands):
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",

@@ -136,6 +136,8 @@ def predict(
     _require_known(options)
     texts = {"model": model, "sensor": sensor, "level": level, "scheme": scheme, "precision": precision}
     _require_texts(texts | {"decision": decision, "device": device})
+    if not isinstance(probabilities, int | np.bool_):
+        raise CloudMaskError(f"probabilities={str(probabilities)[:60]}", "True or False", "probabilities=True")
     told = Told(sensor, level, scale, offset, nodata, descriptors)
     how = by_windows.Wanted(scheme, decision, probabilities, resolution, device, cache, options)
     found = fit(cube, model, told, weights=weights, precision=precision, thresholds=thresholds, device=device)

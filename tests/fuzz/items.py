@@ -69,7 +69,7 @@ def items(folder: Path, use: str) -> Try:
         if use == "attach":
             described(stac.attach(cube.drop_vars(["platform", "id"]), item))
         elif use == "screen":
-            stac.screen([item], model="physical", level="TOA", resolution=10)
+            stac.screen([item], model="csmask", resolution=10)
         else:
             described(stac.load([item]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,18 +17,26 @@ from xr_cloudmask import CloudMaskError, StacError
 from xr_cloudmask.stac import attach, load, screen, search
 
 ITEM = {
-    "type": "Feature", "stac_version": "1.0.0", "stac_extensions": [], "id": "one", "collection": "any",
+    "type": "Feature",
+    "stac_version": "1.0.0",
+    "stac_extensions": [],
+    "id": "one",
+    "collection": "any",
     "bbox": [10, 45, 11, 46],
     "geometry": {"type": "Polygon", "coordinates": [[[10, 45], [11, 45], [11, 46], [10, 46], [10, 45]]]},
-    "properties": {"datetime": "2022-08-11T10:15:59Z", "platform": "sentinel-2a"}, "links": [],
+    "properties": {"datetime": "2022-08-11T10:15:59Z", "platform": "sentinel-2a"},
+    "links": [],
     "assets": {
         "red": {
-            "href": "/nowhere/red.tif", "eo:bands": [{"name": "B04", "common_name": "red"}],
-            "raster:bands": [{"data_type": "uint16", "nodata": 0, "scale": 1e-4}], "proj:epsg": 32632,
-            "proj:shape": [4, 4], "proj:transform": [10, 0, 6e5, 0, -10, 5e6],
+            "href": "/nowhere/red.tif",
+            "eo:bands": [{"name": "B04", "common_name": "red"}],
+            "raster:bands": [{"data_type": "uint16", "nodata": 0, "scale": 1e-4}],
+            "proj:epsg": 32632,
+            "proj:shape": [4, 4],
+            "proj:transform": [10, 0, 6e5, 0, -10, 5e6],
         }
     },
-}  # fmt: skip
+}
 CUBE = xr.Dataset(
     {"red": (("time", "y", "x"), np.full((1, 4, 4), 3000, "uint16"))},
     {"time": np.array(["2022-08-11T10:15:59"], "datetime64[ns]")},
@@ -39,17 +48,27 @@ def odd(**fields):
 
 
 ODD_JSON = {
-    "assets are null": odd(assets=None), "properties are null": odd(properties=None),
-    "no date": odd(properties={"datetime": None}), "date is a number": odd(properties={"datetime": 5}),
+    "assets are null": odd(assets=None),
+    "properties are null": odd(properties=None),
+    "no date": odd(properties={"datetime": None}),
+    "date is a number": odd(properties={"datetime": 5}),
     "date is none": odd(properties={"datetime": "yesterday"}),
     "range is none": odd(properties={"datetime": None, "start_datetime": "x", "end_datetime": []}),
-    "assets are a list": odd(assets=["red"]), "asset is null": odd(assets={"red": None}),
-    "asset without a place": odd(assets={"red": {}}), "place is null": odd(assets={"red": {"href": None}}),
-    "no item": {"a": 1}, "links are null": odd(links=None), "links are texts": odd(links=["self"]), "id is a list": odd(id=[1]),
-    "version is null": odd(stac_version=None), "box of three": odd(bbox=[1, 2, 3]), "box of texts": odd(bbox=["a"] * 4),
-    "box of mappings": odd(bbox=[{}, {}, {}, {}]), "box of infinities": odd(bbox=[float("inf")] * 4),
+    "assets are a list": odd(assets=["red"]),
+    "asset is null": odd(assets={"red": None}),
+    "asset without a place": odd(assets={"red": {}}),
+    "place is null": odd(assets={"red": {"href": None}}),
+    "no item": {"a": 1},
+    "links are null": odd(links=None),
+    "links are texts": odd(links=["self"]),
+    "id is a list": odd(id=[1]),
+    "version is null": odd(stac_version=None),
+    "box of three": odd(bbox=[1, 2, 3]),
+    "box of texts": odd(bbox=["a"] * 4),
+    "box of mappings": odd(bbox=[{}, {}, {}, {}]),
+    "box of infinities": odd(bbox=[float("inf")] * 4),
     "geometry is a text": odd(geometry="here"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("item", ODD_JSON.values(), ids=ODD_JSON)
@@ -69,12 +88,19 @@ def red(item):
 
 
 ODD_ITEMS = {
-    "assets": changed("assets", None), "properties": changed("properties", None), "datetime": changed("datetime", "2022"),
-    "id": changed("id", None), "collection": changed("collection_id", ["a"]), "bbox": changed("bbox", "here"),
-    "geometry": changed("geometry", [1]), "an asset": changed("assets", {"red": {"href": "x"}}),
-    "href": changed("href", None, red), "fields": changed("extra_fields", None, red), "roles": changed("roles", 5, red),
+    "assets": changed("assets", None),
+    "properties": changed("properties", None),
+    "datetime": changed("datetime", "2022"),
+    "id": changed("id", None),
+    "collection": changed("collection_id", ["a"]),
+    "bbox": changed("bbox", "here"),
+    "geometry": changed("geometry", [1]),
+    "an asset": changed("assets", {"red": {"href": "x"}}),
+    "href": changed("href", None, red),
+    "fields": changed("extra_fields", None, red),
+    "roles": changed("roles", 5, red),
     "nan": changed("bbox", [float("nan")] * 4),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("use", [load, screen, lambda items: attach(CUBE, items)], ids=["load", "screen", "attach"])
@@ -92,11 +118,25 @@ def test_what_is_no_item(items):
 
 
 ODD_FIELDS = {
-    "bands": [("eo:bands", None), ("eo:bands", "red"), ("eo:bands", [None]), ("raster:bands", 5), ("raster:bands", [[]]),
-              ("raster:bands", {"scale": []})],
-    "grid": [("proj:shape", "4"), ("proj:shape", [4]), ("proj:transform", [1]), ("proj:transform", "x"), ("proj:epsg", -1),
-             ("proj:epsg", {}), ("proj:shape", [float("nan"), 1]), ("proj:shape", [-4, 4])],
-}  # fmt: skip
+    "bands": [
+        ("eo:bands", None),
+        ("eo:bands", "red"),
+        ("eo:bands", [None]),
+        ("raster:bands", 5),
+        ("raster:bands", [[]]),
+        ("raster:bands", {"scale": []}),
+    ],
+    "grid": [
+        ("proj:shape", "4"),
+        ("proj:shape", [4]),
+        ("proj:transform", [1]),
+        ("proj:transform", "x"),
+        ("proj:epsg", -1),
+        ("proj:epsg", {}),
+        ("proj:shape", [float("nan"), 1]),
+        ("proj:shape", [-4, 4]),
+    ],
+}
 
 
 @pytest.mark.parametrize(("field", "value"), [pair for pairs in ODD_FIELDS.values() for pair in pairs], ids=repr)
@@ -123,13 +163,21 @@ def test_properties_of_odd_types_change_no_pixel(name, value):
     repr(found.cloudmask.describe())
 
 
-# Answers ---------------------------------------------------------------------------------------------------------------
+# Answers --------------------------------------------------------------------------------------------------------------
 
 ANSWERS = {
-    "list": [], "text": "x", "null": None, "number": 5, "empty": {}, "features are null": {"features": None},
-    "features are texts": {"features": ["a"]}, "feature is null": {"features": [None]}, "no items": {"features": [{"a": 1}]},
-    "assets are null": {"features": [odd(assets=None)]}, "no date": {"features": [odd(properties={"datetime": None})]},
-}  # fmt: skip
+    "list": [],
+    "text": "x",
+    "null": None,
+    "number": 5,
+    "empty": {},
+    "features are null": {"features": None},
+    "features are texts": {"features": ["a"]},
+    "feature is null": {"features": [None]},
+    "no items": {"features": [{"a": 1}]},
+    "assets are null": {"features": [odd(assets=None)]},
+    "no date": {"features": [odd(properties={"datetime": None})]},
+}
 
 
 @pytest.fixture
@@ -143,8 +191,13 @@ def api(tmp_path):
         ]
         conforms = [f"https://api.stacspec.org/v1.0.0/{part}" for part in ("core", "item-search")]
         said = {
-            "type": "Catalog", "id": "api", "description": "", "stac_version": "1.0.0", "links": links, "conformsTo": conforms,
-        }  # fmt: skip
+            "type": "Catalog",
+            "id": "api",
+            "description": "",
+            "stac_version": "1.0.0",
+            "links": links,
+            "conformsTo": conforms,
+        }
         (tmp_path / "api.json").write_text(json.dumps(said))
         yield tmp_path, f"{root}/api.json"
 
@@ -159,10 +212,8 @@ def test_an_answer_is_read(api):
 def test_answers_that_are_no_search_answer(api, answer):
     folder, url = api
     (folder / "search.json").write_text(json.dumps(answer))
-    try:
+    with suppress(StacError):
         assert search(url) == []  # an answer without features has none
-    except StacError:
-        pass
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", "[" * 100_000, "{", "\0", '"' + "x" * 100_000])
