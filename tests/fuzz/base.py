@@ -45,13 +45,13 @@ class Target:
 def described(cube: xr.Dataset | xr.DataArray) -> None:
     """Ask a cube everything that its metadata answer, and for one pixel."""
     repr(cube.cloudmask.describe())
-    pixels(cube.isel({dim: slice(1) for dim in cube.dims}))
+    one_pixel(cube)
 
 
-def pixels(cube: xr.Dataset | xr.DataArray) -> None:
-    """Read pixels as masks are written: what their readers raise late is told as one error there."""
+def one_pixel(cube: xr.Dataset | xr.DataArray) -> None:
+    """Read a pixel as masks are written: what its reader raises late is told as one error there."""
     try:
-        cube.load()
+        cube.isel({dim: slice(1) for dim in cube.dims}).load()
     except (OSError, RuntimeError) as error:
         raise FileError("pixels that cannot be read", "intact files", "copy them again") from error
 

@@ -10,7 +10,7 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 
 import xr_cloudmask
-from fuzz.base import Try, anew, as_json, changing, pixels
+from fuzz.base import Try, anew, as_json, changing, one_pixel
 from fuzz.mutations import VALUES, mutate_binary, mutate_bytes, mutate_json
 from xr_cloudmask import export
 
@@ -54,12 +54,12 @@ def mask_file(folder: Path, suffix: str) -> Try:
     path = folder / f"mask{suffix}"
     export.to_file(a_mask().isel(time=0), path)
     if suffix == ".zarr":
-        return changing(sorted(path.rglob("zarr.json")), lambda: pixels(export.open_mask(path)), as_json)
+        return changing(sorted(path.rglob("zarr.json")), lambda: one_pixel(export.open_mask(path)), as_json)
     original = path.read_bytes()
 
     def attempt(random: Random) -> None:
         with anew(path, mutate_binary(random, original)) as odd:
-            pixels(export.open_mask(odd))
+            one_pixel(export.open_mask(odd))
 
     return attempt
 
@@ -78,6 +78,6 @@ def mask_tags(folder: Path) -> Try:
             name = random.choice(sorted(tags))
             odd = mutate_bytes(random, tags[name].encode(), 1)[:20_000].decode("latin-1").replace("\0", "")
             file.update_tags(**{name: odd})
-        pixels(export.open_mask(path))
+        one_pixel(export.open_mask(path))
 
     return attempt
