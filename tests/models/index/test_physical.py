@@ -31,9 +31,9 @@ def mask_of(cube, **keywords):
 
 
 def patch(bands):
-    if not notebook.PATCH.exists():
-        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.PATCH}")
-    with np.load(notebook.PATCH) as data:
+    if not notebook.LABELLED.exists():
+        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.LABELLED}")
+    with np.load(notebook.LABELLED) as data:
         img, codes = data["img"], data["msk"][..., 0]
     variables = {role: (("y", "x"), img[..., i]) for i, role in enumerate(ROLES[:bands])}
     return xr.Dataset(variables, attrs={"level": "TOA"}), codes
