@@ -462,8 +462,9 @@ def test_outputs_without_a_name_or_format(tmp_path, monkeypatch, name):
 FULL_DISK = """
 import resource, signal, sys, warnings
 from pathlib import Path
-import numpy as np, xarray as xr
+import dask, numpy as np, xarray as xr
 warnings.simplefilter("ignore")
+dask.config.set(scheduler="synchronous")  # or what other threads write at that moment may be left
 from xr_cloudmask import FileError, export
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 labels = np.random.default_rng(0).integers(0, 4, (600, 600), dtype="uint8")

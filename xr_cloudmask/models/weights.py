@@ -108,7 +108,7 @@ class WeightsFile:
             There is no such file, or it is not as long as its manifest says.
         """
         place = Path(path).expanduser().absolute()
-        if not place.is_file():
+        if not _is_file(place):
             raise WeightsError(f"no file {str(place)!r}", "a file of weights", "weights='path/to/weights.pt'")
         stat = place.stat()
         for record in _records_beside(place):
@@ -217,7 +217,9 @@ def resolve(spec_name: str, given: Given | None = None) -> tuple[WeightsFile, ..
     ...
     xr_cloudmask.errors.WeightsError: found: weights='missing.pt', which is no file and no folder ...
     """
-    return tuple(WeightsFile.of(path) for path in _paths(spec_name, given))
+    expected, remedy = "the path of a file, a pair of paths, or a folder", "weights='path/to/weights.pt'"
+    with refusing(WeightsError, f"weights={str(given)[:80]!r}", expected, remedy):
+        return tuple(WeightsFile.of(path) for path in _paths(spec_name, given))
 
 
 def available(spec_name: str) -> bool:
@@ -312,6 +314,13 @@ def _cached(name: str | Path) -> Path | None:
     except MissingError:
         return None
     return folder if (folder / MANIFEST).is_file() else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _split(text: str) -> list[str]:
