@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
 
 from xr_cloudmask.cli import catalogue, demo, describe, evaluate, predict, train, weights
 from xr_cloudmask.cli.options import CLOSED, DONE, INTERRUPTED, UNUSABLE
@@ -30,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        code = int(arguments.run(arguments) or DONE)
+        with _plain_warnings():
+            code = int(arguments.run(arguments) or DONE)
         print(end="", flush=True)  # here: what is still to be printed may find a closed pipe
         return code
     except BrokenPipeError:  # `| head` has what it wants
@@ -61,6 +66,21 @@ def _print_nothing_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings as what they say; where in the code they arose helps nobody at a shell."""
+    usual = warnings.formatwarning
+
+    def said(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = said
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def _joined(argv: Sequence[str]) -> list[str]:
     """Join ``--bbox`` and its numbers, which argparse takes for an option where the first of them is negative."""
     words = iter(argv)
@@ -71,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
+    parser.add_argument("--version", action="version", version=f"xr-cloudmask {version('xr-cloudmask')}")
     commands = parser.add_subparsers(
         required=True,
         metavar="demo | describe | predict | run | list | show | export | models | weights | train | evaluate",
