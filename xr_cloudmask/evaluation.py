@@ -91,7 +91,7 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
     expected = f"arrays {layout.image!r} and {layout.labels!r}"
     reading = refusing(FileError, repr(str(path)), expected, "PatchLayout(image=..., labels=...)")
     with reading, path.open("rb") as file, np.load(file) as arrays:
-        image, codes = arrays[layout.image], arrays[layout.labels]
+        image, codes = (np.asarray(arrays[name]) for name in (layout.image, layout.labels))
     if image.ndim != 3 or image.shape[2] != len(layout.bands):
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",

@@ -158,7 +158,7 @@ def is_from_stackstac(view: CubeView) -> bool:
 def named_levels(view: CubeView, table: Sensor | None, descriptors: Sequence[BandDescriptor]) -> list[set[str]]:
     """Return the levels that the metadata name, one set for the cube or one per date."""
     places = (view.source.attrs, *(band.attrs for band in view.bands.values()))
-    marked = {str(attrs["level"]) for attrs in places if attrs.get("level") in LEVELS}
+    marked = {str(attrs["level"]) for attrs in places if str(attrs.get("level")) in LEVELS}
     if marked:
         return [marked]
     names = frozenset(d.name for d in descriptors)

@@ -152,7 +152,7 @@ def _unit_of(number: float) -> float:
 
 def _of_band(band: _Stated, coordinates: Mapping[str, float | None]) -> Limits | None:
     """Return the limits of one band: the first of its statements that are wavelengths of light."""
-    unit_text = next((band.said[word] for word in UNITS if band.said.get(word)), "")
+    unit_text = next((text for word in UNITS if isinstance(text := band.said.get(word), str) and text), "")
     unit = _unit(unit_text) if unit_text else None
     if unit is None and str(unit_text).strip().casefold() not in NO_UNIT:
         return None  # a wavenumber, a frequency
