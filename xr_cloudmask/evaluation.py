@@ -92,11 +92,12 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
     reading = refusing(FileError, repr(str(path)), expected, "PatchLayout(image=..., labels=...)")
     with reading, path.open("rb") as file, np.load(file) as arrays:
         image, codes = (np.asarray(arrays[name]) for name in (layout.image, layout.labels))
+    named = SIX[: image.shape[-1]] if image.ndim else SIX
     if image.ndim != 3 or image.shape[2] != len(layout.bands):
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",
             f"(y, x, band) with the bands {list(layout.bands)}",
-            f"PatchLayout(bands={SIX[: image.shape[-1]]}), or --layout {','.join(SIX[: image.shape[-1]])}",
+            f"PatchLayout(bands={named}), or --layout {','.join(named)}",
         )
     size = image.shape[:2]
     if codes.shape not in (size, (*size, 1)) or codes.dtype.kind not in "biuf":
