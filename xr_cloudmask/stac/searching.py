@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.errors import StacError
+from xr_cloudmask.stac.items import valid
 from xr_cloudmask.stac.pages import nothing_found, told_by, transport
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def search(
     """
     from pystac_client import Client
     from pystac_client.conformance import ConformanceClasses
-    from pystac_client.exceptions import APIError, ParametersError
 
     box = _box(bbox)
     wanted = [collections] if isinstance(collections, str) else list(collections or ())
@@ -87,8 +87,8 @@ def search(
             query=query,  # type: ignore[arg-type]
             max_items=limit,
         )
-        return ordered(found.items()) or nothing_found(client, wanted, {"bbox": box, "datetime": datetime})
-    except (APIError, ParametersError, NotImplementedError, KeyError, TypeError, ValueError) as error:
+        return ordered(valid(found.items())) or nothing_found(client, wanted, {"bbox": box, "datetime": datetime})
+    except Exception as error:  # an answer may hold anything, which pystac's readers do not expect
         told = told_by(error)
         if told is not None:
             raise StacError(told.found, told.expected, told.remedy) from error
