@@ -86,7 +86,7 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(describe)
     def describe(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         level: str | None = None,
@@ -143,13 +143,14 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(predict)
     def predict(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         descriptors: Sequence[BandDescriptor] | None = None,
         level: str | None = None,
         scheme: str = "cloudsen12",
         probabilities: bool = False,
+        agreement: bool = False,
         resolution: str | float = "auto",
         scale: Factor | None = None,
         offset: Factor | None = None,
@@ -170,6 +171,7 @@ class CloudmaskAccessor(Generic[CubeT]):
             level=level,
             scheme=scheme,
             probabilities=probabilities,
+            agreement=agreement,
             resolution=resolution,
             scale=scale,
             offset=offset,
@@ -211,13 +213,14 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(predict, WITH_MASK)
     def with_mask(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         descriptors: Sequence[BandDescriptor] | None = None,
         level: str | None = None,
         scheme: str = "cloudsen12",
         probabilities: bool = False,
+        agreement: bool = False,
         resolution: str | float = "auto",
         scale: Factor | None = None,
         offset: Factor | None = None,
@@ -238,6 +241,7 @@ class CloudmaskAccessor(Generic[CubeT]):
             level=level,
             scheme=scheme,
             probabilities=probabilities,
+            agreement=agreement,
             resolution=resolution,
             scale=scale,
             offset=offset,

@@ -5,7 +5,8 @@ from __future__ import annotations
 MASK_NAME = "cloudmask"
 PROBABILITY_NAME, CLASS_NAME = "probability", "class"  # of classes, and the dimension of these
 WATER_NAME = "water"
-MASK_VARIABLES = (MASK_NAME, PROBABILITY_NAME, WATER_NAME)
+AGREEMENT_NAME = "agreement"  # of the networks of an ensemble with the mask
+MASK_VARIABLES = (MASK_NAME, PROBABILITY_NAME, WATER_NAME, AGREEMENT_NAME)
 
 CLOUD_FRACTION = "cloud_fraction"
 THIN_CLOUD_FRACTION = "thin_cloud_fraction"
@@ -17,7 +18,14 @@ WATER_FRACTION = "water_fraction"
 PERCENTAGES = ("cloud_percentage", "cloud_shadow_percentage", "water_percentage")  # of the 4-4A notebook
 COUNTED_OVER = "counted_over"  # attribute of a fraction: the pixels that it is of
 DROPPED_FRACTION = "dropped_fraction"  # of pixels whose values can be no measurement
-OF_THE_AREA = (*FRACTIONS, WATER_FRACTION, *PERCENTAGES, DROPPED_FRACTION)  # a part of the mask has others
+MEAN_AGREEMENT = "mean_agreement"
+OF_THE_AREA = (
+    *FRACTIONS,
+    WATER_FRACTION,
+    *PERCENTAGES,
+    DROPPED_FRACTION,
+    MEAN_AGREEMENT,
+)  # a part of the mask has others
 
 STATISTICS_NAME, STATISTIC_NAME = "scene_statistics", "statistic"  # and the dimension of these
 BAND_MISMATCH = "band_mismatch"

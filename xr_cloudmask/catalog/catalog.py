@@ -20,6 +20,7 @@ from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.extras import require
+from xr_cloudmask.models.registry import name_of
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -88,7 +89,7 @@ class Catalog:
     def run(
         self,
         items: Iterable[Item],
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         load: Mapping[str, Any] | None = None,
         workers: int | None = None,
@@ -107,8 +108,8 @@ class Catalog:
         ----------
         items : iterable of pystac.Item
             As `stac.search` returns them.
-        model : str, default 'auto'
-            As in `predict`.
+        model : str or sequence of str, default 'auto'
+            As in `predict`; in the table an ensemble is one name, ``'csmask+universal'``.
         load : mapping, optional
             Keywords of `stac.load`: ``{"patch_url": planetary_computer.sign, "bbox": (...)}``.
         workers : int, optional
@@ -147,7 +148,7 @@ class Catalog:
         max_shadow: float | None = None,
         min_valid: float | None = None,
         *,
-        model: str | None = None,
+        model: str | Sequence[str] | None = None,
         collection: str | None = None,
     ) -> Catalog:
         """Return the scenes that are clear enough, as a catalogue of its own: a view, nothing is copied.
@@ -159,7 +160,8 @@ class Catalog:
         min_valid : float, optional
             Smallest fraction of valid pixels. All three are fractions below 1, or percent above: 0.15 and 15 are the
             same. 1 could be either, and is refused.
-        model, collection : str, optional
+        model : str or sequence of str, optional
+        collection : str, optional
             As they were asked for.
 
         Returns
@@ -176,7 +178,7 @@ class Catalog:
         limits = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
         conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if limits[name] is not None]
         values: list[Any] = [as_fraction(name, value) for name, value in limits.items() if value is not None]
-        for column, wanted in (("model", model), ("collection", collection)):
+        for column, wanted in (("model", None if model is None else name_of(model)), ("collection", collection)):
             if wanted is not None:
                 conditions.append(f"{column} = ?")
                 values.append(wanted)

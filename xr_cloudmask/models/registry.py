@@ -6,7 +6,7 @@ import importlib
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import MissingError, ModelError, close_to, listed
 from xr_cloudmask.extras import has
-from xr_cloudmask.models import csmask, custom, sensei, universal, weights
+from xr_cloudmask.models import csmask, custom, ensemble, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
+from xr_cloudmask.models.ensemble import PLUS
 from xr_cloudmask.models.index import four_four_a, physical
 
 if TYPE_CHECKING:
@@ -24,8 +25,46 @@ if TYPE_CHECKING:
 
     from xr_cloudmask.models.custom import Network
 
-# The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
-AUTO = ("csmask", "universal")
+
+@dataclass(frozen=True)
+class Choice:
+    """A line of the rule of ``model="auto"``.
+
+    Attributes
+    ----------
+    model : str
+    why : str
+        What the mask's attribute ``model_choice`` says.
+    needs : tuple of str
+        Roles of bands without which the line is passed over, whatever the model itself needs.
+    variants : tuple of str
+        Of the model, where not all of them are meant.
+    """
+
+    model: str
+    why: str
+    needs: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+
+    def specs(self, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+        """Return the variants that fit a cube's bands, best first."""
+        if not {band.role for band in descriptors} >= set(self.needs):
+            return []
+        meant = [spec for spec in _SPECS[self.model] if not self.variants or spec.variant in self.variants]
+        return [spec for spec in meant if spec.inputs(descriptors)]
+
+
+# The rule of model="auto": the first line that fits the cube's bands, whatever is installed. The page of models has the
+# table that defends it: on labelled patches and simulated worlds the four bands of csmask find overcast skies that its
+# six miss, and call less sand, salt and turbid water cloud.
+AUTO = (
+    Choice(
+        "csmask",
+        "of single networks its four bands agreed best with labelled scenes, mixed, clear and overcast",
+        variants=("4b_l1c", "4b_l2a"),
+    ),
+    Choice("universal", "it takes any bands, and csmask's are not all there"),
+)
 
 ENTRY_POINTS = "xr_cloudmask.models"
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
@@ -37,8 +76,11 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
 }
+_SPECS[ensemble.NAME] = (
+    ensemble.of(ensemble.NAME, [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]),
+)
 _LOADED: dict[tuple[ModelSpec, str | None], Any] = {}
-_LOADING = threading.Lock()
+_LOADING = threading.RLock()  # an ensemble loads its networks
 
 
 def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
@@ -157,10 +199,37 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
     ModelError
         Unknown name, bands that no variant can work with, a level that is unknown or that no variant takes.
     """
+    candidates = variants(name)
+    if candidates[0].members:
+        return _together(candidates[0], descriptors, level)
     fitting = _fitting(name, descriptors)
-    at_level = [spec for spec in fitting if spec.level in (level, ANY_LEVEL)]
+    return _at_level(fitting, level)[0]
+
+
+def _together(whole: ModelSpec, descriptors: Sequence[BandDescriptor], level: str | None) -> ModelSpec:
+    """Return an ensemble of those networks that fit a cube."""
+    by_name: dict[str, list[ModelSpec]] = {}
+    for one in whole.members:
+        by_name.setdefault(one.spec.name, []).append(one.spec)
+    fitting = {name: [spec for spec in specs if spec.inputs(descriptors)] for name, specs in by_name.items()}
+    fitting = {name: specs for name, specs in fitting.items() if specs}
+    if not fitting:
+        raise _unfit([one.spec for one in whole.members], descriptors)
+    if level is not None and any(_takes(spec, level) for specs in fitting.values() for spec in specs):
+        fitting = {name: specs for name, specs in fitting.items() if any(_takes(spec, level) for spec in specs)}
+    at_level = [_at_level(specs, level) for specs in fitting.values()]
+    networks = [spec for specs in at_level for spec in (specs if specs[0].name in ensemble.NETWORKS else specs[:1])]
+    return ensemble.for_cube(whole, networks, descriptors)
+
+
+def _takes(spec: ModelSpec, level: str | None) -> bool:
+    return spec.level in (level, ANY_LEVEL)
+
+
+def _at_level(fitting: Sequence[ModelSpec], level: str | None) -> list[ModelSpec]:
+    at_level = [spec for spec in fitting if _takes(spec, level)]
     if at_level:
-        return at_level[0]
+        return at_level
     levels = sorted({spec.level for spec in fitting})
     found = "a cube that does not tell its level (top or bottom of atmosphere)" if level is None else f"level {level}"
     raise ModelError(
@@ -181,30 +250,68 @@ def variants(name: str) -> list[ModelSpec]:
     """
     if name not in (*_SPECS, "auto"):
         _discover()
+    if name not in (*_SPECS, "auto") and PLUS in name:
+        return [_ensemble(name)]
     if name not in (*_SPECS, "auto"):
         close = close_to(name, _SPECS, "auto")
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
     return [spec for entry in _names(name) for spec in _SPECS[entry]]
 
 
-def _names(name: str) -> tuple[str, ...]:
-    return AUTO if name == "auto" else (name,)
+def _ensemble(name: str) -> ModelSpec:
+    """Return the ensemble of the models whose names a name joins."""
+    names = name.split(PLUS)
+    wrong = [one for one in names if one in ("auto", ensemble.NAME)]
+    if wrong:
+        raise ModelError(
+            f"{wrong} among the models of an ensemble", "models by their own names", f"predict(model={ensemble.NAMES})"
+        )
+    return ensemble.of(name, [spec for one in names for spec in ensemble.NETWORKS.get(one, variants(one))])
+
+
+def name_of(model: str | Sequence[str]) -> str:
+    """Return the one name of a model or of an ensemble of models, whose order does not matter.
+
+    Examples
+    --------
+    >>> name_of(["universal", "csmask"]), name_of("universal+csmask"), name_of(["csmask"])
+    ('csmask+universal', 'csmask+universal', 'csmask')
+    """
+    if isinstance(model, str):
+        return model if model in _SPECS else PLUS.join(sorted(set(model.split(PLUS))))
+    names = list(model) if isinstance(model, Sequence) else [model]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ModelError(f"model {model!r}", "a name, or several", f"predict(model={list(ensemble.NAMES)})")
+    return PLUS.join(sorted(set(names)))
+
+
+def reason(name: str, spec: ModelSpec) -> str:
+    """Say why ``model="auto"`` takes a model."""
+    return next(choice.why for choice in AUTO if choice.model == spec.name) if name == "auto" else ""
+
+
+def _names(name: str) -> list[str]:
+    return list(dict.fromkeys(choice.model for choice in AUTO)) if name == "auto" else [name]
 
 
 def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
     """Return the variants that fit, of the first model that has any."""
     candidates = variants(name)
-    by_name = ([spec for spec in _SPECS[entry] if spec.inputs(descriptors)] for entry in _names(name))
-    fitting = next(filter(None, by_name), [])
+    choices = AUTO if name == "auto" else (Choice(name, ""),)
+    fitting: list[ModelSpec] = next(filter(None, (choice.specs(descriptors) for choice in choices)), [])
     if not fitting:
-        nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
-        present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
-        raise ModelError(
-            f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
-            f"for model {nearest.name!r} at least {nearest.needs}",
-            "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
-        )
+        raise _unfit(candidates, descriptors)
     return fitting
+
+
+def _unfit(candidates: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor]) -> ModelError:
+    nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
+    present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
+    return ModelError(
+        f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
+        f"for model {nearest.name!r} at least {nearest.needs}",
+        "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
+    )
 
 
 def _without_role(band: BandDescriptor) -> bool:
@@ -225,6 +332,8 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thr
         raise ModelError(
             f"precision {precision!r}", f"'auto' or one of {list(spec.precisions)}", "predict(precision='auto')"
         )
+    if spec.members:
+        return _configured_members(spec, given, precision, thresholds)
     if thresholds is not None:
         spec = _with_thresholds(spec, thresholds)
     if not spec.takes_weights and given is not None:
@@ -234,6 +343,32 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thr
     files = weights.resolve(spec.name, given)
     sums = " ".join(file.sha256 for file in files)
     return replace(spec, weights=files, precision=precision, sha256=sums, licence=_licence(files))
+
+
+def _configured_members(whole: ModelSpec, given: weights.Given | None, precision: str, thresholds: Any) -> ModelSpec:
+    """Return an ensemble each of whose networks has what is meant for it."""
+    networks = [one.spec for one in whole.members]
+    takers = {spec.name for spec in networks if spec.takes_weights}
+    if given is not None and len(takers) != 1:
+        raise ModelError(
+            f"weights={given!r} for an ensemble, of whose models {sorted(takers) or 'none'} take weights",
+            "one that does",
+            "leave weights= out",
+        )
+    if thresholds is not None:
+        _with_thresholds(whole, thresholds)
+    return ensemble.with_networks(
+        whole,
+        [
+            configured(
+                spec,
+                given if spec.takes_weights else None,
+                precision if precision in spec.precisions else "auto",
+                thresholds if spec.thresholds is not None else None,
+            )
+            for spec in networks
+        ],
+    )
 
 
 def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:

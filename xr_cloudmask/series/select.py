@@ -27,6 +27,7 @@ from xr_cloudmask.names import (
     FRACTIONS,
     MASK_NAME,
     MASK_VARIABLES,
+    MEAN_AGREEMENT,
     PROBABILITY_NAME,
     VALID_COUNT,
     VALID_FRACTION,
@@ -105,7 +106,9 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
         Lazy where the mask is.
     """
     coords: dict[Hashable, Any] = {
-        name: predicted[name].variable for name in (*FRACTIONS, WATER_FRACTION) if name in predicted.coords
+        name: predicted[name].variable
+        for name in (*FRACTIONS, WATER_FRACTION, MEAN_AGREEMENT)
+        if name in predicted.coords
     }
     if isinstance(cube, xr.Dataset):
         if CLASS_NAME in predicted.coords:
