@@ -94,13 +94,15 @@ def _require_usable(spec: ModelSpec) -> None:
     unknown = [name for name in spec.classes if name not in (*STANDS_FOR, UNJUDGED)]
     if spec.context != "window":
         raise ModelError(
-            f"model {spec.name!r} in an ensemble", "models that look at windows, not at whole scenes", repr(list(NAMES))
+            f"model {spec.name!r} in an ensemble",
+            "models that look at windows, not at whole scenes",
+            f"predict(model={list(NAMES)})",
         )
     if unknown:
         raise ModelError(
             f"model {spec.name!r} in an ensemble, with classes {unknown}",
             f"classes of {list(STANDS_FOR)}",
-            "leave it out",
+            f"predict(model={list(NAMES)})",
         )
 
 
@@ -222,7 +224,7 @@ def in_common(probabilities: FloatArray, spec: ModelSpec) -> FloatArray:
         raise ModelError(
             f"an output of shape {probabilities.shape} of model {spec.name!r}",
             f"(window, class, y, x) with its {len(spec.classes)} classes",
-            "leave it out of the ensemble",
+            f"predict(model={list(NAMES)})",
         )
     out = np.zeros((len(probabilities), len(CLASSES), *probabilities.shape[2:]), "float32")
     for i, name in enumerate(spec.classes):

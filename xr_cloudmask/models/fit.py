@@ -12,7 +12,7 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.models import devices, ensemble, registry
+from xr_cloudmask.models import auto, devices, ensemble, registry
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
 from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.weights import Given
@@ -85,7 +85,7 @@ def _fit(cube: Cube, model: str, told: Told) -> Fit:
     spec = registry.choose(model, described.descriptors, described.level)
     used, merged = spec.inputs(described.descriptors), spec.merged(described.descriptors)
     rules = tuple(described.calibrated(used).values()) if spec.context == "window" else ()
-    return Fit(described, spec, used, merged, rules, described.ground, registry.reason(model, spec))
+    return Fit(described, spec, used, merged, rules, described.ground, auto.reason(spec) if model == auto.NAME else "")
 
 
 def complete(error: CloudMaskError, cube: Cube, model: str, told: Told) -> CloudMaskError:
@@ -122,7 +122,7 @@ def _further(error: CloudMaskError, cube: Cube, model: str, told: Told) -> Itera
 
 def _needing_less(cube: Cube, model: str, told: Told) -> list[str]:
     """Name a model that takes the cube as it is, where the one that was asked for does not."""
-    for name in dict.fromkeys(choice.model for choice in registry.AUTO) if model == "auto" else ():
+    for name in [one for one in registry.parts(model) if one != model]:
         if all(spec.level == ANY_LEVEL for spec in registry.variants(name)):
             try:
                 _fit(cube, name, told)

@@ -6,7 +6,7 @@ import importlib
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import MissingError, ModelError, close_to, listed
 from xr_cloudmask.extras import has
-from xr_cloudmask.models import csmask, custom, ensemble, sensei, universal, weights
+from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.ensemble import PLUS
 from xr_cloudmask.models.index import four_four_a, physical
@@ -24,47 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xr_cloudmask.models.custom import Network
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A line of the rule of ``model="auto"``.
-
-    Attributes
-    ----------
-    model : str
-    why : str
-        What the mask's attribute ``model_choice`` says.
-    needs : tuple of str
-        Roles of bands without which the line is passed over, whatever the model itself needs.
-    variants : tuple of str
-        Of the model, where not all of them are meant.
-    """
-
-    model: str
-    why: str
-    needs: tuple[str, ...] = ()
-    variants: tuple[str, ...] = ()
-
-    def specs(self, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
-        """Return the variants that fit a cube's bands, best first."""
-        if not {band.role for band in descriptors} >= set(self.needs):
-            return []
-        meant = [spec for spec in _SPECS[self.model] if not self.variants or spec.variant in self.variants]
-        return [spec for spec in meant if spec.inputs(descriptors)]
-
-
-# The rule of model="auto": the first line that fits the cube's bands, whatever is installed. The page of models has the
-# table that defends it: on labelled patches and simulated worlds the four bands of csmask find overcast skies that its
-# six miss, and call less sand, salt and turbid water cloud.
-AUTO = (
-    Choice(
-        "csmask",
-        "of single networks its four bands agreed best with labelled scenes, mixed, clear and overcast",
-        variants=("4b_l1c", "4b_l2a"),
-    ),
-    Choice("universal", "it takes any bands, and csmask's are not all there"),
-)
 
 ENTRY_POINTS = "xr_cloudmask.models"
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
@@ -76,9 +35,8 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
 }
-_SPECS[ensemble.NAME] = (
-    ensemble.of(ensemble.NAME, [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]),
-)
+_ALL = [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]
+_SPECS[ensemble.NAME] = (replace(ensemble.of(ensemble.NAME, _ALL), variant=PLUS.join(ensemble.NAMES)),)
 _LOADED: dict[tuple[ModelSpec, str | None], Any] = {}
 _LOADING = threading.RLock()  # an ensemble loads its networks
 
@@ -122,7 +80,7 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     names = sorted({spec.name for spec in specs})
-    if len(names) != 1 or names[0] in (*_SPECS, "auto"):
+    if len(names) != 1 or names[0] in (*_SPECS, auto.NAME):
         raise ModelError(
             f"variants named {names}",
             f"one new name for all of them, none of {sorted(_SPECS)}",
@@ -248,23 +206,26 @@ def variants(name: str) -> list[ModelSpec]:
     ModelError
         Unknown name.
     """
-    if name not in (*_SPECS, "auto"):
+    if name not in (*_SPECS, auto.NAME):
         _discover()
-    if name not in (*_SPECS, "auto") and PLUS in name:
+    if name not in (*_SPECS, auto.NAME) and PLUS in name:
         return [_ensemble(name)]
-    if name not in (*_SPECS, "auto"):
-        close = close_to(name, _SPECS, "auto")
+    if name not in (*_SPECS, auto.NAME):
+        close = close_to(name, _SPECS, auto.NAME)
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
-    return [spec for entry in _names(name) for spec in _SPECS[entry]]
+    names = dict.fromkeys(choice.model for choice in auto.CHOICES) if name == auto.NAME else [name]
+    return [spec for entry in names for spec in _SPECS[entry]]
 
 
 def _ensemble(name: str) -> ModelSpec:
     """Return the ensemble of the models whose names a name joins."""
     names = name.split(PLUS)
-    wrong = [one for one in names if one in ("auto", ensemble.NAME)]
+    wrong = [one for one in names if one in (auto.NAME, ensemble.NAME)]
     if wrong:
         raise ModelError(
-            f"{wrong} among the models of an ensemble", "models by their own names", f"predict(model={ensemble.NAMES})"
+            f"{wrong} among the models of an ensemble",
+            "models by their own names",
+            f"predict(model={list(ensemble.NAMES)})",
         )
     return ensemble.of(name, [spec for one in names for spec in ensemble.NETWORKS.get(one, variants(one))])
 
@@ -285,20 +246,17 @@ def name_of(model: str | Sequence[str]) -> str:
     return PLUS.join(sorted(set(names)))
 
 
-def reason(name: str, spec: ModelSpec) -> str:
-    """Say why ``model="auto"`` takes a model."""
-    return next(choice.why for choice in AUTO if choice.model == spec.name) if name == "auto" else ""
-
-
-def _names(name: str) -> list[str]:
-    return list(dict.fromkeys(choice.model for choice in AUTO)) if name == "auto" else [name]
+def parts(name: str) -> list[str]:
+    """Return the names of the models that ``'auto'``, or an ensemble, may take."""
+    specs = [part for spec in variants(name) for part in ([one.spec for one in spec.members] or [spec])]
+    return list(dict.fromkeys(spec.name for spec in specs))
 
 
 def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
     """Return the variants that fit, of the first model that has any."""
     candidates = variants(name)
-    choices = AUTO if name == "auto" else (Choice(name, ""),)
-    fitting: list[ModelSpec] = next(filter(None, (choice.specs(descriptors) for choice in choices)), [])
+    choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)
+    fitting = auto.fitting(_SPECS, descriptors, choices)
     if not fitting:
         raise _unfit(candidates, descriptors)
     return fitting
