@@ -20,7 +20,7 @@ def disguises() -> None:
     values = scene()
     row("scene", "real Sentinel-2 patch" if PATCH.exists() else "simulated: ../shared is absent")
     plain = {
-        gap: predict(cube(values, gap=fill), **LEVEL)["cloudmask"].values for gap, fill in ((1, np.nan), (0, None))
+        gap: predict(cube(values, gap=fill), **LEVEL)["cloud_mask"].values for gap, fill in ((1, np.nan), (0, None))
     }
     inside = np.zeros((SIZE, SIZE), bool)
     inside[GAP] = True
@@ -28,7 +28,7 @@ def disguises() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                mask = predict(disguise.make(values), **disguise.told)["cloudmask"]
+                mask = predict(disguise.make(values), **disguise.told)["cloud_mask"]
             except CloudMaskError as error:
                 row(f"disguise: {disguise.name}", f"error: {error.found[:90]}")
                 continue

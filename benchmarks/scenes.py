@@ -28,8 +28,8 @@ def scenes() -> None:
     chunked = cube.chunk(y=1000, x=1000)
     runs = {
         "the notebook's code": lambda: notebook_mask(bands),
-        "4-4A, NumPy": lambda: xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloudmask"].values,
-        "4-4A, dask 1000² chunks": lambda: xr_cloudmask.predict(chunked, "4-4A", scheme="4-4A")["cloudmask"].values,
+        "4-4A, NumPy": lambda: xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloud_mask"].values,
+        "4-4A, dask 1000² chunks": lambda: xr_cloudmask.predict(chunked, "4-4A", scheme="4-4A")["cloud_mask"].values,
     }
     masks = {name: function() for name, function in runs.items()}
     equal = [float(np.mean(mask == masks["the notebook's code"])) for mask in masks.values()]
@@ -59,7 +59,7 @@ def print_memory(name: str) -> None:
             return notebook_mask(bands)
         cube = as_cube(bands)
         cube = cube if "NumPy" in name else cube.chunk(y=1000, x=1000)
-        return xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloudmask"].values
+        return xr_cloudmask.predict(cube, "4-4A", scheme="4-4A")["cloud_mask"].values
 
     run(wpm_scene(200))  # imports and compiles
     bands = wpm_scene(MEGAPIXEL_SCENE)

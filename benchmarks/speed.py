@@ -70,8 +70,8 @@ def graph() -> None:
     begin = time.perf_counter()
     out = xr_cloudmask.predict(cube, resolution="native")
     duration = time.perf_counter() - begin
-    chunks = out["cloudmask"].data.npartitions
-    mask_only = len(out["cloudmask"].data.dask) - sum(len(cube[r].data.dask) for r in ROLES) + 5 * len(source.dask)
+    chunks = out["cloud_mask"].data.npartitions
+    mask_only = len(out["cloud_mask"].data.dask) - sum(len(cube[r].data.dask) for r in ROLES) + 5 * len(source.dask)
     everything = len(out.__dask_graph__()) - sum(len(cube[r].data.dask) for r in ROLES) + 5 * len(source.dask)
     row("graph of 365 dates × 10980² × 6, chunks of 2048", f"{duration:.1f} s to build, {chunks} output chunks")
     row("tasks per output chunk", f"{mask_only / chunks:.2f} for the mask, {everything / chunks:.2f} with coverage")

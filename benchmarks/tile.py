@@ -49,6 +49,6 @@ def mask(folder: str, model: str) -> None:
     found.drop_encoding().to_zarr(Path(folder) / f"{model}.zarr", zarr_format=2)
     duration = time.perf_counter() - begin
     row(
-        f"Sentinel-2 tile, 10980² × 6 uint16, Zarr → Zarr, {model}, {found['cloudmask'].attrs['resolution']}",
+        f"Sentinel-2 tile, 10980² × 6 uint16, Zarr → Zarr, {model}, {found['cloud_mask'].attrs['resolution']}",
         f"{duration:.1f} s, peak memory {peak_gigabytes():.2f} GB",
     )

@@ -42,7 +42,7 @@ def state(database):
         whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
         rows = connection.execute("SELECT name, finished FROM scenes WHERE status = 'done'").fetchall()
     for name, _ in rows:
-        export.open_mask(archive.folder_of(database) / f"{name}.tif")["cloudmask"].load(scheduler="synchronous")
+        export.open_mask(archive.folder_of(database) / f"{name}.tif")["cloud_mask"].load(scheduler="synchronous")
     return {"integrity": whole, "done": dict(rows)}
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from paths import LABELLED
 
 from xr_cloudmask import BandDescriptor, simulate
 
-PATCH = Path(__file__).parents[2] / "shared/data/sentinel2_l1c_labelled.npz"
 ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
 SENTINEL = ("B02", "B03", "B04", "B08", "B11", "B12")
 LANDSAT = ("SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7")
@@ -33,8 +32,8 @@ Cube = Any
 
 def scene() -> np.ndarray:
     """Return reflectance ``(band, y, x)``: of a real Sentinel-2 scene where it is at hand, else simulated."""
-    if PATCH.exists():
-        with np.load(PATCH) as patch:
+    if LABELLED.exists():
+        with np.load(LABELLED) as patch:
             return np.moveaxis(patch["img"][128 : 128 + SIZE, 128 : 128 + SIZE], -1, 0).astype("float32")
     made = simulate.series(bands=SENTINEL, dates=1, size=(SIZE, SIZE), gsd=30.0, seed=4).isel(time=0)
     found = made[list(SENTINEL)].cloudmask.reflectance().fillna(0.05)

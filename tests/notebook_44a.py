@@ -3,17 +3,18 @@
 import io
 import warnings
 import zlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
+from paths import SHARED
 from scipy import ndimage
 
-NOTEBOOK = Path(__file__).parents[2] / "shared/reference/seeds/cbers4a_4-4A_notebook.md"
-PATCH = Path(__file__).parents[2] / "shared/data/sentinel2_l1c_labelled.npz"
+NOTEBOOK = SHARED / "reference/seeds/cbers4a_4-4A_notebook.md"
 COEFFICIENTS = {"band 1": 0.29107, "band 2": 0.297832, "band 3": 0.232504, "band 4": 0.178993}
 UNITS = dict.fromkeys(COEFFICIENTS, 1.0)
+ROLES = ["blue", "green", "red", "nir"]
 PERCENTAGES = ("cloud_percentage", "cloud_shadow_percentage", "water_percentage")
 
 
@@ -87,3 +88,24 @@ def scene(seed, shape=(300, 400), border=0):
     for i, band in enumerate(bands):
         band[rows + columns // 4 < border + i * (border > 0)] = 0  # bands are cut a pixel apart, as in real scenes
     return np.stack(bands)
+
+
+def stretched(array):
+    """The notebook's ``normalize``, which a single NaN makes all NaN, told to leave NaN out."""
+    return (array - np.nanmin(array)) / (np.nanmax(array) - np.nanmin(array))
+
+
+def with_gaps():
+    bands = scene(5, border=30) / 1500
+    bands[:, 100:140, 50:90] = np.nan
+    bands[2, 200:210, 200:240] = np.nan  # in one band alone
+    bands[1, 250:260, 300:310] = 0
+    return bands
+
+
+def cube(bands, **attrs):
+    dims = ("band", "y", "x") if np.ndim(bands) == 3 else ("time", "band", "y", "x")
+    return xr.DataArray(bands, dims=dims, coords={"band": ROLES}, attrs=attrs)
+
+
+SERIES = np.stack([with_gaps()[:, :150, :203], scene(6, (150, 203)) / 1500])

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from paths import ROOT
+from products import write_raster
 
-ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 README = ROOT / "README.md"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -39,10 +41,15 @@ def test_notebook_is_kept_with_its_outputs(notebook: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readme_example_runs_as_written(tmp_path: Path) -> None:
-    example = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert example is not None
-    run(sys.executable, "-W", "error", "-c", example.group(1), cwd=tmp_path)
+def test_readme_examples_run_as_written(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(2).integers(300, 4000, (4, 96, 96), "uint16")
+    write_raster(tmp_path / "image.tif", numbers)
+    write_raster(tmp_path / "photo.tif", (numbers[:3] // 16).astype("uint8"))
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    run(sys.executable, "-W", "error", "-c", "\n".join(examples), cwd=tmp_path)
+    for line in re.findall(r"^xr-cloudmask predict (?!.*SAFE)(.*)$", README.read_text(), re.MULTILINE):
+        run(BIN / "xr-cloudmask", "predict", *line.split(), cwd=tmp_path)
 
 
 @pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from test_csmask import LABELLED
+from paths import LABELLED
 
 from xr_cloudmask import predict, simulate
 from xr_cloudmask.cli import main
@@ -35,7 +35,7 @@ LAYOUT = PatchLayout("image", "truth", ROLES, CODES)
 
 
 def test_a_patch_and_a_cube_score_alike(tmp_path, patch, scene):
-    scene.rename(truth="cloudmask").to_netcdf(tmp_path / "scene.nc")
+    scene.rename(truth="cloud_mask").to_netcdf(tmp_path / "scene.nc")
     of_patch = evaluate(read(patch, LAYOUT), level="TOA")
     of_cube = evaluate(read(tmp_path / "scene.nc"), resolution="native")
     np.testing.assert_array_equal(of_patch.counts, of_cube.counts)
@@ -71,7 +71,7 @@ def test_a_patch_that_is_not_as_its_layout_says(patch):
 
 def test_labels_that_hide_shadows_cannot_be_judged(tmp_path, scene):
     mask = xr.zeros_like(scene["truth"]).assign_attrs(flag_attrs(SCHEMES["binary"]))
-    scene.drop_vars("truth").assign(cloudmask=mask).to_netcdf(tmp_path / "binary.nc")
+    scene.drop_vars("truth").assign(cloud_mask=mask).to_netcdf(tmp_path / "binary.nc")
     with pytest.raises(CloudMaskError, match="binary"):
         read(tmp_path / "binary.nc")
 
@@ -97,15 +97,15 @@ def test_csmask_scores_on_the_real_patch_as_before():
     agreement = evaluate(read(LABELLED), "csmask", level="TOA")
     mask = predict(read(LABELLED).cube, "csmask", level="TOA", scheme="native")
     assert agreement.kappa == pytest.approx(0.81, abs=0.01)
-    assert agreement.counts.sum(axis=0)[1] == (mask["cloudmask"] == 1).sum()
+    assert agreement.counts.sum(axis=0)[1] == (mask["cloud_mask"] == 1).sum()
 
 
 def test_the_order_of_a_masks_dimensions_does_not_matter(tmp_path, scene):
-    cube = scene.rename(truth="cloudmask")
-    cube.assign(cloudmask=cube["cloudmask"].transpose("x", "time", "y")).to_netcdf(tmp_path / "turned.nc")
+    cube = scene.rename(truth="cloud_mask")
+    cube.assign(cloud_mask=cube["cloud_mask"].transpose("x", "time", "y")).to_netcdf(tmp_path / "turned.nc")
     cube.to_netcdf(tmp_path / "as_it_is.nc")
     np.testing.assert_array_equal(*(read(tmp_path / f"{name}.nc").truth for name in ("turned", "as_it_is")))
-    cube.assign(cloudmask=cube["cloudmask"].isel(time=0)).to_netcdf(tmp_path / "timeless.nc")
+    cube.assign(cloud_mask=cube["cloud_mask"].isel(time=0)).to_netcdf(tmp_path / "timeless.nc")
     with pytest.raises(CloudMaskError, match="a mask of"):
         read(tmp_path / "timeless.nc")
 

@@ -32,9 +32,9 @@ def make_mask(labels, scheme="cloudsen12", chunks=None, ascending=False):
     coords |= {"time": DATES[: len(labels)]} if labels.ndim == 3 else {"time": DATES[0]}
     data = labels if chunks is None else da.from_array(labels, chunks=chunks)
     attrs = flag_attrs(SCHEMES[scheme]) | {"model": "csmask", "model_version": "1.0", "level": "TOA"}
-    dataset = xr.DataArray(data, coords, dims, "cloudmask", attrs).rio.write_crs("EPSG:32723").to_dataset()
-    dataset["cloudmask"].encoding["grid_mapping"] = "spatial_ref"
-    return with_coverage(dataset["cloudmask"], dataset)
+    dataset = xr.DataArray(data, coords, dims, "cloud_mask", attrs).rio.write_crs("EPSG:32723").to_dataset()
+    dataset["cloud_mask"].encoding["grid_mapping"] = "spatial_ref"
+    return with_coverage(dataset["cloud_mask"], dataset)
 
 
 def random_labels(*shape, scheme="cloudsen12", seed=0):
@@ -47,13 +47,13 @@ LABELS = random_labels(60, 70)
 
 
 def assert_same_mask(got, expected, labels):
-    assert got["cloudmask"].dtype == "uint8"
-    np.testing.assert_array_equal(got["cloudmask"], labels)
-    flags = expected["cloudmask"].attrs["flag_values"]
-    assert got["cloudmask"].attrs["flag_values"].dtype == flags.dtype
-    np.testing.assert_array_equal(got["cloudmask"].attrs["flag_values"], flags)
+    assert got["cloud_mask"].dtype == "uint8"
+    np.testing.assert_array_equal(got["cloud_mask"], labels)
+    flags = expected["cloud_mask"].attrs["flag_values"]
+    assert got["cloud_mask"].attrs["flag_values"].dtype == flags.dtype
+    np.testing.assert_array_equal(got["cloud_mask"].attrs["flag_values"], flags)
     for key in ("flag_meanings", "flag_colors", "standard_name", "scheme", "model", "model_version", "level"):
-        assert got["cloudmask"].attrs[key] == expected["cloudmask"].attrs[key]
+        assert got["cloud_mask"].attrs[key] == expected["cloud_mask"].attrs[key]
     for name in set(FRACTIONS) & set(expected.coords):
         np.testing.assert_allclose(got.coords[name], expected.coords[name])
         assert got.coords[name].attrs["units"] == "1"
@@ -65,7 +65,7 @@ def test_round_trip_of_one_date(tmp_path, suffix, chunks):
     mask = make_mask(LABELS, chunks=chunks)
     (written,) = export.to_file(mask, tmp_path / f"mask{suffix}")
     got = export.open_mask(written)
-    assert got["cloudmask"].chunks is not None
+    assert got["cloud_mask"].chunks is not None
     assert_same_mask(got, mask, LABELS)
     assert got["time"].values == DATES[0]
     assert got.rio.crs.to_epsg() == 32723
@@ -112,7 +112,7 @@ def test_cog_shows_itself(tmp_path, scheme):
             assert "#{:02x}{:02x}{:02x}".format(*colors[entry.code][:3]) == entry.color
         assert file.nodata == table.no_data
         assert colors[table.no_data][3] == 0
-        assert file.descriptions == ("cloudmask",)
+        assert file.descriptions == ("cloud_mask",)
         assert file.crs.to_epsg() == 32723
         assert file.tags()["flag_meanings"].endswith("no_data")
         assert float(file.tags()["valid_fraction"]) == pytest.approx((labels != table.no_data).mean())
@@ -131,7 +131,7 @@ def test_cf_xarray_reads_the_flags(tmp_path, suffix):
     import cf_xarray  # noqa: F401 - registers .cf
 
     (path,) = export.to_file(make_mask(LABELS), tmp_path / f"mask{suffix}")
-    mask = (xr.open_zarr(path) if suffix == ".zarr" else xr.open_dataset(path))["cloudmask"]
+    mask = (xr.open_zarr(path) if suffix == ".zarr" else xr.open_dataset(path))["cloud_mask"]
     assert mask.dtype == "uint8"
     np.testing.assert_array_equal(mask.cf == "cloud_shadow", LABELS == 3)
     np.testing.assert_array_equal(mask.cf.isin(["thick_cloud", "thin_cloud"]), np.isin(LABELS, (1, 2)))
@@ -177,7 +177,7 @@ def test_masks_that_stand_upside_down_are_written_north_up_and_come_back_as_they
         assert file.transform[:6] == (10, 0, 600_000, 0, -10, 7_600_000)
         np.testing.assert_array_equal(file.read(1), LABELS)
     got = export.open_mask(path)
-    xr.testing.assert_equal(got["cloudmask"].drop_vars("spatial_ref"), turned["cloudmask"].drop_vars("spatial_ref"))
+    xr.testing.assert_equal(got["cloud_mask"].drop_vars("spatial_ref"), turned["cloud_mask"].drop_vars("spatial_ref"))
     assert got.rio.transform() == turned.rio.transform()
 
 
@@ -205,7 +205,7 @@ def test_latitude_and_longitude_are_wgs_84_and_keep_their_names(tmp_path, names,
     with rasterio.open(path) as file:
         assert file.crs.to_epsg() == 4326
     got = export.open_mask(path)
-    assert got["cloudmask"].dims == names
+    assert got["cloud_mask"].dims == names
     assert got.rio.crs.to_epsg() == 4326
     for name in names:
         np.testing.assert_allclose(got[name], mask[name], rtol=1e-14)
@@ -241,7 +241,7 @@ def test_a_single_row_is_placed_and_a_single_pixel_refused(tmp_path):
     with rasterio.open(path) as file:
         assert file.transform[:6] == (10, 0, 600_000, 0, -20, 7_600_005)
     (path,) = export.to_file(make_mask(LABELS[:1, :1]), tmp_path / "pixel.nc")
-    np.testing.assert_array_equal(export.open_mask(path)["cloudmask"], LABELS[:1, :1])
+    np.testing.assert_array_equal(export.open_mask(path)["cloud_mask"], LABELS[:1, :1])
 
 
 @pytest.mark.parametrize(
@@ -280,27 +280,27 @@ def test_dates_without_a_gregorian_calendar_are_written(tmp_path):
         assert [path.name for path in paths] == [f"{name}_{stamp}.tif" for stamp in stamps[name]]
         for i, path in enumerate(paths):
             got = export.open_mask(path)
-            np.testing.assert_array_equal(got["cloudmask"], mask["cloudmask"][i])
+            np.testing.assert_array_equal(got["cloud_mask"], mask["cloud_mask"][i])
             assert ("time" in got.coords) == ("time" in case.coords)
             if "time" in case.coords:
                 assert got["time"].item() == case["time"][i].item()
         (path,) = export.to_file(case, tmp_path / f"{name}.nc")
-        assert export.open_mask(path)["cloudmask"].coords.keys() == case["cloudmask"].coords.keys()
+        assert export.open_mask(path)["cloud_mask"].coords.keys() == case["cloud_mask"].coords.keys()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_data_stays_a_code_whatever_reads_the_file(tmp_path, suffix):
     mask = make_mask(LABELS)
-    mask["cloudmask"].attrs |= {"nodata": 255, "_FillValue": np.uint8(255)}
+    mask["cloud_mask"].attrs |= {"nodata": 255, "_FillValue": np.uint8(255)}
     (path,) = export.to_file(mask, tmp_path / f"mask{suffix}")
-    got = export.open_mask(path)["cloudmask"]
+    got = export.open_mask(path)["cloud_mask"]
     assert got.attrs["nodata"] == 255
     assert "_FillValue" not in got.attrs
     assert got.rio.nodata == 255
     np.testing.assert_array_equal(got, LABELS)
     if suffix != ".tif":
         with xr.open_dataset(path, engine="zarr" if suffix == ".zarr" else "netcdf4") as plain:
-            assert plain["cloudmask"].dtype == "uint8"
+            assert plain["cloud_mask"].dtype == "uint8"
 
 
 def test_dates_without_data_keep_nan(tmp_path):
@@ -344,8 +344,8 @@ def test_every_block_is_computed_once(tmp_path, suffix):
 
     lazy = da.from_array(LABELS, chunks=20).map_blocks(count, meta=np.empty((0, 0), "uint8"))
     mask = make_mask(LABELS, chunks=20)
-    mask = mask.drop_vars(FRACTIONS).assign(cloudmask=mask["cloudmask"].copy(data=lazy))
-    export.to_file(with_coverage(mask["cloudmask"], mask), tmp_path / f"mask{suffix}")
+    mask = mask.drop_vars(FRACTIONS).assign(cloud_mask=mask["cloud_mask"].copy(data=lazy))
+    export.to_file(with_coverage(mask["cloud_mask"], mask), tmp_path / f"mask{suffix}")
     assert len(computed) == lazy.npartitions
 
 
@@ -360,12 +360,12 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, suffix, error):
     before = sorted(tmp_path.iterdir())
     mask = make_mask(LABELS, chunks=20)
     broken = da.from_array(LABELS, chunks=20).map_blocks(fail, meta=np.empty((0, 0), "uint8"))
-    mask = mask.assign(cloudmask=mask["cloudmask"].copy(data=broken))
+    mask = mask.assign(cloud_mask=mask["cloud_mask"].copy(data=broken))
     with pytest.raises(FileError, match=str(error)) as raised:
         export.to_file(mask, target)
     assert raised.value.__cause__ is error
     assert sorted(tmp_path.iterdir()) == before
-    np.testing.assert_array_equal(export.open_mask(target)["cloudmask"], LABELS)
+    np.testing.assert_array_equal(export.open_mask(target)["cloud_mask"], LABELS)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -373,7 +373,7 @@ def test_an_older_mask_is_replaced(tmp_path, suffix):
     target = tmp_path / f"mask{suffix}"
     export.to_file(make_mask(LABELS), target)
     export.to_file(make_mask(LABELS[:30]), target)
-    assert export.open_mask(target)["cloudmask"].shape == (30, 70)
+    assert export.open_mask(target)["cloud_mask"].shape == (30, 70)
 
 
 def test_errors_of_our_own_pass_through(tmp_path):
@@ -383,7 +383,7 @@ def test_errors_of_our_own_pass_through(tmp_path):
     mask = make_mask(LABELS, chunks=20)
     broken = da.from_array(LABELS, chunks=20).map_blocks(fail, meta=np.empty((0, 0), "uint8"))
     with pytest.raises(CloudMaskError, match="found: a"):
-        export.to_file(mask.assign(cloudmask=mask["cloudmask"].copy(data=broken)), tmp_path / "mask.tif")
+        export.to_file(mask.assign(cloud_mask=mask["cloud_mask"].copy(data=broken)), tmp_path / "mask.tif")
 
 
 def test_names_that_cannot_be_written(tmp_path):
@@ -417,7 +417,7 @@ def test_opening_a_mask_computes_nothing(tmp_path):
 
     with dask.config.set(scheduler=scheduler):
         for path in paths:
-            assert export.open_mask(path)["cloudmask"].chunks is not None
+            assert export.open_mask(path)["cloud_mask"].chunks is not None
 
 
 def test_a_mask_is_not_changed_by_writing_it(tmp_path):

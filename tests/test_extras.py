@@ -8,18 +8,17 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from paths import ROOT
 
 import xr_cloudmask
 from xr_cloudmask import Catalog, extras, plot, simulate
 from xr_cloudmask.errors import CloudMaskError, MissingError, WeightsError
 from xr_cloudmask.models import devices, hub, registry, state_dicts, universal, weights
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RGB = ("blue", "green", "red")
 
@@ -108,7 +107,7 @@ import xr_cloudmask
 found = {}
 for bands, model in ((["blue", "green", "red", "nir"], "auto"), (["blue", "green", "red"], "auto")):
     cube = xr_cloudmask.simulate.series(bands=bands, dates=1, size=(96, 96), chunks={"y": 40}).drop_vars("truth")
-    mask = cube.cloudmask.predict(model).compute()["cloudmask"]
+    mask = cube.cloudmask.predict(model).compute()["cloud_mask"]
     found[mask.attrs["model"]] = [mask.attrs["precision"], mask.values.tolist()]
 print(json.dumps(found))
 """
@@ -124,7 +123,7 @@ def without_torch():
 @pytest.mark.parametrize(("model", "bands"), [("csmask", (*RGB, "nir")), ("universal", RGB)])
 def test_the_main_line_needs_no_torch(without_torch, model, bands):
     precision, values = without_torch[model]
-    expected = cube(bands, 96).cloudmask.predict(model, precision="fp32", device="cpu")["cloudmask"]
+    expected = cube(bands, 96).cloudmask.predict(model, precision="fp32", device="cpu")["cloud_mask"]
     assert precision == "fp32"
     np.testing.assert_array_equal(values, expected)
 
@@ -161,8 +160,8 @@ def test_a_prediction_says_which_precision_auto_is(monkeypatch, hardware):
 
     monkeypatch.setattr(runner, "uses_bf16", lambda precision, device: hardware if precision == "auto" else False)
     lazy = cube().chunk(y=32)
-    assert lazy.cloudmask.predict("universal")["cloudmask"].attrs["precision"] == ("bf16" if hardware else "fp32")
-    assert lazy.cloudmask.predict("universal", device="no-such-device")["cloudmask"].attrs["precision"] == "fp32"
+    assert lazy.cloudmask.predict("universal")["cloud_mask"].attrs["precision"] == ("bf16" if hardware else "fp32")
+    assert lazy.cloudmask.predict("universal", device="no-such-device")["cloud_mask"].attrs["precision"] == "fp32"
 
 
 def test_precision_that_was_asked_for_stays():

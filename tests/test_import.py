@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 LATE = (
     "dask.array", "filelock", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac",
     "pystac_client", "rasterio", "requests", "rioxarray", "safetensors", "scipy", "spyndex", "torch", "tqdm", "zarr",
@@ -53,6 +53,24 @@ def test_import_contract() -> None:
         [Path(sys.executable).with_name("lint-imports")], check=False, capture_output=True, text=True, cwd=ROOT
     )
     assert lint.returncode == 0, lint.stdout
+
+
+def test_no_module_is_hidden_by_a_function_of_its_name() -> None:
+    import importlib
+    import pkgutil
+
+    import xr_cloudmask
+
+    for found in pkgutil.walk_packages(xr_cloudmask.__path__, "xr_cloudmask."):
+        if not found.name.endswith("__main__"):
+            parent, _, name = found.name.rpartition(".")
+            assert importlib.import_module(found.name) is getattr(sys.modules[parent], name)
+    assert xr_cloudmask.models().index.names == ["model", "variant"]
+
+
+def test_tests_lie_where_their_package_does() -> None:
+    packages = {path.parent.relative_to(ROOT / "xr_cloudmask") for path in (ROOT / "xr_cloudmask").glob("*/**/*.py")}
+    assert [str(folder) for folder in sorted(packages) if not list((ROOT / "tests" / folder).rglob("test_*.py"))] == []
 
 
 def test_a_test_cannot_reach_the_network() -> None:

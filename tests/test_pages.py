@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import DOCS
 from products import make_cbers, make_landsat, write_raster
-
-DOCS = Path(__file__).parents[1] / "docs"
 
 
 def run_blocks(page: str, folder: Path, check: str = "") -> None:
@@ -84,7 +83,7 @@ def network_folder(tmp_path):
 
 def test_every_block_of_the_page_on_custom_models(network_folder):
     check = """
-masks = [out["cloudmask"] for out in (from_torch, from_onnx, from_loader)]
+masks = [out["cloud_mask"] for out in (from_torch, from_onnx, from_loader)]
 assert len(set(masks[0].values.ravel())) > 1
 assert all((mask == masks[0]).mean() > 0.99 for mask in masks)
 assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
@@ -93,11 +92,11 @@ assert all(len(mask.attrs["weights_sha256"]) == 64 for mask in masks)
 
 
 def test_every_block_of_the_simulation_page(tmp_path):
-    run_blocks("simulation.md", tmp_path, 'assert set(mask.data_vars) == {"cloudmask"}')
+    run_blocks("simulation.md", tmp_path, 'assert set(mask.data_vars) == {"cloud_mask"}')
 
 
 def test_every_block_of_the_training_page(tmp_path):
-    run_blocks("training.md", tmp_path, 'assert mask["cloudmask"].attrs["model"] == "universal"')
+    run_blocks("training.md", tmp_path, 'assert mask["cloud_mask"].attrs["model"] == "universal"')
     assert (tmp_path / "run" / "universal.safetensors").exists()
 
 
@@ -107,7 +106,7 @@ def test_every_block_of_the_universal_page(tmp_path):
 
 def test_every_block_of_the_cbers_page(tmp_path):
     make_cbers(tmp_path)
-    run_blocks("cbers.md", tmp_path, "assert set(out['cloudmask'].values.ravel()) <= {0, 1, 2, 3}")
+    run_blocks("cbers.md", tmp_path, "assert set(out['cloud_mask'].values.ravel()) <= {0, 1, 2, 3}")
 
 
 def test_every_block_of_the_page_on_time_series(tmp_path):
@@ -129,8 +128,8 @@ def test_every_block_of_the_page_on_clusters(tmp_path):
 
 def test_every_block_of_the_page_on_indices(tmp_path):
     check = """
-assert {"cloudmask", "water"} <= set(scenes)
-assert absolute["cloudmask"].attrs["shadows_looked_for"].startswith("along the sun's direction")
+assert {"cloud_mask", "water"} <= set(scenes)
+assert absolute["cloud_mask"].attrs["shadows_looked_for"].startswith("along the sun's direction")
 assert hot.count() < layers["hot"].count()
 assert set(wetness) == {"NDWI", "EVI"}
 """

@@ -21,7 +21,7 @@ def cube() -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def mask(cube: xr.Dataset) -> xr.DataArray:
-    return cube.truth.rename("cloudmask")
+    return cube.truth.rename("cloud_mask")
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -77,11 +77,11 @@ def test_titles_of_a_thinned_lazy_mask_say_that_they_count_what_is_drawn(mask: x
 
 
 def test_a_mask_in_the_place_of_the_cube_is_drawn_alone(mask: xr.DataArray) -> None:
-    predicted = mask.rename("cloudmask").to_dataset()
+    predicted = mask.rename("cloud_mask").to_dataset()
     predicted["probability"] = mask.astype("float32").expand_dims({"class": ["clear"]}, axis=1)
     named = mask.copy()
     named.attrs = {"scheme": "cloudsen12"}
-    for alone in (predicted, predicted[["cloudmask"]], mask, named):
+    for alone in (predicted, predicted[["cloud_mask"]], mask, named):
         figure = plot.overview(alone)
         assert [axes.get_ylabel() for axes in figure.axes] == ["mask", "", ""]
         np.testing.assert_array_equal(
@@ -135,7 +135,7 @@ def test_bands_along_a_dimension_draw_the_same_picture(cube: xr.Dataset, mask: x
 
 
 def test_a_cube_with_its_own_mask_needs_no_other(cube: xr.Dataset, mask: xr.DataArray) -> None:
-    assert len(plot.overview(cube.assign(cloudmask=mask)).axes) == 6
+    assert len(plot.overview(cube.assign(cloud_mask=mask)).axes) == 6
 
 
 def test_a_mask_alone_and_without_time(mask: xr.DataArray) -> None:

@@ -10,6 +10,7 @@ Examples
 """
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -31,15 +32,20 @@ from xr_cloudmask.errors import (
     StacError,
     WeightsError,
 )
-from xr_cloudmask.indices import indices
 from xr_cloudmask.models.base import Model, ModelSpec
 from xr_cloudmask.models.cards import model_card
 from xr_cloudmask.models.items import model_items
-from xr_cloudmask.models.registry import models, register_model
-from xr_cloudmask.predict import predict
+from xr_cloudmask.models.registry import register_model
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.series.best import BestPixel
 from xr_cloudmask.series.refine import Refinement
+from xr_cloudmask.spectral_indices import indices
 from xr_cloudmask.trees import CloudmaskTreeAccessor
+
+if TYPE_CHECKING:  # which knows no module that can be called
+    from xr_cloudmask.models.registry import models
+else:
+    from xr_cloudmask import models
 
 xr.register_dataset_accessor("cloudmask")(CloudmaskAccessor)
 xr.register_dataarray_accessor("cloudmask")(CloudmaskAccessor)

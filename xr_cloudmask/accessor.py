@@ -18,15 +18,15 @@ from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.documented import documented_as
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.indices import OWN, indices
 from xr_cloudmask.masks import coverage, labels, morphology
 from xr_cloudmask.models.weights import Given
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.series import composite, select
 from xr_cloudmask.series.best import BestPixel
 from xr_cloudmask.series.refine import Refinement, refine
+from xr_cloudmask.spectral_indices import OWN, indices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ class CloudmaskAccessor(Generic[CubeT]):
     --------
     >>> import xr_cloudmask
     >>> cube = xr_cloudmask.simulate.series(dates=2, size=(96, 96))
-    >>> cube.cloudmask.predict(scheme="binary")["cloudmask"].attrs["flag_meanings"]
+    >>> cube.cloudmask.predict(scheme="binary")["cloud_mask"].attrs["flag_meanings"]
     'clear cloud no_data'
     """
 
@@ -66,9 +66,7 @@ class CloudmaskAccessor(Generic[CubeT]):
     def __dir__(self) -> list[str]:
         if labels.is_mask(self._obj):
             return sorted(OF_MASKS)
-        obj: xr.Dataset | xr.DataArray = self._obj
-        has_mask: bool = MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj)
-        return sorted({*OF_CUBES, *(OF_MASKS if has_mask else ())})
+        return sorted({*OF_CUBES, *(OF_MASKS if labels.carries_mask(self._obj) else ())})
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the accessor has no {name!r}: {NOT_THE_MASK}")

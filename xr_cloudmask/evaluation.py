@@ -19,9 +19,9 @@ from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
-from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.labels import mask_of, renamed
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
 
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
     Parameters
     ----------
     path : path
-        A ``.npz`` patch, or a netCDF file or Zarr store of a cube with a ``cloudmask`` variable that has flag
+        A ``.npz`` patch, or a netCDF file or Zarr store of a cube with a ``cloud_mask`` variable that has flag
         attributes, as ``cube.cloudmask.with_mask()`` makes them and as people correct them.
     layout : PatchLayout, optional
         Of the patch.
@@ -83,7 +83,7 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
     """
     if Path(path).suffix == ".npz":
         return _patch(Path(path), layout or PatchLayout())
-    cube = files.open_cube(Path(path))
+    cube = renamed(files.open_cube(Path(path)))
     mask, bands = mask_of(cube), cube.drop_vars(MASK_NAME)
     truth = judged(laid_out(mask, layouts.view(bands).sizes).compute())
     return Labelled(str(path), bands, truth)

@@ -22,7 +22,7 @@ from xr_cloudmask.errors import FileError, first_cause
 from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
-from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.labels import carries_mask, mask_of, renamed
 from xr_cloudmask.names import AGREEMENT_NAME, CLEAR_COUNT, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
@@ -82,7 +82,7 @@ def to_file(mask: Masked, path: str | Path, *, zarr_format: int = 3) -> tuple[Pa
         raise FileError(f"no folder {str(target.parent)!r}", "an existing folder", f"mkdir -p {target.parent}")
     if zarr_format not in ZARR_FORMATS:
         raise FileError(f"zarr_format={zarr_format!r}", f"one of {list(ZARR_FORMATS)}", "zarr_format=3")
-    if isinstance(mask, xr.Dataset) and CLEAR_COUNT in mask.coords and MASK_NAME not in mask.variables:
+    if isinstance(mask, xr.Dataset) and CLEAR_COUNT in mask.coords and not carries_mask(mask):
         return _write_composite(mask, target)
     write = WRITERS[target.suffix.lower()]
     if write is _write_zarr:
@@ -121,7 +121,7 @@ def open_mask(path: str | Path) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``cloudmask`` uint8 ``(y, x)`` or ``(time, y, x)``, coverage as coordinates; spatial dimensions with the names
+        ``cloud_mask`` uint8 ``(y, x)`` or ``(time, y, x)``, coverage as coordinates; spatial dimensions with the names
         and the directions of the mask that was written.
 
     Raises
@@ -130,7 +130,7 @@ def open_mask(path: str | Path) -> xr.Dataset:
         The file is missing or cannot be read.
     """
     source = Path(path)
-    dataset = stores.open_store(source, CHUNK) if stores.is_store(source) else cog.read(source)
+    dataset = renamed(stores.open_store(source, CHUNK)) if stores.is_store(source) else cog.read(source)
     attrs = dataset[MASK_NAME].attrs if MASK_NAME in dataset else {}
     if "flag_values" not in attrs:
         raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", "files.open_cube(path) for a cube")

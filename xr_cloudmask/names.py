@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-MASK_NAME = "cloudmask"
+MASK_NAME = "cloud_mask"
+FORMER_MASK_NAME = "cloudmask"  # as version 0.1 wrote it; since then that is the accessor alone
 PROBABILITY_NAME, CLASS_NAME = "probability", "class"  # of classes, and the dimension of these
 WATER_NAME = "water"
 AGREEMENT_NAME = "agreement"  # of the networks of an ensemble with the mask
@@ -31,7 +32,15 @@ STATISTICS_NAME, STATISTIC_NAME = "scene_statistics", "statistic"  # and the dim
 BAND_MISMATCH = "band_mismatch"
 
 # What a prediction adds to a cube; it says nothing about the next one.
-PREDICTED_NAMES = (*MASK_VARIABLES, CLASS_NAME, *OF_THE_AREA, STATISTICS_NAME, STATISTIC_NAME, BAND_MISMATCH)
+PREDICTED_NAMES = (
+    *MASK_VARIABLES,
+    FORMER_MASK_NAME,
+    CLASS_NAME,
+    *OF_THE_AREA,
+    STATISTICS_NAME,
+    STATISTIC_NAME,
+    BAND_MISMATCH,
+)
 
 CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE = "clear_count", "valid_count", "chosen_date"  # of a composite
 DROPPED_DATES = "dropped_dates"  # attribute of a cube whose dates were filtered

@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from xr_cloudmask.cube import trees
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 
 class CloudmaskTreeAccessor:

@@ -13,13 +13,14 @@ import xarray as xr
 
 from xr_cloudmask.catalog import archive, schema
 from xr_cloudmask.catalog.cube import cube_of
-from xr_cloudmask.catalog.filters import FILTERS, as_fraction
+from xr_cloudmask.catalog.filters import FILTERS
 from xr_cloudmask.catalog.formats import FORMATS, Rows
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.extras import require
+from xr_cloudmask.masks.coverage import limit
 from xr_cloudmask.models.registry import name_of
 from xr_cloudmask.names import (
     BAND_MISMATCH,
@@ -158,8 +159,7 @@ class Catalog:
         max_cloud, max_shadow : float, optional
             Largest fraction of cloud, thick and thin, and of cloud shadow in the valid pixels.
         min_valid : float, optional
-            Smallest fraction of valid pixels. All three are fractions below 1, or percent above: 0.15 and 15 are the
-            same. 1 could be either, and is refused.
+            Smallest fraction of valid pixels. All three are fractions from 0 to 1.
         model : str or sequence of str, optional
         collection : str, optional
             As they were asked for.
@@ -172,12 +172,13 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
-            A limit that is no fraction and no percentage.
+        CloudMaskError
+            A limit that is no fraction.
         """
-        limits = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
-        conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if limits[name] is not None]
-        values: list[Any] = [as_fraction(name, value) for name, value in limits.items() if value is not None]
+        given = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
+        limits = {name: limit(name, value) for name, value in given.items() if value is not None}
+        conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if name in limits]
+        values: list[Any] = list(limits.values())
         for column, wanted in (("model", None if model is None else name_of(model)), ("collection", collection)):
             if wanted is not None:
                 conditions.append(f"{column} = ?")
@@ -233,7 +234,7 @@ class Catalog:
         Returns
         -------
         Dataset
-            As `export.open_mask` gives it: ``cloudmask`` uint8 ``(y, x)``, with coverage and provenance.
+            As `export.open_mask` gives it: ``cloud_mask`` uint8 ``(y, x)``, with coverage and provenance.
 
         Raises
         ------
@@ -268,7 +269,7 @@ class Catalog:
         Returns
         -------
         Dataset
-            ``cloudmask`` uint8 ``(time, y, x)``, no data outside of a scene, and the coordinates ``id``, ``scene`` and
+            ``cloud_mask`` uint8 ``(time, y, x)``, no data outside of a scene, and the coordinates ``id``, ``scene`` and
             the fractions along time: those of the whole scenes.
 
         Raises

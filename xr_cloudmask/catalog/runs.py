@@ -24,8 +24,8 @@ from xr_cloudmask.errors import CatalogError, close_to
 from xr_cloudmask.extras import require
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.base import ModelSpec
-from xr_cloudmask.predict import OPTIONS, predict
-from xr_cloudmask.stac.search import moment, ordered
+from xr_cloudmask.prediction import OPTIONS, predict
+from xr_cloudmask.stac.searching import moment, ordered
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -23,7 +23,7 @@ from xr_cloudmask.errors import CloudMaskError, causes
 from xr_cloudmask.files.raster import GDAL_CACHE
 from xr_cloudmask.models import registry
 from xr_cloudmask.names import BAND_MISMATCH, FRACTIONS, MASK_NAME, STATISTIC_NAME, STATISTICS_NAME, WATER_FRACTION
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 FLAGS = ("flag_values", "flag_meanings", "flag_colors", "nodata", "standard_name", "long_name")
 IN_MEMORY = 256 << 20  # bytes of a scene's bands up to which they stay in memory, as many as a few chunks have

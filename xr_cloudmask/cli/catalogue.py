@@ -16,7 +16,7 @@ from xr_cloudmask.catalog import FILTERS, Catalog
 from xr_cloudmask.catalog.archive import KINDS
 from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
-from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, predict_options
+from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, fraction, predict_options
 from xr_cloudmask.errors import CatalogError
 
 CATALOGUE = Path("scenes.db")
@@ -45,7 +45,7 @@ def add_readers(commands: Any, common: argparse.ArgumentParser) -> None:
     chosen = argparse.ArgumentParser(add_help=False, parents=[database])
     for name in FILTERS:
         what = name[len("max_") :]
-        chosen.add_argument(_flag(name), type=float, metavar="P", help=f"{what} in percent, or as a fraction below 1")
+        chosen.add_argument(_flag(name), type=fraction, metavar="F", help=f"{what}, such as 0.15 or 15%%")
     chosen.add_argument("--model", help="as it was asked for")
 
     listing = commands.add_parser("list", parents=[chosen], help="list the scenes of a catalogue")

@@ -92,6 +92,21 @@ def scale(text: str) -> str | float:
     return float(number) / float(divisor or 1)
 
 
+def fraction(text: str) -> float:
+    """Read a fraction from 0 to 1, or percent with their sign.
+
+    Examples
+    --------
+    >>> fraction("15%"), fraction("0.15")
+    (0.15, 0.15)
+    """
+    number, sign, rest = text.partition("%")
+    value = float(number) / (100 if sign else 1)
+    if rest or not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fraction: 0.15 or 15% for fifteen percent")
+    return value
+
+
 def resolution(text: str) -> str | float:
     """Read ``auto``, ``native`` or metres."""
     return text if text in ("auto", "native") else float(text)

@@ -16,7 +16,7 @@ from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.raster import GDAL_CACHE
 from xr_cloudmask.names import FRACTIONS
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 
 SUMMARISED = {name: name.removesuffix("_fraction").replace("_", " ") for name in FRACTIONS}
 

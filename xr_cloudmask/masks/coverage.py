@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,33 @@ STRIP = 1 << 18  # pixels: what fits the cache
 LIKELY_CODES = (0, 255, 1, 2, 3, 4, 5, 6)
 
 
+def limit(name: str, value: object) -> float:
+    """Return a limit of a fraction, which is from 0 to 1 as the fraction is.
+
+    Parameters
+    ----------
+    name : str
+        The caller's keyword, for the error.
+    value : float
+
+    Raises
+    ------
+    CloudMaskError
+        A percentage, or no number.
+
+    Examples
+    --------
+    >>> limit("max_cloud", 0.15)
+    0.15
+    """
+    number = float(value) if isinstance(value, Real) else math.nan
+    if 0 <= number <= 1:
+        return number
+    percent = number / 100 if 1 < number <= 100 else 0.3
+    found = f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}"
+    raise CloudMaskError(found, "a fraction from 0 to 1", f"{name}={percent:g}")
+
+
 def coverage(mask: xr.DataArray) -> xr.Dataset:
     """Return the fractions of cloud, thin cloud, shadow and clear over valid pixels, and of valid over all pixels.
 
@@ -76,7 +105,7 @@ def coverage(mask: xr.DataArray) -> xr.Dataset:
         raise CloudMaskError(
             f"the layer {str(mask.name)!r}, which says nothing of clouds",
             "a cloud mask",
-            f"coverage of out['cloudmask']; predict() gives {WATER_FRACTION!r} as a coordinate",
+            f"coverage of out['cloud_mask']; predict() gives {WATER_FRACTION!r} as a coordinate",
         )
     if not scheme.tells_no_data:
         raise CloudMaskError(

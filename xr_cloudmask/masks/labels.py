@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks.schemes import SCHEMES, Scheme, clear_codes, flag_attrs, scheme_of
-from xr_cloudmask.names import MASK_NAME, MASK_VARIABLES
+from xr_cloudmask.names import FORMER_MASK_NAME, MASK_NAME, MASK_VARIABLES
+
+XarrayT = TypeVar("XarrayT", xr.Dataset, xr.DataArray, xr.Dataset | xr.DataArray)
 
 DECISIONS = ("sum", "argmax")
 
@@ -20,8 +22,49 @@ DECISIONS = ("sum", "argmax")
 def is_mask(obj: xr.Dataset | xr.DataArray) -> bool:
     """Whether an object is a mask and nothing else: predict's Dataset or its variable."""
     if isinstance(obj, xr.Dataset):
-        return MASK_NAME in obj and set(obj.data_vars) <= set(MASK_VARIABLES)
+        obj = renamed(obj)
+        return MASK_NAME in obj.data_vars and set(_of_pixels(obj)) <= set(MASK_VARIABLES)
     return "flag_values" in obj.attrs or obj.attrs.get("scheme") in SCHEMES
+
+
+def _with_its_crs(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
+    """Return the mask in an object; `xarray.open_dataset` makes a CRS a variable, which would stay behind."""
+    mask = obj[MASK_NAME]
+    mapping = mask.encoding.get("grid_mapping", mask.attrs.get("grid_mapping"))
+    if isinstance(obj, xr.Dataset) and mapping in obj.data_vars:
+        return obj.set_coords(mapping)[MASK_NAME]
+    return mask
+
+
+def _of_pixels(obj: xr.Dataset) -> list[Hashable]:
+    """Return the variables on the mask's pixels; a CRS that a file keeps as a variable is on none."""
+    dims = set(obj[MASK_NAME].dims)
+    return [name for name, layer in obj.data_vars.items() if dims <= set(layer.dims)]
+
+
+def carries_mask(obj: xr.Dataset | xr.DataArray) -> bool:
+    """Whether a Dataset has a mask among its variables, or a DataArray among its coordinates."""
+    return MASK_NAME in _layers(renamed(obj))
+
+
+def renamed(obj: XarrayT) -> XarrayT:
+    """Return an object whose mask has the name of today; version 0.1 had another one.
+
+    Examples
+    --------
+    >>> former = xr.Dataset({"cloudmask": ("x", np.uint8([0, 1]), {"scheme": "binary"})})
+    >>> list(renamed(former))
+    ['cloud_mask']
+    """
+    layers = _layers(obj)
+    former = layers.get(FORMER_MASK_NAME)
+    if former is None or MASK_NAME in layers or not {"scheme", "flag_values"} & set(former.attrs):
+        return obj
+    return obj.rename({FORMER_MASK_NAME: MASK_NAME})
+
+
+def _layers(obj: xr.Dataset | xr.DataArray) -> Mapping[Any, Any]:
+    return obj.variables if isinstance(obj, xr.Dataset) else obj.coords
 
 
 def mask_of(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -30,8 +73,8 @@ def mask_of(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
         raise CloudMaskError(
             f"a mask of type {type(obj).__name__}", "predict()'s Dataset or a mask DataArray", "mask=out"
         )
-    if MASK_NAME in obj.coords or (isinstance(obj, xr.Dataset) and MASK_NAME in obj):
-        return obj[MASK_NAME]
+    if carries_mask(obj):
+        return _with_its_crs(renamed(obj))
     if isinstance(obj, xr.DataArray) and is_mask(obj):
         return obj
     raise CloudMaskError(

@@ -36,7 +36,7 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``cloudmask`` with its coverage, as `predict` returns it. Lazy where the mask is; the same for all chunks.
+        ``cloud_mask`` with its coverage, as `predict` returns it. Lazy where the mask is; the same for all chunks.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     >>> x = ("x", [0.0, 10.0, 20.0, 30.0, 40.0], {"units": "m"})
     >>> attrs = flag_attrs(SCHEMES["cloudsen12"])
     >>> mask = xr.DataArray(np.uint8([[1, 0, 0, 0, 255]]), {"x": x}, ("y", "x"), attrs=attrs)
-    >>> dilate(mask, 20)["cloudmask"].values
+    >>> dilate(mask, 20)["cloud_mask"].values
     array([[  1,   1,   1,   0, 255]], dtype=uint8)
     """
     scheme = schemes.scheme_of(mask)

@@ -76,7 +76,7 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     ...     licence="MIT", citation="")
     >>> register_model(spec, network=Brightness())
     >>> cube = xr_cloudmask.simulate.series(dates=1, size=(64, 64))
-    >>> cube.cloudmask.predict("brightness")["cloudmask"].attrs["flag_meanings"]
+    >>> cube.cloudmask.predict("brightness")["cloud_mask"].attrs["flag_meanings"]
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     names = sorted({spec.name for spec in specs})
@@ -333,7 +333,7 @@ def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:
     if spec.thresholds is None or type(thresholds) is not type(spec.thresholds):
         kind = type(spec.thresholds)
         expected, remedy = "none", "leave thresholds= out"
-        if spec.thresholds is not None:  # as an import: `xr_cloudmask.models` of `import xr_cloudmask` is a function
+        if spec.thresholds is not None:
             expected = kind.__name__
             remedy = f"from {kind.__module__} import {kind.__name__}; predict(thresholds={kind.__name__}(...))"
         raise ModelError(f"thresholds={thresholds!r}", f"{expected} for model {spec.name!r}", remedy)

@@ -48,7 +48,7 @@ def composite(
         to all others, ``'latest'`` the last clear one, ``'best'`` the one with the highest score: all bands of a pixel
         are of one date.
     mask : Dataset or DataArray, optional
-        Predict's Dataset or a mask; by default the cube's own ``cloudmask``, else a prediction.
+        Predict's Dataset or a mask; by default the cube's own ``cloud_mask``, else a prediction.
     groupby : str, optional
         ``'month'`` and ``'season'`` make a composite for each, of all years; a frequency of pandas such as ``'MS'``
         (months), ``'QS-DEC'`` (seasons) or ``'16D'`` one for each period that has a date.

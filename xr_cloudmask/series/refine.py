@@ -125,7 +125,7 @@ def refine(
     Parameters
     ----------
     mask : Dataset or DataArray, optional
-        Predict's Dataset or a mask; None for the cube's own ``cloudmask``, else a prediction. Of a scheme with one
+        Predict's Dataset or a mask; None for the cube's own ``cloud_mask``, else a prediction. Of a scheme with one
         clear class: ``cloudsen12``, ``binary`` (no shadow is looked for) or ``validity``. New clouds get the scheme's
         first class of clouds.
     cube : Dataset or DataArray
@@ -138,7 +138,7 @@ def refine(
     Returns
     -------
     Dataset
-        ``cloudmask`` uint8 with its coverage as coordinates, as `predict` returns it, and the attribute ``refined``:
+        ``cloud_mask`` uint8 with its coverage as coordinates, as `predict` returns it, and the attribute ``refined``:
         to be passed on as ``mask=``. No data stays what it is. Lazy where the cube or the mask is, with all dates in
         one chunk; the same for all chunks.
 
@@ -160,7 +160,7 @@ def refine(
     >>> import xr_cloudmask
     >>> cube = xr_cloudmask.simulate.series(bands=["blue", "red", "nir"], dates=8, size=(64, 64))
     >>> refined = refine(cube.truth, cube.drop_vars("truth"))
-    >>> refined["cloudmask"].attrs["refined"]
+    >>> refined["cloud_mask"].attrs["refined"]
     'Refinement(difference=0.04, persistent=0.6, alike=0.3, dates=6) by B02 B04 B08'
     """
     limits = limits or Refinement()

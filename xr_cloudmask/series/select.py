@@ -17,6 +17,7 @@ from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import ancillary, labels, schemes
+from xr_cloudmask.masks.coverage import limit
 from xr_cloudmask.names import (
     CHOSEN_DATE,
     CLASS_NAME,
@@ -33,7 +34,7 @@ from xr_cloudmask.names import (
     VALID_FRACTION,
     WATER_FRACTION,
 )
-from xr_cloudmask.predict import predict
+from xr_cloudmask.prediction import predict
 from xr_cloudmask.series import counted
 
 FLAGS = {"flag_values", "flag_masks"}
@@ -44,11 +45,7 @@ def mask_for(cube: Cube, mask: Cube | None) -> xr.DataArray:
     """Return the mask to use, on the cube's dates: the one given, else the one the cube carries, else a prediction."""
     if mask is not None:
         return _on_pixels_of(cube, labels.mask_of(mask))
-    return labels.mask_of(cube if _carries_mask(cube) else predict(cube))
-
-
-def _carries_mask(cube: Cube) -> bool:
-    return MASK_NAME in (cube.variables if isinstance(cube, xr.Dataset) else cube.coords)
+    return labels.mask_of(cube if labels.carries_mask(cube) else predict(cube))
 
 
 def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
@@ -182,7 +179,7 @@ def apply(cube: Cube, mask: Cube | None = None, keep: str | Sequence[str] = "cle
     ----------
     cube : Dataset or DataArray
     mask : Dataset or DataArray, optional
-        Predict's Dataset or a mask; by default the cube's own ``cloudmask``, else a prediction.
+        Predict's Dataset or a mask; by default the cube's own ``cloud_mask``, else a prediction.
     keep : str or sequence of str, default 'clear'
         Class names of the mask's scheme.
 
@@ -242,7 +239,7 @@ def filter_dates(
         Smallest fraction of all pixels that must have data; 0–1. By default a date must have some; 0 keeps those
         without any.
     mask : Dataset or DataArray, optional
-        Predict's Dataset or a mask; by default the cube's own ``cloudmask``, else a prediction.
+        Predict's Dataset or a mask; by default the cube's own ``cloud_mask``, else a prediction.
     verbose : bool
         Whether to print a table of all dates, their coverage, and why they were dropped.
 
@@ -265,15 +262,20 @@ def filter_dates(
     >>> kept.sizes["time"], kept.attrs["dropped_dates"]
     (2, '2024-06-11T13:10 (cloud_fraction 0.90)')
     """
-    given = {CLOUD_FRACTION: max_cloud, CLOUD_SHADOW_FRACTION: max_shadow, VALID_FRACTION: min_valid}
-    limits = {name: value for name, value in given.items() if value is not None}
-    _check_limits(limits)
+    given = {
+        ("max_cloud", CLOUD_FRACTION): max_cloud,
+        ("max_shadow", CLOUD_SHADOW_FRACTION): max_shadow,
+        ("min_valid", VALID_FRACTION): min_valid,
+    }
+    limits = {name: limit(keyword, value) for (keyword, name), value in given.items() if value is not None}
+    if not limits:
+        raise CloudMaskError("no limit", "max_cloud, max_shadow or min_valid", "filter(max_cloud=0.3)")
     time = layout.view(cube).time
     if time is None:
         raise CloudMaskError(
             f"a cube with dimensions {tuple(cube.dims)}", "a time dimension", "cube.expand_dims('time')"
         )
-    if mask is None and not _carries_mask(cube):
+    if mask is None and not labels.carries_mask(cube):
         cube = _with_kept_mask(cube)
     table = counted.count(mask_for(cube, mask))
     untold = [name for name in limits if name not in table]
@@ -286,7 +288,7 @@ def filter_dates(
         print(_shown(table, why).to_string(float_format="%.3f"))
     kept = why == ""
     out = cube.isel({time: kept}).assign_coords({str(n): v.variable[kept] for n, v in table.data_vars.items()})
-    if kept.any() and (mask is not None or _carries_mask(out)):
+    if kept.any() and (mask is not None or labels.carries_mask(out)):
         left = _on_dates_of(layout.view(out), labels.mask_of(out if mask is None else mask))
         if left.sizes[time] == kept.sum():
             counted.remember(left, table.isel({time: kept}))
@@ -306,9 +308,9 @@ def _reasons(table: xr.Dataset, limits: Mapping[str, float]) -> npt.NDArray[np.s
     why = np.full(table["valid_fraction"].shape, "", dtype=object)
     if limits.get("valid_fraction") != 0:
         why[table["valid_fraction"].values == 0] = "no valid pixels"
-    for name, limit in limits.items():
+    for name, bound in limits.items():
         values = table[name].values
-        beyond = values < limit if name == "valid_fraction" else values > limit  # a date without data has no clouds
+        beyond = values < bound if name == "valid_fraction" else values > bound  # a date without data has no clouds
         for i in np.flatnonzero(beyond & (why == "")):
             why[i] = f"{name} {values[i]:.2f}"
     return why
@@ -324,11 +326,3 @@ def _names(table: xr.Dataset) -> list[str]:
     (dim,) = table["valid_fraction"].dims
     dates = table[dim].values if dim in table.coords else np.arange(table.sizes[dim])
     return [str(date)[: len("2024-01-31T10:15")] for date in dates]
-
-
-def _check_limits(limits: Mapping[str, float]) -> None:
-    if not limits:
-        raise CloudMaskError("no limit", "max_cloud, max_shadow or min_valid", "filter(max_cloud=0.3)")
-    wrong = {name: value for name, value in limits.items() if not 0 <= value <= 1}
-    if wrong:
-        raise CloudMaskError(f"limits {wrong}", "fractions from 0 to 1", "filter(max_cloud=0.3) for 30 percent")

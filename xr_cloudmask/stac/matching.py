@@ -16,7 +16,7 @@ from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.cube.metadata import read
 from xr_cloudmask.cube.remedies import ATTACH
 from xr_cloudmask.errors import StacError, listed
-from xr_cloudmask.stac.search import moment
+from xr_cloudmask.stac.searching import moment
 
 if TYPE_CHECKING:
     import xarray as xr

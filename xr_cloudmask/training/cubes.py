@@ -17,7 +17,7 @@ from xr_cloudmask.engine import tile
 from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
 from xr_cloudmask.masks.agreement import laid_out
-from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.labels import mask_of, renamed
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec
 from xr_cloudmask.models.merging import Merged
@@ -50,7 +50,7 @@ class LabelledCubes:
         Parameters
         ----------
         cubes : sequence of Dataset
-            Bands, and a variable ``cloudmask`` with flag attributes: what ``cube.cloudmask.with_mask()`` returns and
+            Bands, and a variable ``cloud_mask`` with flag attributes: what ``cube.cloudmask.with_mask()`` returns and
             people correct. A class that stands for several of the network's, such as ``clear``, is learnt as "one of
             these". Pixels labelled as no data are left out of the loss, yet seen.
         seed, size
@@ -67,7 +67,7 @@ class LabelledCubes:
         scenes = [scene for cube in cubes for scene in _scenes(cube, **reading)]
         if not any(scene.truth.any() for scene in scenes):
             raise ModelError(
-                f"{len(scenes)} scenes without a labelled pixel", "labels to learn from", "cube['cloudmask'] = ..."
+                f"{len(scenes)} scenes without a labelled pixel", "labels to learn from", "cube['cloud_mask'] = ..."
             )
         return cls(tuple(scene for scene in scenes if scene.truth.any()), seed, size)
 
@@ -91,6 +91,7 @@ def _span(rng: np.random.Generator, length: int, size: int) -> slice:
 
 def _scenes(cube: xr.Dataset, sensor: str | None = None, level: str | None = None) -> Iterator[Patch]:
     """Yield the dates of a cube."""
+    cube = renamed(cube)
     mask = mask_of(cube)
     described = DescribedCube.of(cube.drop_vars(MASK_NAME), Told(sensor, level).or_else(Told.of(mask.attrs)))
     view, (used, merged) = described.view, _used(SPEC, described.descriptors)
