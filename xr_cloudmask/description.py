@@ -20,7 +20,17 @@ from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.fit import fit
 
-SHOWN_OF_A_MASK = ("bands", "level", "reflectance_provenance", "resolution", "resolution_note", "told", "software")
+OF_MODELS = ("model_choice", "model_note", "model_warning")
+SHOWN_OF_A_MASK = (
+    "bands",
+    "level",
+    "reflectance_provenance",
+    "resolution",
+    "resolution_note",
+    *OF_MODELS,
+    "told",
+    "software",
+)
 MOST_BANDS = 12  # that are listed one by one
 
 

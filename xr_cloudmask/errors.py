@@ -96,6 +96,10 @@ class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
 
 
+class CoverageWarning(UserWarning):
+    """Something was decided by the coverage of a mask whose model says that it cannot be trusted for that."""
+
+
 def close_to(name: object, known: Iterable[str], otherwise: str) -> str:
     """Return the known name that somebody probably meant.
 

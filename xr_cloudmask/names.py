@@ -43,4 +43,5 @@ PREDICTED_NAMES = (
 )
 
 CLEAR_COUNT, VALID_COUNT, CHOSEN_DATE = "clear_count", "valid_count", "chosen_date"  # of a composite
+MODEL_WARNING = "model_warning"  # attribute of a mask: what it must not be used for
 DROPPED_DATES = "dropped_dates"  # attribute of a cube whose dates were filtered

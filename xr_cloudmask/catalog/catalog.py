@@ -20,8 +20,8 @@ from xr_cloudmask.cog import WGS84
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.extras import require
-from xr_cloudmask.masks.coverage import limit
-from xr_cloudmask.models.registry import name_of
+from xr_cloudmask.masks.coverage import limit, warn_of
+from xr_cloudmask.models.registry import name_of, warning_of
 from xr_cloudmask.names import (
     BAND_MISMATCH,
     CLOUD_FRACTION,
@@ -174,6 +174,11 @@ class Catalog:
         ------
         CloudMaskError
             A limit that is no fraction.
+
+        Warns
+        -----
+        CoverageWarning
+            Scenes are kept by the cloud of masks whose model cannot tell how cloudy a scene is, as ``'4-4A'``.
         """
         given = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
         limits = {name: limit(name, value) for name, value in given.items() if value is not None}
@@ -187,7 +192,14 @@ class Catalog:
         view.path, view._inside = self.path, self._inside
         view._conditions = (*self._conditions, *conditions)
         view._values = (*self._values, *values)
+        if limits.keys() - {"min_valid"}:
+            warn_of(map(warning_of, view._models()))
         return view
+
+    def _models(self) -> list[str]:
+        query = f"SELECT DISTINCT model FROM scenes WHERE {self._where()}"  # noqa: S608
+        with schema.connect(self.path) as database:
+            return [row["model"] for row in database.execute(query, self._values)]
 
     def to_dataframe(self) -> GeoDataFrame:
         """Return the table: a row per scene and model, by date.

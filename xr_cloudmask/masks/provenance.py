@@ -9,12 +9,13 @@ from xr_cloudmask.cube.described import TOLD
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.models.fit import Fit
 from xr_cloudmask.models.merging import summary
+from xr_cloudmask.names import MODEL_WARNING
 
 
 def of_model(fit: Fit) -> dict[str, Any]:
     """Say which model made a mask, of which bands, and what the caller said of the cube."""
     spec, told = fit.spec, fit.cube.told
-    said = {"model_choice": fit.why and f"auto: {fit.why}", "model_note": spec.note, "model_warning": spec.warning}
+    said = {"model_choice": fit.why and f"auto: {fit.why}", "model_note": spec.note, MODEL_WARNING: spec.warning}
     return (
         {
             "model": spec.name,

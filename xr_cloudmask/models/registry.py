@@ -246,6 +246,14 @@ def name_of(model: str | Sequence[str]) -> str:
     return PLUS.join(sorted(set(names)))
 
 
+def warning_of(name: str) -> str:
+    """Return what the masks of a model must not be used for; nothing where the model is not known here."""
+    try:
+        return variants(name)[0].warning
+    except ModelError:
+        return ""
+
+
 def parts(name: str) -> list[str]:
     """Return the names of the models that ``'auto'``, or an ensemble, may take."""
     specs = [part for spec in variants(name) for part in ([one.spec for one in spec.members] or [spec])]
