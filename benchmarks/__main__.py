@@ -17,6 +17,7 @@ BENCHMARKS = {
     "speed": "speed",
     "tile": "tile",
     "accuracy": "accuracy",
+    "patches": "patches",
     "disguises": "disguises",
     "sensei": "networks",
     "universal": "networks",

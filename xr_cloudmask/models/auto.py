@@ -34,12 +34,17 @@ class Choice:
     needs: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
 
-    def fitting(self, known: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
-        """Return those of the model's variants that fit a cube's bands, best first."""
+    def meant(self, known: Mapping[str, Sequence[ModelSpec]]) -> list[ModelSpec]:
+        """Return the model's variants that are meant, best first."""
+        return [spec for spec in known[self.model] if not self.variants or spec.variant in self.variants]
+
+    def fitting(
+        self, known: Mapping[str, Sequence[ModelSpec]], descriptors: Sequence[BandDescriptor]
+    ) -> list[ModelSpec]:
+        """Return those of them that fit a cube's bands."""
         if not {band.role for band in descriptors} >= set(self.needs):
             return []
-        meant = [spec for spec in known if not self.variants or spec.variant in self.variants]
-        return [spec for spec in meant if spec.inputs(descriptors)]
+        return [spec for spec in self.meant(known) if spec.inputs(descriptors)]
 
 
 # The first line that fits the cube's bands, whatever is installed. On labelled patches and simulated worlds the four
@@ -58,7 +63,7 @@ def fitting(
     known: Mapping[str, Sequence[ModelSpec]], descriptors: Sequence[BandDescriptor], choices: Sequence[Choice] = CHOICES
 ) -> list[ModelSpec]:
     """Return the variants that fit, of the first line that has any."""
-    found = (choice.fitting(known[choice.model], descriptors) for choice in choices)
+    found = (choice.fitting(known, descriptors) for choice in choices)
     return next(filter(None, found), [])
 
 

@@ -213,8 +213,8 @@ def variants(name: str) -> list[ModelSpec]:
     if name not in (*_SPECS, auto.NAME):
         close = close_to(name, _SPECS, auto.NAME)
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
-    names = dict.fromkeys(choice.model for choice in auto.CHOICES) if name == auto.NAME else [name]
-    return [spec for entry in names for spec in _SPECS[entry]]
+    choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)
+    return [spec for choice in choices for spec in choice.meant(_SPECS)]
 
 
 def _ensemble(name: str) -> ModelSpec:
