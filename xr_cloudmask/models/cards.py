@@ -86,7 +86,8 @@ CARDS = {
         architecture="thresholds on spectral indices and temperature",
         framework="xr-cloudmask",
         learnt_from="nothing: its thresholds are from the literature",
-        limits="It needs reflectance. Without short-wave infrared, concrete, salt and snow look like cloud to it.",
+        limits="It needs reflectance. Without short-wave infrared, concrete, salt and snow look like cloud to it; "
+        "with thermal infrared, polar plateaus below 235 K.",
         artefact="python",
     ),
 }
