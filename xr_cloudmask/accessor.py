@@ -19,6 +19,7 @@ from xr_cloudmask.documented import documented_as
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
 from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.masks.quality import Mapped, from_quality
 from xr_cloudmask.models.weights import Given
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
@@ -35,8 +36,8 @@ CubeT = TypeVar("CubeT", xr.Dataset, xr.DataArray)
 
 NOT_THE_MASK = f"object.cloudmask is the accessor, the mask is object[{MASK_NAME!r}]"
 OF_CUBES = (
-    *("apply", "composite", "describe", "descriptors", "filter", "indices", "plot", "predict", "refine"),
-    *("reflectance", "with_mask"),
+    *("apply", "composite", "describe", "descriptors", "filter", "from_quality", "indices", "plot"),
+    *("predict", "refine", "reflectance", "with_mask"),
 )
 OF_MASKS = ("clear", "coverage", "dilate", "plot", "to_cog", "to_scheme")
 OPERATORS = (
@@ -253,6 +254,17 @@ class CloudmaskAccessor(Generic[CubeT]):
             **options,
         )
         return cast("CubeT", select.with_mask(self._obj, predicted))
+
+    @documented_as(from_quality)
+    def from_quality(
+        self,
+        band: str | None = None,
+        kind: str | None = None,
+        *,
+        scheme: str | None = None,
+        mapping: Mapped | None = None,
+    ) -> xr.Dataset:
+        return from_quality(self._obj, band, kind, scheme=scheme, mapping=mapping)
 
     @documented_as(select.apply)
     def apply(self, mask: Cube | None = None, keep: str | Sequence[str] = "clear") -> CubeT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,8 +10,8 @@ from typing import Any, TypeVar
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # What a function documents that is the object which a method belongs to, first of these that it has; and its text.
-OBJECTS = ("cube", "mask")
-ENTRY = r"^    {} : .*\n(?:        .*\n|\n(?=        ))*"
+OBJECTS = ("cube", "mask", "obj")
+ENTRY = r"^{} : .*\n(?:    .*\n|\n(?=    ))*"
 
 
 def documented_as(function: Callable[..., Any], summary: str | None = None) -> Callable[[Method], Method]:
@@ -42,9 +43,10 @@ def documented_as(function: Callable[..., Any], summary: str | None = None) -> C
     """
 
     def decorate(method: Method) -> Method:
-        text = function.__doc__ or ""
+        text = inspect.cleandoc(function.__doc__ or "")  # from Python 3.13 on the compiler takes the margin away
         if summary is not None:
-            text = summary.replace("\n", "\n    ") + text[text.index("\n    Parameters") :]
+            _, heading, rest = text.partition("\nParameters\n")
+            text = summary + heading + rest
         entries = (re.search(ENTRY.format(name), text, re.MULTILINE) for name in OBJECTS)
         of_object = next(filter(None, entries), None)
         method.__doc__ = text if of_object is None else text[: of_object.start()] + text[of_object.end() :]

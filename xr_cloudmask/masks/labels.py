@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.schemes import SCHEMES, Scheme, clear_codes, flag_attrs, scheme_of
+from xr_cloudmask.masks.quality import from_quality, is_quality
+from xr_cloudmask.masks.schemes import SCHEMES, Scheme, clear_codes, flag_attrs, is_own, scheme_of
 from xr_cloudmask.names import FORMER_MASK_NAME, MASK_NAME, MASK_VARIABLES
 
 XarrayT = TypeVar("XarrayT", xr.Dataset, xr.DataArray, xr.Dataset | xr.DataArray)
@@ -75,8 +76,10 @@ def mask_of(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
         )
     if carries_mask(obj):
         return _with_its_crs(renamed(obj))
-    if isinstance(obj, xr.DataArray) and is_mask(obj):
+    if isinstance(obj, xr.DataArray) and is_own(obj):
         return obj
+    if is_quality(obj):
+        return from_quality(obj)[MASK_NAME]
     raise CloudMaskError(
         f"a {type(obj).__name__} without a {MASK_NAME!r} variable",
         f"predict()'s Dataset, a cube with a {MASK_NAME!r} variable, or a mask DataArray with flag attributes",

@@ -198,10 +198,31 @@ def scheme_of(mask: xr.DataArray) -> Scheme:
             "a mask: flag_values and flag_meanings in attrs, as predict() writes them",
             "pass predict()'s result; where attrs were dropped: mask.assign_attrs(scheme='cloudsen12')",
         )
+    if not is_own(mask):
+        raise CloudMaskError(
+            f"a DataArray {str(mask.name)!r} with flags {mask.attrs['flag_meanings']!r}",
+            "a mask, or a quality band that was read as one",
+            "cube.cloudmask.from_quality('SCL'), or mask= of a method, which reads it",
+        )
     codes = [int(code) for code in np.atleast_1d(mask.attrs["flag_values"])]
     flags = dict(zip(str(mask.attrs["flag_meanings"]).split(), codes, strict=True))
     no_data = flags.pop("no_data", flags.get(CLEAR_OR_NO_DATA, 255))
     return _scheme_of_names(str(mask.attrs.get("scheme", "native")), list(flags), list(flags.values()), no_data)
+
+
+def is_own(mask: xr.DataArray) -> bool:
+    """Whether a mask names a scheme, or its flags are words of schemes: not of another's quality band.
+
+    Examples
+    --------
+    >>> is_own(xr.DataArray(0, attrs={"flag_values": [0, 9], "flag_meanings": "clear cloud_high_probability"}))
+    False
+    """
+    if "scheme" in mask.attrs:
+        return True
+    words = str(mask.attrs.get("flag_meanings", "")).split()
+    own = {entry.name for scheme in SCHEMES.values() for entry in scheme.classes} | set(VOCABULARY)
+    return "flag_values" in mask.attrs and bool(words) and set(words) <= own
 
 
 def clear_codes(scheme: Scheme) -> tuple[int, ...]:
