@@ -392,6 +392,14 @@ def test_auto_says_what_it_took_and_why(roles, model, variant):
     assert attrs["model_choice"].removeprefix("auto: ") in repr(six_bands()[list(roles)].cloudmask.describe())
 
 
+def test_no_model_is_named_as_an_ensemble():
+    from dataclasses import replace
+
+    with pytest.raises(ModelError, match="without '\\+'"):
+        registry.register_model(replace(toys.TOY, name="toy+other"))
+    assert registry.name_of("other + toy") == "other+toy"
+
+
 def test_the_rule_of_auto_is_a_table():
     choices = (auto.Choice("universal", "bands", needs=("swir16",)), auto.Choice("csmask", "", variants=("4b_l2a",)))
     for roles, expected in ((tuple(LIMITS), ["universal"]), (tuple(LIMITS)[:4], ["csmask"]), (("red", "green"), [])):

@@ -69,4 +69,6 @@ def fitting(
 
 def reason(spec: ModelSpec) -> str:
     """Say why a model is taken."""
-    return next(choice.why for choice in CHOICES if choice.model == spec.name)
+    return next(
+        one.why for one in CHOICES if one.model == spec.name and spec.variant in (one.variants or [spec.variant])
+    )

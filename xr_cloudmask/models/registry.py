@@ -80,10 +80,10 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     names = sorted({spec.name for spec in specs})
-    if len(names) != 1 or names[0] in (*_SPECS, auto.NAME):
+    if len(names) != 1 or names[0] in (*_SPECS, auto.NAME) or PLUS in names[0]:
         raise ModelError(
             f"variants named {names}",
-            f"one new name for all of them, none of {sorted(_SPECS)}",
+            f"one new name for all of them, without {PLUS!r}, none of {sorted(_SPECS)}",
             "register_model(dataclasses.replace(spec, name='my-model'))",
         )
     _SPECS[names[0]] = specs if network is None else tuple(custom.bound(spec, network) for spec in specs)
@@ -239,7 +239,7 @@ def name_of(model: str | Sequence[str]) -> str:
     ('csmask+universal', 'csmask+universal', 'csmask')
     """
     if isinstance(model, str):
-        return model if model in _SPECS else PLUS.join(sorted(set(model.split(PLUS))))
+        return model if model in _SPECS else PLUS.join(sorted({part.strip() for part in model.split(PLUS)}))
     names = list(model) if isinstance(model, Sequence) else [model]
     if not names or not all(isinstance(name, str) for name in names):
         raise ModelError(f"model {model!r}", "a name, or several", f"predict(model={list(ensemble.NAMES)})")
