@@ -47,7 +47,8 @@ def test_readme_examples_run_as_written(tmp_path: Path) -> None:
     write_raster(tmp_path / "photo.tif", (numbers[:3] // 16).astype("uint8"))
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(examples) == 2
-    run(sys.executable, "-W", "error", "-c", "\n".join(examples), cwd=tmp_path)
+    warnings = ("-W", "error", "-W", "ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray, see pyproject.toml
+    run(sys.executable, *warnings, "-c", "\n".join(examples), cwd=tmp_path)
     for line in re.findall(r"^xr-cloudmask predict (?!.*SAFE)(.*)$", README.read_text(), re.MULTILINE):
         run(BIN / "xr-cloudmask", "predict", *line.split(), cwd=tmp_path)
 

@@ -73,14 +73,10 @@ class CloudmaskAccessor(Generic[CubeT]):
         raise AttributeError(f"the accessor has no {name!r}: {NOT_THE_MASK}")
 
     def __repr__(self) -> str:
-        return self._shown.__repr__()
+        return repr(self.describe())
 
     def _repr_html_(self) -> str:
-        return self._shown._repr_html_()
-
-    @property
-    def _shown(self) -> Description | MaskDescription:
-        return MaskDescription.of(self._obj) if labels.is_mask(self._obj) else describe(self._obj)
+        return self.describe()._repr_html_()
 
     @documented_as(describe)
     def describe(
@@ -94,7 +90,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         nodata: Nodata | None = None,
         descriptors: Sequence[BandDescriptor] | None = None,
         items: Any = None,
-    ) -> Description:
+    ) -> Description | MaskDescription:
         return describe(
             self._obj,
             model,

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from xr_cloudmask import export, plot, simulate
-from xr_cloudmask.errors import MissingError
+from xr_cloudmask.errors import FileError, MissingError
 from xr_cloudmask.masks.agreement import compare
 from xr_cloudmask.masks.coverage import coverage
 from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, MASK_NAME
@@ -29,10 +29,18 @@ def run(folder: Path) -> None:
     ----------
     folder : Path
         Where the files go; made if it does not exist. Files of an earlier run are replaced.
+
+    Raises
+    ------
+    FileError
+        The folder is a file, or cannot be made.
     """
     import rioxarray  # noqa: F401 - registers .rio
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"output {str(folder)!r}: {error}", "a folder, or a name for a new one", "-o demo") from error
     scenes = simulate.series(real_surface(), size=SIZE, gsd=10, chunks={"time": 1})
     cube, truth = scenes.drop_vars("truth").cloudmask.reflectance(), scenes["truth"].compute()
 
@@ -70,8 +78,8 @@ def _drawn(masked: xr.Dataset, truth: xr.DataArray, path: Path) -> str:
 def real_surface() -> xr.DataArray:
     """Return a real surface: reflectance ``(band, y, x)`` of blue, green, red and near infrared at 10 m.
 
-    Source: modified Copernicus Sentinel data, the sample of spyndex (Montero et al. 2023,
-    https://doi.org/10.1038/s41597-023-02096-0; MIT).
+    Source: modified Copernicus Sentinel data, the sample image of spyndex (Montero et al. 2023,
+    https://doi.org/10.1038/s41597-023-02096-0; MIT); the terms are in the file NOTICE.
 
     Examples
     --------

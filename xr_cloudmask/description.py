@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.cube.metadata import spelt
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.labels import mask_of
+from xr_cloudmask.masks.labels import is_mask, mask_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.fit import fit
 
@@ -60,14 +60,18 @@ class Table:
 
 @dataclass(frozen=True, repr=False)
 class MaskDescription(Table):
-    """What a mask says of itself."""
+    """What a mask says of itself.
+
+    Attributes
+    ----------
+    mask : DataArray
+    missing, keywords
+        None and nothing: a mask lacks nothing.
+    """
 
     mask: xr.DataArray
-
-    @classmethod
-    def of(cls, mask: Cube) -> MaskDescription:
-        """Take predict's Dataset, or its mask."""
-        return cls(mask_of(mask))
+    missing: ClassVar[None] = None
+    keywords: ClassVar[dict[str, Any]] = {}
 
     def rows(self) -> list[tuple[str, str]]:
         """Return classes, model and provenance."""
@@ -126,13 +130,13 @@ def describe(
     nodata: Nodata | None = None,
     descriptors: Sequence[BandDescriptor] | None = None,
     items: Any = None,
-) -> Description:
+) -> Description | MaskDescription:
     """Say what is understood of a cube, and what is missing; computes nothing.
 
     Parameters
     ----------
     cube : Dataset or DataArray
-        Bands in any form that `predict` takes; NumPy or dask.
+        Bands in any form that `predict` takes; NumPy or dask. Or a mask.
     model : str or sequence of str, default 'auto'
         For which model, or which ensemble.
     sensor, level, scale, offset, nodata, descriptors : optional
@@ -144,7 +148,8 @@ def describe(
     -------
     Description
         Shows bands, sensor, level, calibration, pixel size, dates and model, and everything that is missing with one
-        line to type. Nothing is raised for what is missing.
+        line to type. Nothing is raised for what is missing. Of a mask, a MaskDescription: its classes, and how it was
+        made.
 
     Raises
     ------
@@ -162,6 +167,8 @@ def describe(
     >>> describe(cube, **found.keywords).model
     'csmask 4b_l2a'
     """
+    if isinstance(cube, xr.Dataset | xr.DataArray) and is_mask(cube):
+        return MaskDescription(mask_of(cube))
     if items is not None:
         from xr_cloudmask.stac import attach
 
@@ -205,7 +212,8 @@ def _or_unknown(value: Any) -> str:
 
 
 def _bands(cube: DescribedCube) -> str:
-    shown = cube.descriptors[:MOST_BANDS]
+    every = len(cube.descriptors) <= MOST_BANDS + 1  # "and 1 more" would take a line as well
+    shown = cube.descriptors if every else cube.descriptors[:MOST_BANDS]
     lines = [
         f"{band.name}: {band.role or 'no common name'}, {band.min_wavelength:g}–{band.max_wavelength:g} nm"
         for band in shown

@@ -13,6 +13,7 @@ import rasterio
 import rioxarray  # noqa: F401 - registers .rio
 from products import make_landsat, make_safe
 
+import xr_cloudmask
 from xr_cloudmask import demo, export, predict, simulate
 from xr_cloudmask.cli import main
 from xr_cloudmask.cli.spelling import in_shell
@@ -252,6 +253,26 @@ def test_demo_shows_and_writes_everything(tmp_path, capsys, monkeypatch):
     with rasterio.open(tmp_path / "out" / "composite.tif") as file:
         assert file.descriptions == tuple(BANDS)
         assert 0 < np.nanmedian(file.read()) < 1
+
+
+def test_demo_into_a_file_is_one_error(folder, capsys):
+    assert run("demo", "-o", folder / "scene.tif") == 1
+    assert "try: -o demo" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line(tmp_path):
+    small = simulate.series(bands=BANDS, dates=1, size=(64, 64), gsd=10).isel(time=0, drop=True)
+    small.drop_vars("truth").rio.to_raster(tmp_path / "small.tif")
+    command = [sys.executable, "-m", "xr_cloudmask", "predict", tmp_path / "small.tif", "-o", tmp_path / "mask.nc"]
+    done = subprocess.run([*command, *OPTIONS[:-1], "auto"], check=True, capture_output=True, text=True)
+    assert done.stderr.startswith("warning: model 'csmask' sees pixels of")
+    assert done.stderr.count("\n") == 1
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("--version")
+    assert capsys.readouterr().out == f"xr-cloudmask {xr_cloudmask.__version__}\n"
 
 
 def test_it_runs_as_a_module():

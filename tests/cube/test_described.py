@@ -11,7 +11,7 @@ import toys  # noqa: F401 - registers the toy model
 import xarray as xr
 
 import xr_cloudmask
-from xr_cloudmask import BandDescriptor, CloudMaskError, ReflectanceError, describe, predict
+from xr_cloudmask import BandDescriptor, CloudMaskError, ReflectanceError, describe, export, predict
 from xr_cloudmask.cli import main
 from xr_cloudmask.cube.described import DescribedCube, Told
 
@@ -197,6 +197,7 @@ def test_many_bands_are_not_all_listed():
     many = xr.concat([cube(["nir"]).nir for _ in range(200)], "wavelength")
     many = many.assign_coords(wavelength=("wavelength", np.linspace(400, 2400, 200), {"units": "nm"}))
     assert "and 188 more" in str(many.cloudmask.describe())
+    assert "more" not in str(many[:13].cloudmask.describe()).split("sensor")[0]
 
 
 def test_the_shell_describes_files(tmp_path, capsys):
@@ -206,6 +207,20 @@ def test_the_shell_describes_files(tmp_path, capsys):
     assert "--level BOA --offset -0.1" in said
     assert main(["describe", str(tmp_path / "cube.nc"), "--level", "BOA", "--offset", "-0.1"]) == 0
     assert "csmask 4b_l2a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nc", ".zarr"])
+def test_a_mask_describes_itself(suffix, tmp_path, capsys):
+    mask = predict(cube(low=0.02, high=0.4, dtype="float32"), level="TOA")
+    path = tmp_path / f"mask{suffix}"
+    export.to_file(mask, path)
+    assert main(["describe", str(path)]) == 0
+    said = capsys.readouterr().out
+    for found in (said, str(mask.cloudmask.describe()), str(describe(mask["cloud_mask"]))):
+        assert found.startswith("cloud mask")
+        assert "csmask 4b_l1c" in found
+        assert "clear thick_cloud thin_cloud cloud_shadow no_data" in found
+    assert (describe(mask).missing, describe(mask).keywords) == (None, {})
 
 
 def test_describe_is_public():

@@ -1,6 +1,8 @@
 """Flexible indexes, trees and files: what goes in comes out, labels, CRS, flags and the kind of index."""
 
+import functools
 import importlib
+import pickle
 
 import dask
 import numpy as np
@@ -13,7 +15,7 @@ from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.crs import coordinate_reference_system
 from xr_cloudmask.errors import CloudMaskError, CubeError, FileError
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
-from xr_cloudmask.names import CLOUD_FRACTION, COUNTED_OVER, MASK_NAME
+from xr_cloudmask.names import CLOUD_FRACTION, COUNTED_OVER, FRACTIONS, MASK_NAME
 
 BANDS, SIZE, DATES = ["blue", "green", "red", "nir"], 48, 6
 
@@ -169,14 +171,88 @@ def test_zarr_formats(zarr_format, tmp_path):
         export.to_file(mask, tmp_path / "mask.zarr", zarr_format=4)
 
 
-def test_icechunk(tmp_path):
+# There and back, as people write and read. Files know no kind of index; how to make it anew is tested below.
+
+
+def by_netcdf(mask, folder):
+    mask.to_netcdf(folder / "mask.nc")
+    return xr.open_dataset(folder / "mask.nc", decode_coords="all")
+
+
+def by_zarr(mask, store, **options):
+    mask.to_zarr(store, consolidated=False, **options)
+    return xr.open_zarr(store, consolidated=False, decode_coords="all")
+
+
+def by_icechunk(mask, folder):
     icechunk = needed("icechunk")
-    mask = plain({"time": 1}).cloudmask.predict()
-    session = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path))).writable_session("main")
-    mask.drop_encoding().to_zarr(session.store, consolidated=False)
-    read = xr.open_zarr(session.store, consolidated=False)
+    repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder)))
+    return by_zarr(mask, repository.writable_session("main").store)
+
+
+def by_tree(mask, folder):
+    xr.DataTree.from_dict({"/first": mask}).to_zarr(folder / "tree.zarr", consolidated=False)
+    tree = xr.open_datatree(folder / "tree.zarr", engine="zarr", consolidated=False, decode_coords="all")
+    return tree["first"].to_dataset()
+
+
+def by_export(mask, folder, suffix):
+    parts = [export.open_mask(path) for path in export.to_file(mask, folder / f"mask{suffix}")]
+    whole = functools.partial(xr.concat, dim="time", coords="different", compat="equals", combine_attrs="override")
+    return parts[0] if len(parts) == 1 else whole(parts)
+
+
+def by_pickle(mask, _):
+    return pickle.loads(pickle.dumps(mask))
+
+
+WAYS = {
+    "netCDF": by_netcdf,
+    "Zarr 2": lambda mask, folder: by_zarr(mask, folder / "mask.zarr", zarr_format=2),
+    "Zarr 3": lambda mask, folder: by_zarr(mask, folder / "mask.zarr", zarr_format=3),
+    "icechunk": by_icechunk,
+    "DataTree": by_tree,
+    "COG": lambda mask, folder: by_export(mask, folder, ".tif"),
+    "export netCDF": lambda mask, folder: by_export(mask, folder, ".nc"),
+    "export Zarr": lambda mask, folder: by_export(mask, folder, ".zarr"),
+    "pickle": by_pickle,
+}
+
+
+@functools.cache
+def predicted(container):
+    cube = made(container, None).isel(time=slice(2))
+    return cube, cube.cloudmask.predict(resolution="native")
+
+
+@pytest.mark.parametrize("container", [plain, with_raster_index, with_crs_index, with_range_index])
+@pytest.mark.parametrize("way", WAYS)
+def test_there_and_back(way, container, tmp_path):
+    cube, mask = predicted(container)
+    read = WAYS[way](mask.chunk(time=1), tmp_path)
+    assert read[MASK_NAME].dtype == "uint8"
     np.testing.assert_array_equal(read[MASK_NAME], mask[MASK_NAME])
-    np.testing.assert_array_equal(read.cloudmask.coverage()[CLOUD_FRACTION], mask[CLOUD_FRACTION])
+    assert _epsg(read) == 32723
+    for name, value in mask[MASK_NAME].attrs.items():
+        np.testing.assert_array_equal(read[MASK_NAME].attrs[name], value)
+    for name in FRACTIONS:
+        np.testing.assert_array_equal(read[name], mask[name])
+    assert (kinds(read) == kinds(mask)) == (way == "pickle" or container is plain)
+    applied = cube.cloudmask.apply(read)
+    assert kinds(applied) == kinds(cube)
+    np.testing.assert_array_equal(applied.to_dataarray(), cube.cloudmask.apply(mask).to_dataarray())
+
+
+@pytest.mark.parametrize("container", [with_raster_index, with_crs_index])
+def test_an_index_is_made_anew(container, tmp_path):
+    _, mask = predicted(container)
+    read = by_netcdf(mask, tmp_path)
+    if container is with_raster_index:
+        again = importlib.import_module("rasterix").assign_index(read)
+        assert again.xindexes["x"].equals(mask.xindexes["x"])
+    else:
+        again = read.proj.assign_crs(crs=coordinate_reference_system(layout.view(read[MASK_NAME])))
+    assert kinds(again) == kinds(mask)
 
 
 def test_a_composite_is_written_by_rioxarray(tmp_path):

@@ -567,7 +567,7 @@ def test_one_bad_item_does_not_end_a_screening(catalogue, quick):
         screen(items[1:2])
     with pytest.raises(CloudMaskError, match="unknown keyword"):
         screen(items[:1], windows=3)
-    with pytest.raises(StacError, match="fraction"):
+    with pytest.raises(CloudMaskError, match="fraction"):
         screen(items, max_cloud=15)
     for area in ((1, 2, 3), "Brazil", {"type": "FeatureCollection", "features": []}):
         with pytest.raises(StacError, match="area="):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
 
 from xr_cloudmask.cli import catalogue, demo, describe, evaluate, predict, train, weights
 from xr_cloudmask.cli.options import DONE, INTERRUPTED, UNUSABLE
@@ -27,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        return int(arguments.run(arguments) or DONE)
+        with _plain_warnings():
+            return int(arguments.run(arguments) or DONE)
     except CloudMaskError as error:
         if arguments.debug:
             raise
@@ -36,6 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings as what they say; where in the code they arose helps nobody at a shell."""
+    usual = warnings.formatwarning
+
+    def said(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = said
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -48,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = argparse.ArgumentParser(prog="xr-cloudmask", description="Cloud masks for any optical satellite cube.")
+    parser.add_argument("--version", action="version", version=f"xr-cloudmask {version('xr-cloudmask')}")
     commands = parser.add_subparsers(
         required=True,
         metavar="demo | describe | predict | run | list | show | export | models | weights | train | evaluate",

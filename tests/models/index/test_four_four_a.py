@@ -64,9 +64,9 @@ def test_golden_percentages(name):
 
 
 def patch():
-    if not notebook.PATCH.exists():
-        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.PATCH}")
-    with np.load(notebook.PATCH) as data:
+    if not notebook.LABELLED.exists():
+        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.LABELLED}")
+    with np.load(notebook.LABELLED) as data:
         return data["img"][..., :4].transpose(2, 0, 1)
 
 
