@@ -186,7 +186,7 @@ def test_it_says_which_networks_it_asks_and_whose_they_are():
     expected = f"csmask 6b_l1c + csmask 4b_l1c + universal {version} + universal {version}-vnir"
     assert attrs["model_variant"] == expected
     assert sums == [csmask.SHA256["6b_l1c"], csmask.SHA256["4b_l1c"], universal.SHA256]
-    assert attrs["model_licence"] == "csmask Apache-2.0, universal MIT"
+    assert attrs["model_licence"] == "Apache-2.0 (csmask), MIT (universal)"
     assert attrs["precision"] == "fp32"
     assert "model_note" not in attrs
 

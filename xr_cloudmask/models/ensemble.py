@@ -111,7 +111,7 @@ def _each(networks: Sequence[ModelSpec], field: str) -> str:
     known = {spec.name: str(getattr(spec, field)) for spec in networks if getattr(spec, field)}
     if len(set(known.values())) <= 1:
         return next(iter(known.values()), "")
-    return ", ".join(f"{name} {fact}" for name, fact in known.items())
+    return ", ".join(f"{fact} ({name})" for name, fact in known.items())
 
 
 def with_networks(ensemble: ModelSpec, networks: Sequence[ModelSpec]) -> ModelSpec:
