@@ -1,7 +1,7 @@
 # Two commands do everything on a machine that has only Python >= 3.11 and make:
 #   make demo   environment, installation, cloud masks of six dates over a real surface
 #   make test   environment, installation, every check
-# `make bench` prints the measured figures. A second call installs nothing again.
+# `make bench` prints the measured figures, `make fuzz` tries damaged inputs for long. A second call installs nothing again.
 #
 # The same tests with other versions than those of constraints.txt, each in an environment of its own:
 #   make test-latest     the newest of everything
@@ -11,6 +11,8 @@
 # Torch is the pinned one everywhere: its newest release for Linux brings 3 GB of CUDA.
 
 PYTHON ?= python3
+# Inputs of the fuzzer.
+INPUTS ?= 20000
 # Processes that run tests.
 JOBS ?= 2
 # What test-latest and test-lowest run.
@@ -25,7 +27,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: demo test test-latest test-lowest test-wheel test-no-torch bench docs clean
+.PHONY: demo test test-latest test-lowest test-wheel test-no-torch fuzz bench docs clean
 
 demo: .venv/installed
 	$(BIN)/xr-cloudmask demo
@@ -54,6 +56,10 @@ test-wheel: .venv-uv/installed
 
 test-no-torch: .venv-uv/installed
 	.venv-uv/bin/python tools/check_wheel.py --python $(PYTHON) --without torch
+
+# Nearly right files, items and attributes for every reader; INPUTS of them, by default 20,000.
+fuzz: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS)
 
 bench: .venv/installed-test
 	$(BIN)/python -m benchmarks

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import dask
 import dask.array as da
 import numpy as np
@@ -438,3 +443,54 @@ def test_cog_in_the_codes_of_4_4a(tmp_path):
         np.testing.assert_array_equal(file.read(1), labels)
         assert file.nodata == 0
         assert "valid_fraction" not in file.tags()
+
+
+@pytest.mark.parametrize("name", [".", "", "/", "..", "a folder", "mask", "mask.", "mask.png", "a\0b.tif", None, 5])
+def test_outputs_without_a_name_or_format(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a folder").mkdir()
+    mask = xr.DataArray(np.zeros((4, 4), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+    for write in (export.to_file, export.to_cog):
+        with pytest.raises(FileError) as caught:
+            write(mask, name)
+        suggested = caught.value.remedy.strip("'")
+        assert suggested.endswith(".tif")
+        if Path(suggested).parent.is_dir() and os.access(Path(suggested).parent, os.W_OK) and suggested[0] != "/":
+            assert write(mask, suggested)  # what it says to type works
+
+
+FULL_DISK = """
+import resource, signal, sys, warnings
+from pathlib import Path
+import dask, numpy as np, xarray as xr
+warnings.simplefilter("ignore")
+dask.config.set(scheduler="synchronous")  # or what other threads write at that moment may be left
+from xr_cloudmask import FileError, export
+from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
+labels = np.random.default_rng(0).integers(0, 4, (600, 600), dtype="uint8")
+whole = xr.DataArray(labels, dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (0, 100, 2000, 20_000, 60_000):
+    for mask in (whole, whole.chunk(x=200)):
+        for suffix in (".tif", ".nc", ".zarr"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            try:
+                export.to_file(mask, f"mask{suffix}")
+                said = "written"
+            except FileError as error:
+                said = "refused" if "df" in error.remedy else str(error)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            print(limit, suffix, said, [path.name for path in Path().iterdir()], flush=True)
+            if said == "written":
+                sys.exit()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path):
+    """A limit on the size of files stands for the disk; in a process of its own, for it holds for all threads."""
+    command = [sys.executable, "-c", FULL_DISK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 24, done.stderr[-2000:]
+    assert [line for line in lines[:24] if not line.endswith("refused []")] == []

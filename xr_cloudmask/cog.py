@@ -44,6 +44,18 @@ def _georeferenced_or_not() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Make an OSError of what rasterio raises where a disk is full: GDAL then finds no GeoTIFF in half a file."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (CPLE_BaseError, RasterioError, TypeError, ValueError) as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 @_georeferenced_or_not()
 def write(dataset: xr.Dataset, path: Path) -> None:
     """Write labels to a plain GeoTIFF, not compressed, count them there, and let GDAL make the COG of it."""
@@ -60,10 +72,12 @@ def write(dataset: xr.Dataset, path: Path) -> None:
         written = _open_raster(plain).assign_attrs(flag_attrs(scheme)) if array.chunks else array
         table = coverage(written).compute() if scheme.tells_no_data else {}
         fractions = {str(name): float(value) for name, value in table.items()}
-        with rasterio.open(plain, "r+") as file:
-            file.update_tags(**_tags(dataset[MASK_NAME], fractions))
+        tags = _tags(dataset[MASK_NAME], fractions)
+        with _on_disk(), rasterio.open(plain, "r+") as file:
+            file.update_tags(**tags)
         _write_class_names(scheme, plain)
-        with rasterio.Env(COG_TMP_COMPRESSION="NONE"):  # of overviews, before they are compressed as the rest
+        # Overviews are compressed later, as the rest.
+        with _on_disk(), rasterio.Env(COG_TMP_COMPRESSION="NONE"):
             copy(
                 plain,
                 path,
@@ -105,7 +119,7 @@ def _write_labels(array: xr.DataArray, scheme: Scheme, path: Path) -> None:
         "blockysize": BLOCK,
         "bigtiff": "IF_SAFER",
     }
-    with rasterio.open(path, "w", **profile) as file:
+    with _on_disk(), rasterio.open(path, "w", **profile) as file:
         file.write_colormap(1, _colormap(scheme))
         file.set_band_description(1, MASK_NAME)
     labels = array.transpose(view.y, view.x)
@@ -178,7 +192,7 @@ class _Labels:
         import rasterio
         from rasterio.windows import Window
 
-        with rasterio.open(self.path, "r+") as file:
+        with _on_disk(), rasterio.open(self.path, "r+") as file:
             file.write(block, 1, window=Window.from_slices(*region))
 
 

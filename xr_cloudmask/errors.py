@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 MOST_LISTED = 10  # names in a message: a hyperspectral cube has hundreds
@@ -98,6 +99,43 @@ class CatalogError(CloudMaskError):
 
 class CoverageWarning(UserWarning):
     """Something was decided by the coverage of a mask whose model says that it cannot be trusted for that."""
+
+
+@contextmanager
+def refusing(kind: type[CloudMaskError], found: str, expected: str, remedy: str) -> Iterator[None]:
+    """Raise one kind of error for whatever is raised inside; clear ones pass.
+
+    For code that reads what others wrote: parsers raise a dozen types on content that they were not written for.
+
+    Parameters
+    ----------
+    kind : type
+        Of the error.
+    found, expected, remedy : str
+        As in `CloudMaskError`; what went wrong is added to `found`.
+
+    Examples
+    --------
+    >>> with refusing(FileError, "'a.json', which cannot be read", "metadata", "download it again"):
+    ...     {}["level"]
+    Traceback (most recent call last):
+    ...
+    xr_cloudmask.errors.FileError: found: 'a.json', which cannot be read: KeyError: 'level'
+    expected: metadata
+    try: download it again
+    """
+    try:
+        yield
+    except CloudMaskError:
+        raise
+    except Exception as error:
+        raise kind(f"{found}: {in_words(error)}", expected, remedy) from error
+
+
+def in_words(error: BaseException, most: int = 300) -> str:
+    """Return the type and the first line of an error."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first[:most]}" if first else type(error).__name__
 
 
 def close_to(name: object, known: Iterable[str], otherwise: str) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +14,7 @@ import xarray as xr
 
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, refusing
 from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
 from xr_cloudmask.masks.labels import mask_of, renamed
@@ -90,20 +88,16 @@ def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Lab
 
 
 def _patch(path: Path, layout: PatchLayout) -> Labelled:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            image, codes = arrays[layout.image], arrays[layout.labels]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
-        raise FileError(
-            f"{str(path)!r}: {error}",
-            f"arrays {layout.image!r} and {layout.labels!r}",
-            "PatchLayout(image=..., labels=...)",
-        ) from error
+    expected = f"arrays {layout.image!r} and {layout.labels!r}"
+    reading = refusing(FileError, repr(str(path)), expected, "PatchLayout(image=..., labels=...)")
+    with reading, path.open("rb") as file, np.load(file) as arrays:
+        image, codes = (np.asarray(arrays[name]) for name in (layout.image, layout.labels))
+    named = SIX[: image.shape[-1]] if image.ndim else SIX
     if image.ndim != 3 or image.shape[2] != len(layout.bands):
         raise FileError(
             f"an image of shape {image.shape} in {str(path)!r}",
             f"(y, x, band) with the bands {list(layout.bands)}",
-            f"PatchLayout(bands={SIX[: image.shape[-1]]}), or --layout {','.join(SIX[: image.shape[-1]])}",
+            f"PatchLayout(bands={named}), or --layout {','.join(named)}",
         )
     size = image.shape[:2]
     if codes.shape not in (size, (*size, 1)) or codes.dtype.kind not in "biuf":

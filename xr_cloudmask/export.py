@@ -5,6 +5,7 @@ Labels are computed once, chunk by chunk, and a file appears under its name only
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import xarray as xr
 from xr_cloudmask import atomic, cog
 from xr_cloudmask.cube import layout
 from xr_cloudmask.cube.mapping import placed
-from xr_cloudmask.errors import FileError, first_cause
+from xr_cloudmask.errors import FileError, first_cause, refusing
 from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
@@ -71,13 +72,7 @@ def to_file(mask: Masked, path: str | Path, *, zarr_format: int = 3) -> tuple[Pa
     ...     [written.name for written in to_file(mask, f"{folder}/mask.nc")]
     ['mask.nc']
     """
-    target = Path(path)
-    if target.suffix.lower() not in WRITERS:
-        raise FileError(
-            f"output {target.name!r}",
-            f"a name that ends in {', '.join(WRITERS)}",
-            f"'{target.with_suffix('.tif')}'",
-        )
+    target = _target(path, tuple(WRITERS))
     if not target.absolute().parent.is_dir():
         raise FileError(f"no folder {str(target.parent)!r}", "an existing folder", f"mkdir -p {target.parent}")
     if zarr_format not in ZARR_FORMATS:
@@ -104,10 +99,19 @@ def to_cog(mask: Masked, path: str | Path) -> tuple[Path, ...]:
     written north up and west to the left; `open_mask` gives them back as they were.
     Parameters and errors as for `to_file`; the suffix is ``.tif``.
     """
+    return to_file(mask, _target(path, (".tif", ".tiff")))
+
+
+def _target(path: str | Path, suffixes: tuple[str, ...]) -> Path:
+    """Return a path that names a file in one of some formats."""
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+        raise FileError(f"output {path!r}", "the path of a file", "'mask.tif'")
     target = Path(path)
-    if WRITERS.get(target.suffix.lower()) is not cog.write:
-        raise FileError(f"output {target.name!r}", "a name that ends in .tif", repr(str(target.with_suffix(".tif"))))
-    return to_file(mask, target)
+    if target.suffix.lower() not in suffixes:
+        # "." and "/" have no name to which a suffix could be added.
+        suggested = target.with_suffix(suffixes[0]) if target.name and not target.is_dir() else target / "mask.tif"
+        raise FileError(f"output {str(path)!r}", f"a name that ends in {', '.join(suffixes)}", f"'{suggested}'")
+    return target
 
 
 def open_mask(path: str | Path) -> xr.Dataset:
@@ -130,12 +134,14 @@ def open_mask(path: str | Path) -> xr.Dataset:
         The file is missing or cannot be read.
     """
     source = Path(path)
-    dataset = renamed(stores.open_store(source, CHUNK)) if stores.is_store(source) else cog.read(source)
-    attrs = dataset[MASK_NAME].attrs if MASK_NAME in dataset else {}
-    if "flag_values" not in attrs:
-        raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", "files.open_cube(path) for a cube")
-    attrs["flag_values"] = np.array(attrs["flag_values"], dtype="uint8")  # Zarr and GDAL know lists only
-    return dataset
+    with refusing(FileError, f"{str(path)!r}, which cannot be read", "a mask that to_file wrote", "copy it again"):
+        dataset = renamed(stores.open_store(source, CHUNK)) if stores.is_store(source) else cog.read(source)
+        attrs = dataset[MASK_NAME].attrs if MASK_NAME in dataset else {}
+        if "flag_values" not in attrs:
+            remedy = "files.open_cube(path) for a cube"
+            raise FileError(f"{str(path)!r} without flags", "a mask that to_file wrote", remedy)
+        attrs["flag_values"] = np.array(attrs["flag_values"], dtype="uint8")  # Zarr and GDAL know lists only
+        return dataset
 
 
 def _write_composite(image: xr.Dataset, target: Path) -> tuple[Path, ...]:

@@ -22,7 +22,8 @@ def has(module: str) -> bool:
     """
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # a package around it is missing, or it was never really imported
+    # A package around it is missing, was never really imported, or ends the process when it is imported.
+    except (Exception, SystemExit):
         return False
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,14 +141,28 @@ def predict(
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     _require_known(options)
+    name = registry.name_of(model)
+    texts = {"sensor": sensor, "level": level, "scheme": scheme, "precision": precision}
+    _require_texts(texts | {"decision": decision, "device": device})
+    for flag, value in (("probabilities", probabilities), ("agreement", agreement)):
+        if not isinstance(value, int | np.bool_):
+            raise CloudMaskError(f"{flag}={str(value)[:60]}", "True or False", f"{flag}=True")
     told = Told(sensor, level, scale, offset, nodata, descriptors)
     how = by_windows.Wanted(scheme, decision, probabilities, agreement, resolution, device, cache, options)
-    name = registry.name_of(model)
     found = fit(cube, name, told, weights=weights, precision=precision, thresholds=thresholds, device=device)
     if found.spec.context == "scene":
         by_scenes.require_nothing_else(found.spec, told, how)
         return by_scenes.predict_scenes(found, scheme)
     return by_windows.predict_windows(found, how)
+
+
+def _require_texts(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if not isinstance(value, str | None):
+            default = inspect.signature(predict).parameters[name].default
+            raise CloudMaskError(
+                f"{name}={str(value)[:60]} of type {type(value).__name__}", "text", f"{name}={default!r}"
+            )
 
 
 def _require_known(options: dict[str, int]) -> None:

@@ -280,3 +280,36 @@ def test_it_runs_as_a_module():
     assert done.returncode == 0
     assert "csmask" in done.stdout
     assert done.stderr == ""
+
+
+def shell(command, **options):
+    exe = f"{shlex.quote(sys.executable)} -m xr_cloudmask"
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {exe} {command}"], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("command", ["models | head -1", "models | true", "models >&-", "weights list | true"])
+def test_a_closed_pipe_is_no_traceback(command):
+    done = shell(command)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_a_closed_pipe_is_exit_code_141():
+    assert shell("models | true").returncode in (0, 141)  # 0 where all was printed before the pipe was closed
+
+
+@pytest.mark.parametrize("output", ["a-file", "no/such/folder/a-file/x"])
+def test_a_folder_that_cannot_be_made_is_a_message(tmp_path, capsys, output):
+    (tmp_path / "a-file").touch()
+    (tmp_path / "no").touch()
+    assert run("demo", "-o", tmp_path / output) == 1
+    assert "found: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [".", "", "/", "mask", "mask.png"])
+def test_an_output_without_a_name_is_a_message(folder, capsys, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    assert run("predict", folder / "scene.tif", "-o", name, *OPTIONS) == 1
+    assert ".tif" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import xarray as xr
 import xr_cloudmask
 from xr_cloudmask import ModelError, ModelSpec, WeightsError, models, predict, register_model
 from xr_cloudmask.models import custom, registry
+from xr_cloudmask.models.fingerprint import fingerprint
 
 SPEC = ModelSpec(
     name="brightness", variant="rgb", version="1", bands=(("red",), ("green",), ("blue",)), level="TOA",
@@ -187,7 +188,8 @@ def test_a_broken_package_is_left_out_with_a_warning(monkeypatch):
 
 
 def test_no_package_takes_the_name_of_another_model(monkeypatch):
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry("toy", "toys:TOY")])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry("toy", "toys:OTHER")])
+    monkeypatch.setattr(toys, "OTHER", replace(toys.TOY, version="other"), raising=False)
     with pytest.warns(UserWarning, match="one new name"):
         models()
 
@@ -207,5 +209,179 @@ def test_modules_that_differ_in_what_they_do_are_different():
     def dark(self, bands):
         return torch.stack([-band[0] for band in bands])
 
-    one, again, other = (custom._checksum(module(forward)) for forward in (bright, same, dark))
+    one, again, other = (fingerprint(module(forward)) for forward in (bright, same, dark))
     assert one == again != other
+
+
+THRESHOLD = 0.5
+
+
+class Cut(torch.nn.Module):
+    """Calls bright what is brighter than a number that is no weight."""
+
+    def __init__(self, cut):
+        super().__init__()
+        self.cut = cut
+
+    def bright(self, bands):
+        return bands.mean(dim=1) - self.cut
+
+    def forward(self, bands):
+        bright = self.bright(bands)
+        return torch.stack([-bright, bright], dim=1) * 100
+
+
+def of_class(**entries):
+    return type("Cut", (Cut,), entries)(0.1)
+
+
+def closed_over(cut):
+    return of_class(forward=lambda self, bands: bands - cut)
+
+
+def of_global(self, bands):
+    return bands - THRESHOLD
+
+
+def hooked(factor):
+    module = Cut(0.1)
+    module.register_forward_hook(lambda module, inputs, output: output * factor)
+    return module
+
+
+def buffered(number):
+    module = Cut(0.1)
+    module.register_buffer("shift", torch.tensor(number, dtype=torch.bfloat16), persistent=False)
+    return module
+
+
+def nested(cut):
+    return torch.nn.Sequential(torch.nn.Identity(), Cut(cut))
+
+
+PAIRS = {
+    "number": lambda: (Cut(0.1), Cut(0.1), Cut(0.9)),
+    "nested": lambda: (nested(0.1), nested(0.1), nested(0.9)),
+    "list": lambda: (Cut([0.1, "a"]), Cut([0.1, "a"]), Cut([0.1, "b"])),
+    "set": lambda: (Cut({"a", "b"}), Cut({"b", "a"}), Cut({"a", "c"})),
+    "array": lambda: (Cut(np.arange(3.0)), Cut(np.arange(3.0)), Cut(np.arange(3.0) + 1)),
+    "dtype": lambda: (Cut(np.zeros(2, "f4")), Cut(np.zeros(2, "f4")), Cut(np.zeros(1, "f8"))),
+    "tensor": lambda: (Cut(torch.ones(2)), Cut(torch.ones(2)), Cut(torch.zeros(2))),
+    "object": lambda: (Cut(EntryPoint("a", "b", "c")), Cut(EntryPoint("a", "b", "c")), Cut(EntryPoint("a", "b", "d"))),
+    "attribute of the class": lambda: (of_class(cut=0.1), of_class(cut=0.1), of_class(cut=0.9)),
+    "another method": lambda: (
+        of_class(bright=lambda self, bands: bands),
+        of_class(bright=lambda self, bands: bands),
+        of_class(bright=lambda self, bands: -bands),
+    ),
+    "closure": lambda: (closed_over(0.1), closed_over(0.1), closed_over(0.9)),
+    "hook": lambda: (hooked(1), hooked(1), hooked(2)),
+    "buffer that is not saved": lambda: (buffered(1.0), buffered(1.0), buffered(2.0)),
+    "stride": lambda: tuple(torch.nn.MaxPool2d(3, stride) for stride in (1, 1, 2)),
+    "traced": lambda: tuple(torch.fx.symbolic_trace(Cut(cut)) for cut in (0.1, 0.1, 0.9)),
+    "scripted": lambda: tuple(torch.jit.trace(Cut(cut), torch.zeros(1, 3, 2, 2)) for cut in (0.1, 0.1, 0.9)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("pair", PAIRS)
+def test_modules_that_differ_in_an_attribute_are_different(pair):
+    one, again, other = map(fingerprint, PAIRS[pair]())
+    assert one == again != other
+
+
+def test_a_global_that_a_network_reads_makes_a_difference(monkeypatch):
+    network = of_class(forward=of_global)
+    before = fingerprint(network)
+    assert fingerprint(network) == before
+    monkeypatch.setattr(__import__(__name__), "THRESHOLD", 0.7)
+    assert fingerprint(network) != before
+
+
+def test_a_network_that_nothing_tells_is_unlike_any_other():
+    network = Cut(part for part in [1])
+    assert fingerprint(network) != fingerprint(network)
+
+
+def test_a_network_that_holds_itself_is_told():
+    loops = [Cut([]), Cut([])]
+    for loop in loops:
+        loop.cut.append(loop)
+    assert fingerprint(loops[0]) == fingerprint(loops[1])
+
+
+def two_classes(**entries):
+    return replace(SPEC, classes=("clear", "thick_cloud"), **entries)
+
+
+def test_two_networks_that_differ_in_an_attribute_answer_for_themselves():
+    for name, cut in (("low", 0.1), ("high", 0.9)):
+        register_model(two_classes(name=name), network=Cut(cut))
+    cube = xr.Dataset({band: (("y", "x"), np.full((64, 64), 0.5, "float32")) for band in ("red", "green", "blue")})
+    clouds = [
+        float(predict(cube, name, level="TOA", resolution="native")["cloud_fraction"]) for name in ("low", "high")
+    ]
+    assert clouds == [1.0, 0.0]
+
+
+def test_the_same_model_is_registered_once_more(onnx_file):
+    for network in (Cut(0.1), Cut(0.1)):  # as a cell of a notebook makes it anew
+        register_model(two_classes(), network=network)
+    for _ in range(2):
+        register_model(replace(SPEC, name="graph"), network=onnx_file)
+        register_model(replace(toys.TOY, name="plain"))
+    for other in (Cut(0.2), onnx_file):
+        with pytest.raises(ModelError, match="one new name"):
+            register_model(two_classes(), network=other)
+    with pytest.raises(ModelError, match="one new name"):
+        register_model(replace(toys.TOY, name="plain", version="2"))
+
+
+@pytest.mark.parametrize("specs", [(), ("csmask",), (None,), (replace(SPEC, name=5),)])
+def test_what_is_no_spec_is_refused(specs):
+    with pytest.raises(ModelError):
+        register_model(*specs)
+
+
+def graph_of(inputs, outputs):
+    from onnx import TensorProto, helper
+
+    ends = [
+        [helper.make_tensor_value_info(name, getattr(TensorProto, kind), shape) for name, kind, shape in side]
+        for side in (inputs, outputs)
+    ]
+    nodes = [helper.make_node("Identity", [inputs[0][0]], [outputs[0][0]])] if inputs else [
+        helper.make_node("Constant", [], [outputs[0][0]], value=helper.make_tensor("c", TensorProto.FLOAT, [1], [0.0]))
+    ]  # fmt: skip
+    graph = helper.make_graph(nodes, "graph", *ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model.SerializeToString()
+
+
+WINDOWS = ("bands", "FLOAT", [1, 3, "y", "x"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\0", b"no network", graph_of([WINDOWS], [("logits", "FLOAT", [1, 3, "y", "x"])])[:-40],
+        graph_of([], [("logits", "FLOAT", [1])]),
+        graph_of([WINDOWS, ("more", "FLOAT", [1, 3, 8, 8])], [("logits", "FLOAT", [1, 3, "y", "x"])]),
+        graph_of([("bands", "INT64", [1, 3, "y", "x"])], [("logits", "INT64", [1, 3, "y", "x"])]),
+        graph_of([("bands", "FLOAT", [3])], [("logits", "FLOAT", [3])]),
+    ],
+    ids=["empty", "zero", "text", "cut", "no input", "two inputs", "integers", "a vector"],
+)  # fmt: skip
+def test_an_onnx_file_that_is_no_such_network_is_refused(tmp_path, content):
+    (tmp_path / "odd.onnx").write_bytes(content)
+    register_model(replace(SPEC, name="odd"), network=tmp_path / "odd.onnx")
+    (spec,) = registry.variants("odd")
+    with pytest.raises(ModelError, match=r"odd\.onnx|whose file takes"):
+        registry.load(spec)
+
+
+@pytest.mark.parametrize("loader", ["", "nothing", "no_such_module:load", "toys:missing", ":", "toys:Path"])
+def test_a_loader_that_is_none_is_refused(loader):
+    with pytest.raises(ModelError, match="does not load"):
+        registry.load(replace(toys.TOY, name="odd", loader=loader))

@@ -121,7 +121,10 @@ def plugged(monkeypatch, tmp_path):
         ("plug_import", "import no_such_package", "no_such_package"),
         ("plug_syntax", "SPEC =", "SyntaxError"),
         ("plug_other", "SPEC = 5", "int"),
-        ("plug_bands", SPEC.format(more="kinds=None").replace('(("red",),)', "5"), "int"),
+        ("plug_kinds", SPEC.format(more="kinds=None"), "kinds=None of type NoneType"),
+        ("plug_bands", SPEC.format(more="").replace('(("red",),)', "5"), "bands=5 of type int"),
+        ("plug_size", SPEC.format(more="").replace("window=8", "window=0"), "window=0"),
+        ("plug_list", SPEC.format(more="weights=[]"), "not hashable"),
         ("plug_taken", SPEC.format(more="").replace("plugged", "csmask"), "csmask"),
     ],
 )

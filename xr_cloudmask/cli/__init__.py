@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,8 @@ from importlib.metadata import version
 from typing import Any
 
 from xr_cloudmask.cli import catalogue, demo, describe, evaluate, predict, train, weights
-from xr_cloudmask.cli.options import DONE, INTERRUPTED, UNUSABLE
+from xr_cloudmask.cli.options import CLOSED, DONE, INTERRUPTED, UNUSABLE
+from xr_cloudmask.cli.printing import shown
 from xr_cloudmask.cli.spelling import in_shell
 from xr_cloudmask.errors import CloudMaskError
 
@@ -27,20 +29,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 unusable input, 130 interrupted. Arguments that cannot be understood raise SystemExit(2).
+        Exit code: 0 done, 1 unusable input, 130 interrupted, 141 nobody reads what is printed. Arguments that cannot be
+        understood raise SystemExit(2).
     """
     arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         with _plain_warnings():
-            return int(arguments.run(arguments) or DONE)
+            code = int(arguments.run(arguments) or DONE)
+        print(end="", flush=True)  # here: what is still to be printed may find a closed pipe
+        return code
+    except BrokenPipeError:  # `| head` has what it wants
+        _print_nothing_more()
+        return CLOSED
+    except OSError as error:
+        if arguments.debug:
+            raise
+        where = f"{error.filename!r}: " if error.filename else ""
+        found = f"{where}{error.strerror or error}"
+        return _told(CloudMaskError(found, "files and folders that can be read and written", "ls -l, or df"))
     except CloudMaskError as error:
         if arguments.debug:
             raise
-        print(CloudMaskError(error.found, error.expected, in_shell(error.remedy, vars(arguments))), file=sys.stderr)
-        return UNUSABLE
+        return _told(CloudMaskError(error.found, error.expected, in_shell(error.remedy, vars(arguments))))
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
+
+
+def _told(error: CloudMaskError) -> int:
+    print(shown(error), file=sys.stderr)
+    return UNUSABLE
+
+
+def _print_nothing_more() -> None:
+    """Point standard output to nowhere: Python would complain of the closed pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from xr_cloudmask.catalog.archive import KINDS
 from xr_cloudmask.catalog.catalog import SHOWN
 from xr_cloudmask.catalog.formats import FORMATS
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, fraction, predict_options
+from xr_cloudmask.cli.printing import cell, shown
 from xr_cloudmask.errors import CatalogError
 
 CATALOGUE = Path("scenes.db")
@@ -97,10 +98,12 @@ def _list(arguments: argparse.Namespace) -> None:
     if arguments.form == "json":
         print(json.dumps(_records(table), indent=1))
     elif arguments.form == "csv":
-        print(table.drop(columns=["statistics", "provenance", "geometry"]).to_csv(), end="")
+        plain = pd.DataFrame(table.drop(columns=["statistics", "provenance", "geometry"])).reset_index()
+        print(plain.map(cell).to_csv(index=False), end="")
     elif len(table):
         errors = table["error"].fillna("").str.partition("\n")[0]
-        print(pd.DataFrame(table.assign(error=errors)[list(SHOWN)]).to_string(float_format="%.3f", na_rep="-"))
+        listed = pd.DataFrame(table.assign(error=errors)[list(SHOWN)])
+        print(shown(listed.to_string(float_format="%.3f", na_rep="-")))
 
 
 def _records(table: Any) -> list[dict[str, Any]]:
@@ -121,4 +124,4 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     for path in _catalogue(arguments).export(arguments.to, arguments.format):
-        print(path)
+        print(shown(path))

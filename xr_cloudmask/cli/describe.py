@@ -6,6 +6,7 @@ import argparse
 
 from xr_cloudmask import export, files
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_cube_options
+from xr_cloudmask.cli.printing import shown
 from xr_cloudmask.cli.spelling import in_shell
 from xr_cloudmask.description import describe
 from xr_cloudmask.names import MASK_NAME
@@ -25,5 +26,5 @@ def _describe(arguments: argparse.Namespace) -> int:
     if list(cube) == [MASK_NAME]:  # whose flags open_cube does not read
         cube = export.open_mask(arguments.inputs[0])
     found = describe(cube, arguments.model, **{name: getattr(arguments, name) for name in SAID})
-    print(in_shell(str(found), vars(arguments)))
+    print(shown(in_shell(str(found), vars(arguments))))
     return DONE if found.missing is None else UNUSABLE

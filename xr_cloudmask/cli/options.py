@@ -14,7 +14,7 @@ from xr_cloudmask.cube.described import WAYS
 from xr_cloudmask.masks.labels import DECISIONS
 from xr_cloudmask.masks.schemes import SCHEME_NAMES
 
-DONE, UNUSABLE, INTERRUPTED = 0, 1, 130  # exit codes; argparse itself exits with 2
+DONE, UNUSABLE, INTERRUPTED, CLOSED = 0, 1, 130, 141  # exit codes, as of shells; argparse itself exits with 2
 LEVELS = ("TOA", "BOA")
 PRECISIONS = ("auto", "fp32", "bf16")
 # Options that go to predict() as they are, if given.

@@ -12,6 +12,7 @@ import pandas as pd
 
 from xr_cloudmask import export, files
 from xr_cloudmask.cli.options import add_cube_options, add_mask_options, predict_options, progress
+from xr_cloudmask.cli.printing import shown
 from xr_cloudmask.cube.layout import TIME_NAMES
 from xr_cloudmask.errors import FileError
 from xr_cloudmask.files.raster import GDAL_CACHE
@@ -42,7 +43,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), progress(arguments.quiet):
         written = export.to_file(mask, arguments.output)
     if not arguments.quiet:
-        print(_summary(written))
+        print(shown(_summary(written)))
 
 
 def _summary(written: Sequence[Path]) -> str:

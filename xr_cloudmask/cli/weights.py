@@ -6,6 +6,7 @@ import argparse
 
 import pandas as pd
 
+from xr_cloudmask.cli.printing import shown
 from xr_cloudmask.errors import WeightsError
 from xr_cloudmask.models import hub, weights
 from xr_cloudmask.models.registry import models
@@ -35,7 +36,7 @@ def add_weights(parser: argparse.ArgumentParser, common: argparse.ArgumentParser
 
 
 def _models(_: argparse.Namespace) -> None:
-    print(models().to_string())
+    print(shown(models().to_string()))
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -50,7 +51,7 @@ def _list(_: argparse.Namespace) -> None:
         for name, entry in weights.fetched().items()
     ]
     if rows:
-        print(pd.DataFrame(rows).to_string(index=False))
+        print(shown(pd.DataFrame(rows).to_string(index=False)))
     else:
         print(f"none in {weights.cache_folder()}; to download the official ones: xr-cloudmask weights fetch")
 
@@ -60,7 +61,8 @@ def _verify(_: argparse.Namespace) -> None:
     damaged = {}
     for name, entry in weights.fetched().items():
         damaged[name] = weights.damaged(weights.cache_folder() / name, entry)
-        print(f"{name}: {'damaged ' + ', '.join(damaged[name]) if damaged[name] else 'whole'}")
+        state = "damaged " + ", ".join(damaged[name]) if damaged[name] else "whole"
+        print(shown(f"{name}: {state}"))
     bad = [name for name, files in damaged.items() if files]
     if bad:
         raise WeightsError(f"damaged weights {bad}", "files as they were downloaded", weights.again(bad[0]))

@@ -18,7 +18,7 @@ from xr_cloudmask.cube import rules
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.declared import FACTORS, LEVELS, declared_scaling, named_levels
 from xr_cloudmask.cube.layout import CubeView, require_real_numbers
-from xr_cloudmask.cube.metadata import as_number
+from xr_cloudmask.cube.metadata import as_number, flat
 from xr_cloudmask.cube.nodata import declared_nodata, moved_nodata, valid_range
 from xr_cloudmask.cube.plausible import COLDEST, HIGHEST, HOTTEST, LARGEST_SCALE_OF_NUMBERS, LOWEST
 from xr_cloudmask.cube.rules import Linear, Numbers, Product
@@ -277,7 +277,16 @@ def _of_band(keyword: str, factor: Factor | None, name: str) -> float | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    is_flag = isinstance(value, bool | np.bool_)
+    return not is_flag and isinstance(value, Real) and _fits_a_float(value)
+
+
+def _fits_a_float(value: Any) -> bool:
+    try:
+        float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+    return True
 
 
 def numbers_given(nodata: Nodata | None) -> Numbers:
@@ -288,8 +297,7 @@ def numbers_given(nodata: Nodata | None) -> Numbers:
     ReflectanceError
         They are no numbers.
     """
-    values: Sequence[Any] = np.ravel(nodata).tolist() if isinstance(nodata, list | tuple | np.ndarray) else [nodata]
-    values = [] if nodata is None else values
+    values = [] if nodata is None else flat(nodata)
     if not all(map(_is_number, values)):
         raise ReflectanceError(f"nodata={nodata!r}", "a number, or a list of numbers", "nodata=-9999")
     return tuple(map(float, values))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, item_property, read, texts
+from xr_cloudmask.cube.metadata import PRODUCT_KEYS, as_number, flat, item_property, read, texts
 from xr_cloudmask.cube.sensors import normalised
 from xr_cloudmask.errors import ReflectanceError
 
@@ -158,7 +158,7 @@ def is_from_stackstac(view: CubeView) -> bool:
 def named_levels(view: CubeView, table: Sensor | None, descriptors: Sequence[BandDescriptor]) -> list[set[str]]:
     """Return the levels that the metadata name, one set for the cube or one per date."""
     places = (view.source.attrs, *(band.attrs for band in view.bands.values()))
-    marked = {str(attrs["level"]) for attrs in places if attrs.get("level") in LEVELS}
+    marked = {str(attrs["level"]) for attrs in places if str(attrs.get("level")) in LEVELS}
     if marked:
         return [marked]
     names = frozenset(d.name for d in descriptors)
@@ -223,12 +223,13 @@ def _collapsed(numbers: tuple[float, ...]) -> tuple[float, ...]:
 
 def _shared_number(value: Any) -> float | None:
     """Return the number that is stated for all bands, once or for each; None where they differ."""
-    numbers = {as_number(one) for one in np.ravel(value)}
+    numbers = {as_number(one) for one in flat(value)}
     return numbers.pop() if len(numbers) == 1 else None
 
 
 def _is_true(value: Any) -> bool:
-    return bool(value) and str(value).casefold() != "false"
+    values = flat(value)
+    return len(values) == 1 and bool(values[0]) and str(values[0]).casefold() != "false"
 
 
 def sines_of_sun_elevation(view: CubeView, remedy: str | None = None) -> tuple[float, ...]:

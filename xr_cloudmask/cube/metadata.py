@@ -158,9 +158,9 @@ def with_their_own(bands: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]
 def _with_its_own(values: xr.DataArray, position: int, count: int) -> xr.DataArray:
     own = [
         {
-            one: np.ravel(place[listed])[min(position, np.size(place[listed]) - 1)]
+            one: numbers[min(position, len(numbers) - 1)]
             for listed, one in LISTED.items()
-            if listed in place and np.size(place[listed]) in (1, count)
+            if listed in place and len(numbers := flat(place[listed])) in (1, count)
         }
         for place in (values.attrs, values.encoding)
     ]
@@ -249,15 +249,44 @@ def as_number(value: Any) -> float | None:
     >>> as_number("0.0001"), as_number(np.array([7])), as_number([1, 2])
     (0.0001, 7.0, None)
     """
-    if isinstance(value, list | tuple | np.ndarray) and np.size(value) == 1:  # as HDF5 and HDF4 keep them
-        value = np.ravel(value)[0]
-    if isinstance(value, bool | np.bool_) or np.ndim(value) > 0:
+    if isinstance(value, np.ndarray) and value.size == 1:  # as HDF5 and HDF4 keep them
+        value = value.item()
+    elif isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool | np.bool_):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def flat(value: Any) -> list[Any]:
+    """Return the entries of an array, or of lists in lists of any lengths; one entry of anything else.
+
+    Examples
+    --------
+    >>> flat([[1], [2, "a"]]), flat(np.zeros((1, 2))), flat("abc")
+    ([1, 2, 'a'], [0.0, 0.0], ['abc'])
+    """
+    found, left = [], [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, np.ndarray):
+            found += one.ravel().tolist()
+        elif isinstance(one, list | tuple):
+            left += reversed(one)
+        else:
+            found.append(one)
+    return found
+
+
+def is_row(value: Any) -> bool:
+    """Whether a value is a list of single entries."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, list | tuple) and not any(isinstance(entry, list | tuple | np.ndarray) for entry in value)
 
 
 def positive(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:

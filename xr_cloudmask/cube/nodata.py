@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.metadata import as_number
+from xr_cloudmask.cube.metadata import as_number, flat
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ def declared_nodata(values: xr.DataArray) -> tuple[float, ...]:
     said = [values.attrs[key] for key in NODATA_KEYS if key in values.attrs]
     if values.dtype.kind != "f":
         said += [values.encoding[key] for key in CF_NODATA_KEYS if key in values.encoding]
-    stated = (as_number(number) for one in said for number in np.ravel(one))
+    stated = (as_number(number) for one in said for number in flat(one))
     return tuple(dict.fromkeys(number for number in stated if number is not None))
 
 
@@ -91,8 +91,8 @@ def valid_range(values: xr.DataArray, scale: float, offset: float) -> tuple[floa
     if not any(key in values.attrs for key in VALID_KEYS):
         return None
     both = values.attrs.get("valid_range", ())
-    both = np.ravel(BETWEEN.split(both.strip(" []()")) if isinstance(both, str) else both)
-    pair = both.tolist() if both.size == 2 else [values.attrs.get(key) for key in VALID_KEYS[1:]]
+    both = flat(BETWEEN.split(both.strip(" []()")) if isinstance(both, str) else both)
+    pair = both if len(both) == 2 else [values.attrs.get(key) for key in VALID_KEYS[1:]]
     low, high = (_unpacked(as_number(end), values) for end in pair)
     ends = [_within(end, within, scale, offset) for end, within in ((low, VALID_LOW), (high, VALID_HIGH))]
     if (low, high) == (None, None) or not all(ends):

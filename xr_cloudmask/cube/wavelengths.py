@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xr_cloudmask.cube.metadata import as_number, positive, read
+from xr_cloudmask.cube.metadata import as_number, is_row, positive, read
 from xr_cloudmask.cube.spelling import key
 from xr_cloudmask.errors import BandError
 
@@ -111,7 +111,7 @@ def _flag(value: Any, position: int, count: int) -> float | None:
     """Return a band's flag: a number, or its place in a list of all bands; ENVI writes the list as text."""
     if isinstance(value, str):
         value = NUMBER.findall(value)
-    if isinstance(value, Sequence | np.ndarray) and np.ndim(value) == 1:
+    if is_row(value):
         if len(value) not in (1, count):
             return None
         value = value[position if len(value) == count else 0]
@@ -152,7 +152,7 @@ def _unit_of(number: float) -> float:
 
 def _of_band(band: _Stated, coordinates: Mapping[str, float | None]) -> Limits | None:
     """Return the limits of one band: the first of its statements that are wavelengths of light."""
-    unit_text = next((band.said[word] for word in UNITS if band.said.get(word)), "")
+    unit_text = next((text for word in UNITS if isinstance(text := band.said.get(word), str) and text), "")
     unit = _unit(unit_text) if unit_text else None
     if unit is None and str(unit_text).strip().casefold() not in NO_UNIT:
         return None  # a wavenumber, a frequency
@@ -177,7 +177,7 @@ def _first_of(band: _Stated, word: str, coordinates: Mapping[str, float | None],
     if isinstance(value, str) and word not in band.numbers:
         found = limits_in(value)
         return found if found is None or found[0] < found[1] else _around(band, found[0], NM["nm"], coordinates)
-    if np.ndim(value) == 1 and len(value) in (2, 3, 4):  # limits, with the centre, with satpy's unit
+    if is_row(value) and len(value) in (2, 3, 4):  # limits, with the centre, with satpy's unit
         numbers = [n for n in map(as_number, value) if n is not None and n > 0]
         own = next((_unit(text) for text in value if isinstance(text, str) and _unit(text)), unit)
         return _ordered(band.name, (min(numbers), max(numbers)), own) if len(numbers) > 1 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from xr_cloudmask.bounded import read_small
 from xr_cloudmask.errors import FileError
 
 
@@ -24,7 +25,7 @@ def parse_xml(source: str | Path | bytes) -> Element:
     Raises
     ------
     FileError
-        No such file, not well formed, or not harmless.
+        No such file, one of many megabytes, not well formed, or not harmless.
 
     Examples
     --------
@@ -34,7 +35,9 @@ def parse_xml(source: str | Path | bytes) -> Element:
     from defusedxml.ElementTree import ParseError, fromstring
 
     try:
-        root: Element = fromstring(source if isinstance(source, bytes) else Path(source).read_bytes())
+        root: Element = fromstring(source if isinstance(source, bytes) else read_small(source))
+    except FileError:
+        raise
     except (OSError, ParseError, ValueError, LookupError) as error:  # defusedxml's are ValueErrors, so is bad encoding
         title = f"{len(source)} bytes" if isinstance(source, bytes) else repr(str(source))
         raise FileError(

@@ -8,12 +8,13 @@ goes to coordinates named as STAC names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 import xarray as xr
 
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, listed, refusing
 from xr_cloudmask.files import cbers, landsat, raster, sentinel2, stores
 from xr_cloudmask.files.raster import CHUNK
 
@@ -88,15 +89,28 @@ def open_cube(
             "inputs of one kind, at least one",
             "open each kind by itself and combine the cubes with xarray",
         )
-    return READERS[kinds.pop()][2](sources, bands, chunks)
+    kind, _, read = READERS[kinds.pop()]
+    found = f"{listed(map(repr, map(str, sources)), 3)}, read as {kind}"
+    remedy = "download or copy it again if it is damaged; gdalinfo or ncdump -h say what else is in it"
+    with refusing(FileError, found, "one whose metadata are intact", remedy):
+        return read(sources, bands, chunks)
 
 
 def _reader(path: Path) -> int:
     for position, (_, accepts, _) in enumerate(READERS):
-        if accepts(path):
-            return position
+        with suppress(OSError):  # a name that is too long, a folder that may not be entered
+            if accepts(path):
+                return position
+    is_folder = _is_folder(path)
     raise FileError(
-        f"a folder without product metadata, {str(path)!r}" if path.is_dir() else f"no file or folder {str(path)!r}",
+        f"a folder without product metadata, {str(path)!r}" if is_folder else f"no file or folder {str(path)!r}",
         "a raster file, a Sentinel-2 .SAFE, Landsat Collection 2 or CBERS folder, a netCDF file or a Zarr store",
-        f"pass the files in it: {path}/*.tif" if path.is_dir() else "check the path",
+        f"pass the files in it: {path}/*.tif" if is_folder else "check the path",
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False

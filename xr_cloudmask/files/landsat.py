@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
+from xr_cloudmask.bounded import read_text
 from xr_cloudmask.cube.xml import parse_xml
-from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.products import select, stack, timestamp
+from xr_cloudmask.errors import FileError, refusing
+from xr_cloudmask.files.products import number_of, select, stack, timestamp
 from xr_cloudmask.files.raster import open_bands
 
 Groups: TypeAlias = Mapping[str, Mapping[str, str]]  # a metadata file: group -> field -> value
@@ -46,7 +47,7 @@ def _scene(folder: Path, bands: Sequence[str] | None, chunks: int) -> xr.Dataset
     images = _images(groups, calibrations, folder)
     cube = open_bands(select(images, bands, folder), chunks)
     for name, band in cube.items():
-        band.attrs |= calibrations.get(_number(str(name)), {})
+        band.attrs |= calibrations.get(_band_number(str(name)), {})
     return cube.assign_coords(_scene_coords(groups, level, folder))
 
 
@@ -58,23 +59,16 @@ def _metadata_file(folder: Path) -> Path | None:
 def _read_metadata(folder: Path) -> Groups:
     path = _metadata_file(folder)
     assert path is not None  # noqa: S101 - is_product found it
-    try:
+    intact = f"intact Collection 2 metadata ({ROOT})"
+    with refusing(FileError, f"{str(path)!r}, which cannot be read", intact, "download the product again"):
         return READERS[path.suffix](path)
-    except FileError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise FileError(
-            f"{str(path)!r}, which cannot be read: {error!r}",
-            f"intact Collection 2 metadata ({ROOT})",
-            "download the product again",
-        ) from error
 
 
 def _read_odl(path: Path) -> Groups:
     """Read the groups of an Object Description Language file; nesting is by name only, as in Landsat's."""
     groups: dict[str, dict[str, str]] = {}
     group = ""
-    for line in path.read_text().splitlines():
+    for line in read_text(path).splitlines():
         key, _, value = (part.strip() for part in line.partition("="))
         if key == "GROUP":
             group = value
@@ -84,8 +78,10 @@ def _read_odl(path: Path) -> Groups:
 
 
 def _read_json(path: Path) -> Groups:
-    groups: Groups = json.loads(path.read_text())[ROOT]
-    return groups
+    return {
+        group: {field: str(value) for field, value in fields.items()}
+        for group, fields in json.loads(read_text(path))[ROOT].items()
+    }
 
 
 def _read_xml(path: Path) -> Groups:
@@ -105,6 +101,10 @@ def _field(groups: Groups, group: str, field: str, folder: Path) -> str:
     return groups[group][field]
 
 
+def _number(groups: Groups, group: str, field: str, folder: Path) -> float:
+    return number_of(_field(groups, group, field, folder), field, folder)
+
+
 def _calibrations(groups: Groups, level: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Return the attrs of every reflective band but the panchromatic one, by band number."""
     group = CALIBRATION.get(level, level)
@@ -112,8 +112,8 @@ def _calibrations(groups: Groups, level: str, folder: Path) -> dict[str, dict[st
     numbers = [key.removeprefix(FACTOR) for key in factors] or ["2"]  # every Landsat has one: its absence is reported
     return {
         number: {
-            "scale_factor": float(_field(groups, group, f"{FACTOR}{number}", folder)),
-            "add_offset": float(_field(groups, group, f"REFLECTANCE_ADD_BAND_{number}", folder)),
+            "scale_factor": _number(groups, group, f"{FACTOR}{number}", folder),
+            "add_offset": _number(groups, group, f"REFLECTANCE_ADD_BAND_{number}", folder),
             "_FillValue": NO_DATA,
         }
         for number in numbers
@@ -129,14 +129,14 @@ def _images(groups: Groups, calibrations: Mapping[str, Any], folder: Path) -> di
     return {path.stem.removeprefix(f"{product}_"): path for path in files}
 
 
-def _number(name: str) -> str:
+def _band_number(name: str) -> str:
     return name.rpartition("B")[2]
 
 
 def _scene_coords(groups: Groups, level: str, folder: Path) -> dict[str, Any]:
     image = partial(_field, groups, "IMAGE_ATTRIBUTES", folder=folder)
     coords: dict[str, Any] = {
-        "time": timestamp(f"{image('DATE_ACQUIRED')}T{image('SCENE_CENTER_TIME')}"),
+        "time": timestamp(f"{image('DATE_ACQUIRED')}T{image('SCENE_CENTER_TIME')}", folder),
         "platform": image("SPACECRAFT_ID").lower().replace("_", "-"),
         "processing:level": level,
         "landsat:product_id": _field(groups, "PRODUCT_CONTENTS", "LANDSAT_PRODUCT_ID", folder),
@@ -146,6 +146,6 @@ def _scene_coords(groups: Groups, level: str, folder: Path) -> dict[str, Any]:
 
 def _sun(groups: Groups, folder: Path) -> dict[str, float]:
     return {
-        f"view:sun_{angle}": float(_field(groups, "IMAGE_ATTRIBUTES", f"SUN_{angle.upper()}", folder))
+        f"view:sun_{angle}": _number(groups, "IMAGE_ATTRIBUTES", f"SUN_{angle.upper()}", folder)
         for angle in ("elevation", "azimuth")
     }

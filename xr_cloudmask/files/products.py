@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.errors import FileError
 
 CALIBRATION = ("scale_factor", "add_offset")
@@ -83,6 +84,26 @@ def select(images: dict[str, Path], bands: Sequence[str] | None, folder: Path) -
     return chosen
 
 
-def timestamp(value: str) -> np.datetime64:
+def timestamp(value: str, folder: Path) -> np.datetime64:
     """Return a metadata time, always UTC, as nanoseconds."""
-    return np.datetime64(value.rstrip("Z"), "ns")
+    try:
+        time: np.datetime64 = np.datetime64(value.rstrip("Z"), "ns")
+    except (ValueError, OverflowError) as error:
+        raise _odd(f"the time {value[:80]!r}", folder) from error
+    if np.isnat(time):
+        raise _odd(f"the time {value[:80]!r}", folder)
+    return time
+
+
+def number_of(value: str, field: str, folder: Path) -> float:
+    """Return a finite number that metadata state."""
+    number = as_number(value)
+    if number is None:
+        raise _odd(f"{field} = {value[:80]!r}", folder)
+    return number
+
+
+def _odd(found: str, folder: Path) -> FileError:
+    return FileError(
+        f"{folder.name}, whose metadata say {found}", "metadata as they were delivered", "download the product again"
+    )

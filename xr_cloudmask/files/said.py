@@ -12,6 +12,7 @@ from typing import Any
 from xr_cloudmask.errors import FileError, first_cause
 
 NUMBERS = re.compile(r"[-+.\deE]+")
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 ENVI_SCALE = "reflectance_scale_factor"
 
 
@@ -51,6 +52,7 @@ def probe(path: Path) -> Said:
     import rasterio
     from rasterio.windows import Window
 
+    _require_whole_hdf(path)
     with readable(path), rasterio.open(path) as source:
         if not source.count:
             raise several(path)
@@ -61,6 +63,15 @@ def probe(path: Path) -> Said:
             for text, colour, flags, attrs in parts
         )
         return Said(path, float(abs(source.res[0])), bands)
+
+
+def _require_whole_hdf(path: Path) -> None:
+    """Refuse a damaged HDF5 file, in which GDAL's reader can end the process; netCDF's says what is wrong."""
+    import netCDF4
+
+    with readable(path), path.open("rb") as file:
+        if file.read(len(HDF5)) == HDF5:
+            netCDF4.Dataset(path).close()
 
 
 def several(path: Path) -> FileError:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.xml import parse_xml
 from xr_cloudmask.errors import FileError
-from xr_cloudmask.files.products import select, stack, timestamp
+from xr_cloudmask.files.products import number_of, select, stack, timestamp
 from xr_cloudmask.files.raster import open_bands
 
 # In the order of the metadata's band_id.
@@ -85,38 +85,45 @@ def _images(root: Element, folder: Path, bands: Sequence[str] | None) -> dict[st
 def _band_attrs(root: Element, level: Level, name: str, folder: Path) -> dict[str, Any]:
     if name not in BANDS:
         return {}  # a quality band
-    quantification = float(text(root, level.quantification, folder))
+    quantification = _number(root, level.quantification, folder)
+    if quantification <= 0:
+        raise FileError(
+            f"{folder.name} with {level.quantification} {quantification:g}",
+            "a positive number",
+            "download the product again, or pass its band files with scale=1e-4, offset=-0.1",
+        )
     return {
         "scale_factor": 1 / quantification,
         "add_offset": _offset(root, level, name, folder) / quantification,
-        "_FillValue": _no_data(root),
+        "_FillValue": _no_data(root, folder),
     }
 
 
 def _offset(root: Element, level: Level, name: str, folder: Path) -> float:
-    offsets = {entry.get("band_id"): float(str(entry.text)) for entry in root.iter(level.offset)}
+    stated = {entry.get("band_id"): str(entry.text) for entry in root.iter(level.offset)}
+    offsets = {band: number_of(number, level.offset, folder) for band, number in stated.items()}
     band_id = str(BANDS.index(name))
-    baseline = text(root, "PROCESSING_BASELINE", folder)
-    if band_id not in offsets and float(baseline) >= OFFSETS_SINCE:
+    baseline = _number(root, "PROCESSING_BASELINE", folder)
+    if band_id not in offsets and baseline >= OFFSETS_SINCE:
         raise FileError(
-            f"{folder.name} of processing baseline {baseline} without {level.offset} for {name}",
+            f"{folder.name} of processing baseline {baseline:05.2f} without {level.offset} for {name}",
             f"{level.offset} for every band, as baselines since {OFFSETS_SINCE:05.2f} have it",
             "download the product again; or pass its band files with scale=1e-4, offset=-0.1",
         )
     return offsets.get(band_id, 0.0)
 
 
-def _no_data(root: Element) -> int:
+def _no_data(root: Element, folder: Path) -> int:
     values = {
-        str(entry.findtext("SPECIAL_VALUE_TEXT")): int(str(entry.findtext("SPECIAL_VALUE_INDEX")))
+        str(entry.findtext("SPECIAL_VALUE_TEXT")): str(entry.findtext("SPECIAL_VALUE_INDEX"))
         for entry in root.iter("Special_Values")
     }
-    return values.get("NODATA", 0)
+    return int(number_of(values.get("NODATA", "0"), "SPECIAL_VALUE_INDEX", folder))
 
 
 def _scene_coords(root: Element, level: Level, folder: Path) -> dict[str, Any]:
     coords: dict[str, Any] = {
-        "time": timestamp(text(root, "PRODUCT_START_TIME", folder)),
+        "time": timestamp(text(root, "PRODUCT_START_TIME", folder), folder),
         "platform": text(root, "SPACECRAFT_NAME", folder).lower(),
         "processing:level": level.name,
         "s2:processing_baseline": text(root, "PROCESSING_BASELINE", folder),
@@ -130,8 +137,12 @@ def _sun(folder: Path) -> dict[str, float]:
     sun = parse_xml(granules[0]).find(".//Mean_Sun_Angle") if granules else None
     if sun is None:
         return {}
-    zenith, azimuth = (float(text(sun, f"{angle}_ANGLE", folder)) for angle in ("ZENITH", "AZIMUTH"))
+    zenith, azimuth = (_number(sun, f"{angle}_ANGLE", folder) for angle in ("ZENITH", "AZIMUTH"))
     return {"view:sun_elevation": 90 - zenith, "view:sun_azimuth": azimuth}
+
+
+def _number(root: Element, tag: str, folder: Path) -> float:
+    return number_of(text(root, tag, folder), tag, folder)
 
 
 def text(root: Element, tag: str, folder: Path) -> str:

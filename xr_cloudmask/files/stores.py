@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import xarray as xr
 
 from xr_cloudmask.cube.layout import X_NAMES, Y_NAMES
-from xr_cloudmask.errors import FileError
+from xr_cloudmask.errors import FileError, refusing
+from xr_cloudmask.files.raster import CHUNK
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
+MOST_CHUNKS, LONGEST_AXIS = 10_000_000, 100_000_000  # of a variable: dask needs a kilobyte for each
 SPATIAL = frozenset((*Y_NAMES, *X_NAMES))
 
 
@@ -42,8 +45,15 @@ def read(paths: Sequence[Path], bands: Sequence[str] | None, chunks: int) -> xr.
 def open_store(path: Path, chunks: int) -> xr.Dataset:
     """Open a store; chunks are whole multiples of the stored ones, of at most ``chunks`` pixels a side if possible."""
     engine = "zarr" if is_zarr(path) else "netcdf4"
-    try:
-        with xr.open_dataset(path, engine=engine, decode_cf=False) as stored:
+    with refusing(
+        FileError,
+        f"{str(path)!r}, which cannot be opened as {engine}",
+        "an intact netCDF-4 file or Zarr store, written by xarray or by CF conventions",
+        "download or copy it again if it is damaged; check with: "
+        f"python -c \"import xarray; print(xarray.open_dataset('{path}'))\"",
+    ):
+        with xr.open_dataset(path, engine=engine, decode_cf=False, create_default_indexes=False) as stored:
+            _require_size(stored, path)
             plan = {dim: _chunk(stored, dim, chunks) for dim in stored.dims}
             packed: dict[str, bool] = dict.fromkeys(map(str, stored.data_vars), False)
         with warnings.catch_warnings():
@@ -56,13 +66,20 @@ def open_store(path: Path, chunks: int) -> xr.Dataset:
         # What is said of a date is metadata: only pixels stay lazy.
         small = [name for name, coord in cube.coords.items() if coord.chunks and not SPATIAL & set(coord.dims)]
         return cube.assign_coords({name: cube[name].variable.compute() for name in small})
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise FileError(
-            f"{str(path)!r}, which cannot be opened as {engine}: {error}",
-            "an intact netCDF-4 file or Zarr store, written by xarray or by CF conventions",
-            "download or copy it again if it is damaged; check with: "
-            f"python -c \"import xarray; print(xarray.open_dataset('{path}'))\"",
-        ) from error
+
+
+def _require_size(stored: xr.Dataset, path: Path) -> None:
+    """Refuse sizes that no product has: a header of a few bytes can name any."""
+    for name, variable in stored.variables.items():
+        chunks = variable.encoding.get("preferred_chunks") or dict.fromkeys(variable.dims, CHUNK)
+        count = math.prod(-(-size // max(1, chunks.get(dim, CHUNK))) for dim, size in variable.sizes.items())
+        is_axis = not SPATIAL & set(variable.dims) or variable.ndim < 2
+        if count > MOST_CHUNKS or (is_axis and variable.size > LONGEST_AXIS):
+            raise FileError(
+                f"{str(path)!r}, whose variable {str(name)!r} has the sizes {dict(variable.sizes)} in {count} chunks",
+                f"at most {MOST_CHUNKS} chunks, and {LONGEST_AXIS} numbers along an axis",
+                "the store rewritten in chunks of some megabytes, or a part of it: xarray.open_zarr(...).isel(...)",
+            )
 
 
 def _chunk(stored: xr.Dataset, dim: Hashable, chunks: int) -> int:

@@ -253,7 +253,7 @@ def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
             )
         table[entry.code] = homes[0]
     kept = {key: value for key, value in mask.attrs.items() if key not in flag_attrs(source)}
-    out = mask.copy(data=recoded(mask.data if mask.chunks else mask.values, table))
+    out = mask.copy(deep=False, data=recoded(mask.data if mask.chunks else mask.values, table))
     out.attrs = {**kept, **flag_attrs(target)}
     return out
 

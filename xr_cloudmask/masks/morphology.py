@@ -61,7 +61,7 @@ def dilate(mask: xr.DataArray, metres: float) -> xr.Dataset:
     pixel, reach = ground_of(view).known("mask"), metres * NEARLY
     grow = partial(_grown, clear=clear, growing=growing, pixel=pixel, reach=reach)
     codes = mask.transpose(*view.dims)
-    grown = codes.copy(data=_on_dates(grow, codes, [math.ceil(reach / size) for size in pixel]))
+    grown = codes.copy(deep=False, data=_on_dates(grow, codes, [math.ceil(reach / size) for size in pixel]))
     grown.attrs = {name: value for name, value in mask.attrs.items() if name not in FRACTIONS}
     bare = grown.drop_vars(OF_THE_AREA, errors="ignore").transpose(*mask.dims).rename(MASK_NAME)
     return coverage.with_coverage(bare, bare.to_dataset())

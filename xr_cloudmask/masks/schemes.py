@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, refusing
 
 SURFACES = ("clear", "land", "water", "snow")
 CLOUDS = ("thick_cloud", "thin_cloud")
@@ -190,8 +190,9 @@ def scheme_of(mask: xr.DataArray) -> Scheme:
             "uint8 codes, as predict() gives them",
             "mask.fillna(255).astype('uint8') for codes that became floats; cube.where(condition) for booleans",
         )
-    if mask.attrs.get("scheme") in SCHEMES:
-        return SCHEMES[mask.attrs["scheme"]]
+    named = mask.attrs.get("scheme")
+    if isinstance(named, str) and named in SCHEMES:
+        return SCHEMES[named]
     if "flag_values" not in mask.attrs or "flag_meanings" not in mask.attrs:
         raise CloudMaskError(
             f"a DataArray {str(mask.name)!r} without flag attributes",
@@ -204,8 +205,14 @@ def scheme_of(mask: xr.DataArray) -> Scheme:
             "a mask, or a quality band that was read as one",
             "cube.cloudmask.from_quality('SCL'), or mask= of a method, which reads it",
         )
-    codes = [int(code) for code in np.atleast_1d(mask.attrs["flag_values"])]
-    flags = dict(zip(str(mask.attrs["flag_meanings"]).split(), codes, strict=True))
+    with refusing(
+        CloudMaskError,
+        f"flag_values {mask.attrs['flag_values']!s:.80} and flag_meanings {mask.attrs['flag_meanings']!s:.80}",
+        "a whole number for each word of flag_meanings",
+        "mask.assign_attrs(scheme='cloudsen12'), or the flags as predict() writes them",
+    ):
+        codes = [int(code) for code in np.atleast_1d(mask.attrs["flag_values"])]
+        flags = dict(zip(str(mask.attrs["flag_meanings"]).split(), codes, strict=True))
     no_data = flags.pop("no_data", flags.get(CLEAR_OR_NO_DATA, 255))
     return _scheme_of_names(str(mask.attrs.get("scheme", "native")), list(flags), list(flags.values()), no_data)
 

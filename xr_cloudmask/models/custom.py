@@ -7,21 +7,20 @@ there are no data, and returns ``(window, class, y, x)`` at the same resolution.
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError
+from xr_cloudmask.errors import ModelError, refusing
 from xr_cloudmask.models import csmask, weights
 from xr_cloudmask.models.base import FloatArray, ModelSpec
+from xr_cloudmask.models.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
 BYTES_PER_PIXEL = 4000  # of a window, on a GPU: an assumption; what does not fit is halved
 
-_MODULES: dict[str, Any] = {}  # by checksum; only in the process that registered them
+_MODULES: dict[str, Any] = {}  # by fingerprint; only in the process that registered them
+FOUR = 4  # dimensions of windows: window, band, y, x
 
 
 def bound(spec: ModelSpec, network: Network) -> ModelSpec:
@@ -49,30 +49,13 @@ def bound(spec: ModelSpec, network: Network) -> ModelSpec:
         file = weights.WeightsFile.of(network)
         return replace(spec, loader=f"{__name__}:load_onnx", weights=(file,), sha256=file.sha256)
     if "torch" in sys.modules and isinstance(network, sys.modules["torch"].nn.Module):
-        sha256 = _checksum(network)
-        _MODULES[sha256] = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+        sha256 = fingerprint(network)
+        if sha256 not in _MODULES:
+            _MODULES[sha256] = copy.deepcopy(network).cpu().eval().requires_grad_(False)
         return replace(spec, loader=f"{__name__}:load_module", sha256=sha256, precisions=("fp32", "bf16"))
     raise ModelError(
         f"network={network!r}", "a torch.nn.Module or the path of an .onnx file", "register_model(spec, network=module)"
     )
-
-
-def _checksum(module: nn.Module) -> str:
-    digest = hashlib.sha256(repr(module).encode())
-    for part in module.modules():  # modules of one look and the same weights may do different things with them
-        digest.update(repr((type(part).__qualname__, _instructions(type(part).forward))).encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _instructions(function: Any) -> Any:
-    """Return what a function does, without where it is written or where in memory it lies."""
-    code = getattr(function, "__code__", function)
-    if not isinstance(code, CodeType):
-        return repr(type(code))
-    inner = [_instructions(part) if isinstance(part, CodeType) else part for part in code.co_consts[1:]]  # not its text
-    return code.co_code, code.co_names, inner
 
 
 @dataclass(frozen=True)
@@ -130,8 +113,31 @@ class OnnxModel:
 
 
 def load_onnx(spec: ModelSpec, device: str | None) -> OnnxModel:
-    """Compare an ONNX file with its checksum and start its session."""
+    """Compare an ONNX file with its checksum and start its session.
+
+    Raises
+    ------
+    ModelError
+        It is no network, or takes or returns something else than windows.
+    """
     (file,) = spec.weights
     weights.verify(file)
-    session, size = csmask.session(Path(file.path).read_bytes(), device)
+    with refusing(
+        ModelError,
+        f"model {spec.name!r}, whose file {file.path!r} onnxruntime cannot load",
+        "a whole ONNX network",
+        f"python -m onnx.checker {file.path}; export it again where it comes from",
+    ):
+        session, size = csmask.session(Path(file.path).read_bytes(), device)
+        ends = session.get_inputs(), session.get_outputs()
+        windows = [
+            [end.shape for end in side if end.type == "tensor(float)" and len(end.shape) == FOUR] for side in ends
+        ]
+    if len(ends[0]) != 1 or not windows[0] or not ends[1] or ends[1][0].shape not in windows[1]:
+        said = ["; ".join(f"{end.name} {end.type} {end.shape}" for end in side) or "nothing" for side in ends]
+        raise ModelError(
+            f"model {spec.name!r}, whose file takes {said[0]} and returns {said[1]}",
+            "one input and a first output of float32 (window, band or class, y, x)",
+            "torch.onnx.export(module, torch.zeros(1, bands, 64, 64), 'network.onnx') of such a module",
+        )
     return OnnxModel(session, spec.logits, size)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import MissingError, ModelError, close_to, listed
+from xr_cloudmask.errors import MissingError, ModelError, close_to, listed, refusing
 from xr_cloudmask.extras import has
 from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
+from xr_cloudmask.models.checks import require_plain
 from xr_cloudmask.models.ensemble import PLUS
 from xr_cloudmask.models.index import four_four_a, physical
 
@@ -59,7 +60,8 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     Raises
     ------
     ModelError
-        The name is taken, the variants have several names, or the network is of another kind.
+        Another model has the name, the variants have several names, or the network is of another kind. The same model
+        once more, as when a cell of a notebook is run again, is no error.
 
     Examples
     --------
@@ -79,14 +81,19 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     >>> cube.cloudmask.predict("brightness")["cloud_mask"].attrs["flag_meanings"]
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
+    for spec in specs:
+        require_plain(spec)
+    variants = specs if network is None else tuple(custom.bound(spec, network) for spec in specs)
     names = sorted({spec.name for spec in specs})
+    if len(names) == 1 and _SPECS.get(names[0]) == variants:
+        return
     if len(names) != 1 or names[0] in (*_SPECS, auto.NAME) or PLUS in names[0]:
         raise ModelError(
             f"variants named {names}",
             f"one new name for all of them, without {PLUS!r}, none of {sorted(_SPECS)}",
             "register_model(dataclasses.replace(spec, name='my-model'))",
         )
-    _SPECS[names[0]] = specs if network is None else tuple(custom.bound(spec, network) for spec in specs)
+    _SPECS[names[0]] = variants
 
 
 @cache
@@ -97,10 +104,12 @@ def _discover() -> None:
             found = entry.load()
             specs = [found] if isinstance(found, ModelSpec) else list(found)
             for spec in specs:
+                require_plain(spec)
                 _row(spec)  # one that cannot be listed would break the list of all
             register_model(*specs)
-        # Whatever another package does wrong, ending the process included.
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever another package does wrong, ending the process included
             why = f"{type(error).__name__}: {error}"
             warnings.warn(f"model {entry.name!r} ({entry.value}) is left out: {why}", stacklevel=3)
 
@@ -370,8 +379,10 @@ def _load(spec: ModelSpec, device: str | None) -> Any:
     with _LOADING:
         if key not in _LOADED:
             _require_installed(spec)
-            module, function = spec.loader.split(":")
-            _LOADED[key] = getattr(importlib.import_module(module), function)(spec, device)
+            module, _, function = spec.loader.partition(":")
+            found = f"model {spec.name!r}, which {spec.loader!r} does not load"
+            with refusing(ModelError, found, "a loader 'module:function' that returns a model", "the loader's package"):
+                _LOADED[key] = getattr(importlib.import_module(module), function)(spec, device)
         return _LOADED[key]
 
 

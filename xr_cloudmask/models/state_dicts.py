@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xr_cloudmask.errors import MissingError, WeightsError
+from xr_cloudmask.bounded import read_small
+from xr_cloudmask.errors import MissingError, WeightsError, in_words
 from xr_cloudmask.extras import require
 from xr_cloudmask.models.weights import CONFIG, WeightsFile, verify
 
@@ -45,7 +46,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         raise
     # Damaged or malicious content surfaces as any of a dozen types, from zipfile's to the unpickler's.
     except Exception as error:
-        _raise_unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", error)
+        _raise_unreadable(path, in_words(error), error)
     tensors = isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values())
     if not tensors:
         _raise_unreadable(path, f"a {type(state).__name__} of more than tensors")
@@ -89,9 +90,11 @@ def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     yaml = require("yaml", "weights", f"{CONFIG} beside weights")
     verify(WeightsFile.of(config))
     try:
-        content = yaml.safe_load(config.read_bytes())
-    except (yaml.YAMLError, ValueError) as error:
-        _raise_unreadable(config, str(error).splitlines()[0], error)
+        content = yaml.safe_load(read_small(config, WeightsError))
+    except WeightsError:
+        raise
+    except Exception as error:  # the parser's own, and those of the kinds it makes: numbers, dates, recursion
+        _raise_unreadable(config, in_words(error), error)
     if not isinstance(content, Mapping):
         _raise_unreadable(config, f"a {type(content).__name__} where a mapping was expected")
     return content

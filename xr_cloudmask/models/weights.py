@@ -11,18 +11,21 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from xr_cloudmask import atomic
-from xr_cloudmask.errors import MissingError, WeightsError
+from xr_cloudmask.bounded import read_small
+from xr_cloudmask.errors import MissingError, WeightsError, refusing
 from xr_cloudmask.extras import require
 
 WEIGHTS_VARIABLE, CACHE_VARIABLE = "XR_CLOUDMASK_WEIGHTS", "XR_CLOUDMASK_CACHE"
 MANIFEST, CONFIG = "manifest.json", "config.yaml"
 HUB = "https://huggingface.co"
+SHA256 = r"[0-9a-f]{64}"
 
 # What a folder of weights holds: one file (SEnSeIv2, `universal`), or the embedding and the segmenter (phicloudmask).
 LAYOUTS = (
@@ -105,7 +108,7 @@ class WeightsFile:
             There is no such file, or it is not as long as its manifest says.
         """
         place = Path(path).expanduser().absolute()
-        if not place.is_file():
+        if not _is_file(place):
             raise WeightsError(f"no file {str(place)!r}", "a file of weights", "weights='path/to/weights.pt'")
         stat = place.stat()
         for record in _records_beside(place):
@@ -131,6 +134,12 @@ class Record:
     size: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Refuse what describes no file of this folder."""
+        plain = isinstance(self.name, str) and Path(self.name).name == self.name
+        if not plain or type(self.size) is not int or not re.fullmatch(SHA256, str(self.sha256)):
+            raise ValueError(f"{self} is no file with its size and checksum")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -149,19 +158,24 @@ class Manifest:
     licence: str
     files: tuple[Record, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what is no text."""
+        for text in (self.name, self.repository, self.commit, self.licence):
+            if not isinstance(text, str):
+                raise ValueError(f"{text!r} is no text")
+
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
         """Read a folder's manifest; None where there is none."""
         path = folder / MANIFEST
         try:
-            content = json.loads(path.read_bytes())
-            return cls(**{**content, "files": tuple(Record(**entry) for entry in content["files"])})
+            said = read_small(path, WeightsError)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(
-                f"{str(path)!r}, which cannot be read: {error}", "a manifest that `fetch` wrote", again(folder.name)
-            ) from error
+        expected = "a manifest that `fetch` wrote"
+        with refusing(WeightsError, f"{str(path)!r}, which cannot be read", expected, again(folder.name)):
+            content = json.loads(said)
+            return cls(**{**content, "files": tuple(Record(**entry) for entry in content["files"])})
 
     def write(self, folder: Path) -> None:
         """Write the manifest so that a reader sees all of it or none."""
@@ -203,7 +217,9 @@ def resolve(spec_name: str, given: Given | None = None) -> tuple[WeightsFile, ..
     ...
     xr_cloudmask.errors.WeightsError: found: weights='missing.pt', which is no file and no folder ...
     """
-    return tuple(WeightsFile.of(path) for path in _paths(spec_name, given))
+    expected, remedy = "the path of a file, a pair of paths, or a folder", "weights='path/to/weights.pt'"
+    with refusing(WeightsError, f"weights={str(given)[:80]!r}", expected, remedy):
+        return tuple(WeightsFile.of(path) for path in _paths(spec_name, given))
 
 
 def available(spec_name: str) -> bool:
@@ -298,6 +314,13 @@ def _cached(name: str | Path) -> Path | None:
     except MissingError:
         return None
     return folder if (folder / MANIFEST).is_file() else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _split(text: str) -> list[str]:

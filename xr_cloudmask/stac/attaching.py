@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
@@ -17,6 +17,7 @@ from xr_cloudmask.cube.layout import view as view_of
 from xr_cloudmask.errors import CloudMaskError, StacError
 from xr_cloudmask.stac.facts import LISTED, joined, said_of_dates
 from xr_cloudmask.stac.headers import Patch
+from xr_cloudmask.stac.items import as_items, understood
 from xr_cloudmask.stac.loaded import said_of_bands
 from xr_cloudmask.stac.matching import matched, moments_of
 from xr_cloudmask.stac.onto import DateRecord, with_time, write
@@ -90,6 +91,11 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
     """
     view = view_of(cube)
     listed = as_items(items)
+    with understood(f"{len(listed)} items"):
+        return _attached(cube, view, listed, patch_url)
+
+
+def _attached(cube: CubeT, view: CubeView, listed: Sequence[Item], patch_url: Patch | None) -> CubeT:
     moments = moments_of(listed)
     groups = matched(view, listed, moments)
     used = sorted({i for group in groups for i in group})
@@ -100,29 +106,6 @@ def attach(cube: CubeT, items: Any, *, patch_url: Patch | None = None) -> CubeT:
     if any(len(date) > 1 for date in dates):
         _require_agreement(cube, view, dates, [moments[i] for group in groups for i in group])
     return with_time(write(cube, view, list(map(_of_date, dates))), view, moments[used])
-
-
-def as_items(items: Any) -> list[Item]:
-    """Return items, each once, as pystac has them, from any of the forms in which people hold them."""
-    from pystac import Item
-    from pystac.errors import STACError, STACTypeError
-
-    if isinstance(items, Mapping):
-        items = items.get("features", [items])
-    entries: list[Any] = [items] if isinstance(items, Item | str) or not isinstance(items, Iterable) else list(items)
-    try:
-        found = [entry if isinstance(entry, Item) else Item.from_dict(dict(entry)) for entry in entries]
-    except (STACError, STACTypeError, KeyError, TypeError, ValueError) as error:
-        raise StacError(
-            f"items={str(items)[:60]!r}, which are none",
-            "pystac.Item objects, an ItemCollection, or their JSON as dict",
-            "items = client.search(...).item_collection(), or items = xr_cloudmask.stac.search(...)",
-        ) from error
-    if not found:
-        raise StacError(
-            "no items", "those that the cube was loaded from", "search for a larger area, or for more dates"
-        )
-    return list({(item.collection_id, item.id): item for item in reversed(found)}.values())[::-1]
 
 
 def _of_date(items: Sequence[DateRecord]) -> DateRecord:

@@ -52,6 +52,7 @@ PRODUCT_KINDS = (
 )  # of products; other product keys name one each
 LISTED = (*(key for key in PRODUCT_KEYS if key not in PRODUCT_KINDS), *PLACES)
 INPE_XML = re.compile(r"_BAND\d{1,2}\.xml($|\?)", re.IGNORECASE)
+LARGEST = 2**63 - 1
 FACTOR_PAIRS = ((SCALE, OFFSET), (APPLIED_SCALE, APPLIED_OFFSET))
 
 Facts = dict[str, Any]
@@ -162,12 +163,17 @@ def _is_reflectance(item: Item) -> bool:
 
 def _uniform(values: Sequence[Any]) -> list[Any]:
     """Return values of one type, for arrays and files take no other: numbers, with NaN for null, or text."""
-    stated = {type(value) for value in values}
+    stated = {str if _is_huge(value) else type(value) for value in values}
     if stated in ({bool}, {int}):
         return list(values)
     if stated <= {int, float, type(None)}:
         return [math.nan if value is None else float(value) for value in values]
     return [_text(value) for value in values]
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a value is a whole number that no array holds."""
+    return isinstance(value, int) and abs(value) > LARGEST
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ from xr_cloudmask.stac import http
 from xr_cloudmask.stac.assets import AssetBand, default_bands, source
 from xr_cloudmask.stac.facts import Facts, by_date, columns, said_of_dates
 from xr_cloudmask.stac.headers import Patch, SceneBands, completed
+from xr_cloudmask.stac.items import understood, valid
 from xr_cloudmask.stac.searching import moment, ordered
 
 if TYPE_CHECKING:
@@ -134,6 +135,10 @@ class Described:
 
     def cube(self, geobox: GeoBox | None = None, chunks: Mapping[str, int] | None = None, **grid: Any) -> xr.Dataset:
         """Return the lazy cube, see `load`."""
+        with understood("items"):
+            return self._cube(geobox, chunks, grid)
+
+    def _cube(self, geobox: GeoBox | None, chunks: Mapping[str, int] | None, grid: Mapping[str, Any]) -> xr.Dataset:
         cube = _read_later(_plain_items(self), _chunks(chunks, self), {"geobox": geobox, **grid})
         along_time = columns(self.facts)
         for name, band in cube.items():
@@ -146,9 +151,14 @@ class Described:
 
 def describe(items: Iterable[Item], bands: Sequence[str] | None, patch_url: Patch | None) -> Described:
     """Gather what items say of themselves, and from headers and XML files what they do not say; see `load`."""
-    dated = ordered(items)
+    dated = ordered(valid(items))
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
+    with understood(f"{len(dated)} items"):
+        return _described(dated, bands, patch_url)
+
+
+def _described(dated: Sequence[Item], bands: Sequence[str] | None, patch_url: Patch | None) -> Described:
     names = default_bands(dated) if bands is None else list(dict.fromkeys(bands))
     stated = [{name: source(item, name) for name in names} for item in dated]
     patch = patch_url or str

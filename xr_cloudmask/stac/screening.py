@@ -20,6 +20,7 @@ from xr_cloudmask.models.registry import name_of, warning_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.prediction import predict
 from xr_cloudmask.stac.headers import Patch
+from xr_cloudmask.stac.items import understood, valid
 from xr_cloudmask.stac.loading import describe
 from xr_cloudmask.stac.searching import moment, ordered
 
@@ -144,7 +145,7 @@ def screen(
 
     largest = limit("max_cloud", max_cloud)
     warn_of([warning_of(name_of(model))])
-    dated = ordered(items)
+    dated = ordered(valid(items))
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
 
@@ -179,10 +180,11 @@ def _estimate(
 
     try:
         found = describe([item], bands, patch_url)
-        region = found.grid.extent if place is None else place.to_crs(_crs(found.grid))
-        if not region.intersects(found.grid.extent):
-            return {VALID_FRACTION: 0.0}
-        grid = _coarse(found.grid, region, resolution)
+        with understood(f"item {item.id!r}"):
+            region = found.grid.extent if place is None else place.to_crs(_crs(found.grid))
+            if not region.intersects(found.grid.extent):
+                return {VALID_FRACTION: 0.0}
+            grid = _coarse(found.grid, region, resolution)
         seen = _repeated(found.cube(grid).compute())
         mask = predict(seen, model, resolution="native", **options)[MASK_NAME].isel(time=0)
         return _fractions(mask, region, grid.zoom_out(1 / REPEATED))

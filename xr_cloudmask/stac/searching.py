@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.errors import StacError
 from xr_cloudmask.stac import http
+from xr_cloudmask.stac.items import valid
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -65,7 +66,6 @@ def search(
     """
     from pystac_client import Client
     from pystac_client.conformance import ConformanceClasses
-    from pystac_client.exceptions import APIError, ParametersError
     from pystac_client.stac_api_io import StacApiIO
 
     box = _box(bbox)
@@ -88,10 +88,10 @@ def search(
             query=query,  # type: ignore[arg-type]
             max_items=limit,
         )
-        return ordered(found.items())
-    except (APIError, ParametersError, NotImplementedError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, StacError):
-            raise
+        return ordered(valid(found.items()))
+    except StacError:
+        raise
+    except Exception as error:  # an answer may hold anything, which pystac's readers do not expect
         raise StacError(
             f"no items from {url}: {error or type(error).__name__}",
             "a STAC API that answers, and a search that it understands",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from xr_cloudmask.errors import CloudMaskError, FileError
+from xr_cloudmask.bounded import read_text
+from xr_cloudmask.errors import CloudMaskError, FileError, refusing
 from xr_cloudmask.models.networks.architecture import Architecture
 from xr_cloudmask.models.universal import CLASSES, SPEC
 
 PRECISIONS = ("fp32", "bf16")
+LARGEST = 2**53  # whole numbers up to it are exact as floats
 # All other numbers are positive.
 MAY_BE_ZERO = frozenset(
     {"seed", "weight_decay", "warm_up", "balance", "smoothing", "distillation", "validate_every", "save_minutes"}
@@ -154,10 +154,8 @@ class Recipe:
         >>> Recipe.packaged().widths
         (16, 32, 64, 128, 192)
         """
-        try:
-            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
-            raise FileError(f"recipe {os.fspath(path)!r}: {error}", "a TOML file", "recipe='recipe.toml'") from error
+        with refusing(FileError, f"recipe {os.fspath(path)!r}", "a TOML file", "recipe='recipe.toml'"):
+            given = tomllib.loads(read_text(path))
         return cls.of({**_packaged(base), **given})
 
     @classmethod
@@ -185,7 +183,7 @@ class Recipe:
 
 def _is_number(value: Any, whole: bool, zero: bool) -> bool:
     kinds = (int,) if whole else (int, float)
-    return type(value) in kinds and math.isfinite(value) and (value > 0 or (zero and value == 0))
+    return type(value) in kinds and abs(value) <= LARGEST and (value > 0 or (zero and value == 0))  # NaN is not
 
 
 def _packaged(name: str) -> dict[str, Any]:
