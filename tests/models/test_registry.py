@@ -70,7 +70,7 @@ def test_an_item_says_what_goes_in_and_what_comes_out():
 
 
 def test_an_item_of_any_bands_names_none():
-    item = next(item for item in xr_cloudmask.model_items() if item.id == "universal-v1")
+    item = next(item for item in xr_cloudmask.model_items() if item.id == "universal-v2")
     (enters,) = item.properties["mlm:input"]
     assert enters["bands"] == []
     assert enters["input"]["shape"][1] == -1

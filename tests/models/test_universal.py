@@ -25,6 +25,7 @@ SIX = torch.tensor([[457.0, 522], [542, 578], [650, 681], [784, 900], [1565, 165
 BANDS = tuple(BandDescriptor(f"b{i}", None, float(low), float(high)) for i, (low, high) in enumerate(SIX))
 
 
+WARM = torch.tensor([[10600.0, 11190.0], [11500.0, 12510.0]])
 LIMITS_OF_SIX = tuple(tuple(pair) for pair in SIX.tolist())
 
 
@@ -41,6 +42,10 @@ def network(architecture):
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    if architecture.thermal:
+        own = torch.Generator().manual_seed(1)
+        torch.nn.init.normal_(made.stem.warm, generator=own)
+        torch.nn.init.normal_(made.stem.warm_bias, generator=own)
     return made.eval()
 
 
@@ -89,15 +94,50 @@ def test_freezing_changes_nothing():
         torch.testing.assert_close(made.frozen(SIX)(channels_last(entering(bands))), whole, rtol=1e-4, atol=1e-4)
 
 
-def test_onnxruntime_computes_what_torch_computes():
-    architecture = Architecture(widths=(8, 16, 24))
-    made, bands = network(architecture), windows()
+@pytest.mark.parametrize("thermal", [0, 1, 2])
+@pytest.mark.parametrize("takes", [True, False])
+def test_onnxruntime_computes_what_torch_computes(thermal, takes):
+    architecture = Architecture(widths=(8, 16, 24), thermal=takes)
+    made, bands = network(architecture), warmed(windows(), thermal)
     bands[0, 2, :9] = np.nan
-    bands[1, :, 3, 3] = -0.02, 0.5, 1.7, 3.0, -np.inf, np.inf
+    bands[1, :6, 3, 3] = -0.02, 0.5, 1.7, 3.0, -np.inf, np.inf
+    limits = torch.cat([SIX, WARM[:thermal]])
     with torch.inference_mode():
-        expected = made.frozen(SIX)(entering(torch.from_numpy(bands))).softmax(dim=1).numpy()
-    run = universal._in_onnxruntime(arrays_of(made), architecture, LIMITS_OF_SIX)
+        expected = made.frozen(limits)(entering(torch.from_numpy(bands), thermal)).softmax(dim=1).numpy()
+    run = universal._in_onnxruntime(arrays_of(made), architecture, tuple(map(tuple, limits.tolist())))
     np.testing.assert_allclose(run(bands), expected, atol=1e-5)
+
+
+def warmed(values, thermal):
+    """Windows with thermal bands behind the others."""
+    windows, _, *size = values.shape
+    kelvin = np.random.default_rng(2).uniform(210, 310, (windows, thermal, *size)).astype("float32")
+    return np.concatenate([values, kelvin], axis=1)
+
+
+def test_thermal_bands_are_their_mean_and_change_no_other_kernel():
+    made = network(Architecture(widths=(8, 8), thermal=True))
+    without, one, two = (made.frozen(torch.cat([SIX, WARM[:count]]))[0] for count in (0, 1, 2))
+    torch.testing.assert_close(one.weight[:, :6], without.weight[:, :6])
+    torch.testing.assert_close(two.weight[:, 6:8].sum(dim=1), one.weight[:, 6])
+    assert one.weight[:, 6].abs().max() > 0
+    untrained = UniversalNetwork(Architecture(widths=(8, 8), thermal=True)).eval()
+    bare, warm = (untrained.frozen(torch.cat([SIX, WARM[:count]]))[0] for count in (0, 1))
+    assert warm.weight[:, 6].abs().max() == 0
+    torch.testing.assert_close(warm.bias, bare.bias)
+
+
+def test_weights_without_a_thermal_input_start_a_network_that_has_one():
+    plain = network(Architecture(widths=(8, 8, 16), dilations=(2,)))
+    recipe = replace(Recipe.packaged(), widths=(8, 8, 16), dilations=(2,), balance=0.0)
+    run = TrainingState(recipe, torch.device("cpu"))
+    run.start_from(plain.state_dict())
+    values = torch.from_numpy(warmed(windows(1), 1))
+    with torch.inference_mode():
+        expected = plain.frozen(SIX)(entering(values[:, :6]))
+        for limits, thermal in ((SIX, 0), (torch.cat([SIX, WARM[:1]]), 1)):
+            found = run.average.frozen(limits)(entering(values[:, : 6 + thermal], thermal))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @given(number=st.integers(2, 13), seed=st.integers(0, 9))
@@ -112,7 +152,8 @@ def test_numpy_generates_the_kernels_that_torch_generates(number, seed):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{}, {"widths": (8,)}, {"widths": (8, 16, 24), "dilations": (), "embedding": 5, "classes": 2}]
+    "sizes",
+    [{}, {"thermal": True}, {"widths": (8,)}, {"widths": (8, 16, 24), "dilations": (), "embedding": 5, "classes": 2}],
 )
 def test_the_shapes_of_weights_are_known_without_torch(sizes):
     made = network(Architecture(**sizes))
@@ -249,9 +290,12 @@ def test_auto_does_not_depend_on_the_level():
 
 
 def test_it_is_listed():
-    listed = models().loc[("universal", "v1")]
+    listed = models().loc[("universal", "v2")]
     assert listed["level"] == "any"
-    assert listed["needs"] == "any 2 bands of reflectance, one of them visible"
+    bands = "any 2 bands of reflectance or brightness_temperature, one of them visible"
+    assert listed["needs"] == f"{bands}, one between 1500-1780 or 2030-2400 nm"
+    assert models().loc[("universal", "v1"), "needs"] == "any 2 bands of reflectance, one of them visible"
+    assert models().loc[("universal-1", "v1"), "needs"] == "any 2 bands of reflectance, one of them visible"
 
 
 def test_other_weights_are_refused(tmp_path, weights):
@@ -272,18 +316,62 @@ def test_changed_weights_are_refused(weights):
         universal.load(replace(universal.SPEC, weights=(file,)), "cpu")
 
 
-def test_weights_come_with_the_package():
-    path = universal.packaged()
+@pytest.mark.parametrize("spec", [universal.SPEC, universal.FORMER], ids=lambda spec: spec.name)
+def test_weights_come_with_the_package(spec):
+    path = universal.packaged(spec.name)
     assert path.stat().st_size <= 8e6
-    assert WeightsFile.of(path).sha256 == universal.SPEC.sha256
-    assert universal.architecture_of(path) == Architecture()
-    assert models().loc[("universal", "v1"), "runs here"]
+    assert WeightsFile.of(path).sha256 == spec.sha256
+    assert universal.architecture_of(path) == Architecture(thermal=spec is universal.SPEC)
+    assert models().loc[(spec.name, spec.variant), "runs here"]
+
+
+def test_the_former_version_is_there_by_name():
+    cube = cube_of(("red", "green", "blue"), size=(64, 64), level="BOA")
+    mask = predict(cube, "universal-1", scale=1.0)["cloud_mask"]
+    assert mask.attrs["model"] == "universal-1"
+    assert mask.attrs["weights_sha256"] == universal.FORMER.sha256
+
+
+THERMAL = BandDescriptor("warm", "lwir11", 10600.0, 11190.0, "brightness_temperature")
+
+
+def test_thermal_bands_are_read_where_they_are(weights):
+    described = [BandDescriptor(role, role, *limits) for role, limits in LIMITS.items()]
+    assert universal.SPEC.inputs([THERMAL, *described]) == (THERMAL, *described)
+    assert universal.FORMER.inputs([THERMAL, *described]) == tuple(described)
+    cube = cube_of(LIMITS, size=(64, 64), level="TOA").assign(warm=(("y", "x"), np.full((64, 64), 250.0, "float32")))
+    options = {"descriptors": [*described, THERMAL], "weights": weights, "probabilities": True}
+    cold, hot = (predict(cube.assign(warm=cube.warm + more), "universal", **options) for more in (0, 50))
+    assert "warm" in cold["cloud_mask"].attrs["bands"].split()
+    assert float(abs(cold["probability"] - hot["probability"]).max()) > 1e-3
+
+
+def test_a_thermal_band_is_none_of_the_two_that_are_needed():
+    red = BandDescriptor("red", "red", *LIMITS["red"])
+    with pytest.raises(ModelError, match="at least"):
+        registry.choose("universal", [red, THERMAL], None)
+
+
+def test_many_bands_are_merged_and_the_thermal_one_stays():
+    narrow = [BandDescriptor(str(nm), None, nm - 5.0, nm + 5.0) for nm in range(450, 900, 10)]
+    merged = universal.SPEC.merged([*narrow, THERMAL])
+    assert [one.descriptor.role for one in merged] == ["blue", "green", "red", "nir", "lwir11"]
 
 
 def test_rgb_is_masked_at_once():
     mask = predict(cube_of(("red", "green", "blue"), size=(64, 64), level="BOA"), scale=1.0)
     assert mask["cloud_mask"].attrs["model"] == "universal"
-    assert mask["cloud_mask"].attrs["weights_sha256"] == universal.SPEC.sha256
+    assert mask["cloud_mask"].attrs["weights_sha256"] == universal.FORMER.sha256
+
+
+@pytest.mark.parametrize(
+    ("roles", "version"),
+    [({"blue", "red"}, "1"), ({"blue", "red", "nir"}, "1"), ({"red", "swir16"}, "2"), ({"blue", "nir", "swir16"}, "2")],
+)
+def test_the_second_version_serves_where_there_is_short_wave_infrared(roles, version):
+    described = [BandDescriptor(role, role, *limits) for role, limits in LIMITS.items() if role in roles]
+    assert registry.choose("universal", described, "TOA").version == version
+    assert registry.choose("universal", [*described, THERMAL], "TOA").version == version
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="weights, checkpoint and log go here")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="TOML; default: the one the package was trained by")
     parser.add_argument("--patches", type=int, help="instead of the recipe's, also of a run that is resumed")
+    parser.add_argument("--minutes", type=float, help="end after so long, instead of after the recipe's patches")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from a file, or from 'universal'")
     parser.add_argument(
@@ -52,6 +53,7 @@ def _train(arguments: argparse.Namespace) -> None:
             source=source,
             start=arguments.start,
             resume=arguments.resume,
+            minutes=arguments.minutes,
             workers=arguments.workers,
             device=arguments.device,
             say=lambda facts: print(json.dumps(facts), flush=True),

@@ -80,6 +80,8 @@ class ModelSpec:
         For a model that takes any number of bands: how many there must be, and
     needs_visible : bool
         whether one of them must be visible,
+    needs_within : tuple of tuple of float
+        or lie in one of these ranges of wavelengths, in nanometres,
     knows : tuple of tuple of float
         between which wavelengths, in nanometres, their middle lies, where others are left out,
     most_bands : int
@@ -127,6 +129,7 @@ class ModelSpec:
     logits: bool = True
     fewest_bands: int = 1
     needs_visible: bool = False
+    needs_within: tuple[Range, ...] = ()
     knows: tuple[Range, ...] = ()
     most_bands: int = 0
     groups: tuple[Group, ...] = ()
@@ -145,7 +148,9 @@ class ModelSpec:
         if self.bands:
             return ", ".join(" or ".join(roles) for roles in self.bands)
         number = f"any {self.fewest_bands} bands" if self.fewest_bands > 1 else "any bands"
-        return f"{number} of {' or '.join(self.kinds)}{', one of them visible' * self.needs_visible}"
+        within = " or ".join(f"{low:g}-{high:g}" for low, high in self.needs_within)
+        others = [", one of them visible"] * self.needs_visible + [f", one between {within} nm"] * bool(within)
+        return f"{number} of {' or '.join(self.kinds)}{''.join(others)}"
 
     def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
         """Return the cube's bands in the model's order; empty where one is missing."""
@@ -176,8 +181,12 @@ class ModelSpec:
         """Return what `inputs` and `merged` return for a model that takes any number of bands."""
         taken = [d for d in descriptors if d.kind in self.kinds and (not self.knows or lies_in(d, self.knows))]
         seen = merge(taken, self.most_bands, self.groups) if self.groups else unmerged(taken)
-        enough = len(seen) >= self.fewest_bands
+        # Where colours are needed, a thermal band is none of the fewest that there must be.
+        counted = [one for one in seen if not self.needs_visible or one.descriptor.kind == "reflectance"]
+        enough = len(counted) >= self.fewest_bands
         if not enough or (self.needs_visible and not any(shows_visible(one.descriptor) for one in seen)):
+            return (), ()
+        if self.needs_within and not any(lies_in(one.descriptor, self.needs_within) for one in seen):
             return (), ()
         used = sorted(position for one in seen for position in one.positions)
         return tuple(taken[i] for i in used), tuple(one.among(used) for one in seen)

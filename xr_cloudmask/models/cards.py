@@ -55,6 +55,14 @@ CARDS = {
         limits="Fewer bands make it worse. It was measured on few real scenes; see its page in the documentation.",
         artefact="safetensors",
     ),
+    "universal-1": Card(
+        summary="The first version of universal, kept for results that must be as they were.",
+        architecture="residual U-Net whose first convolution is generated from wavelengths",
+        framework="ONNX",
+        learnt_from="simulated worlds of this package as they were at first; no real scene",
+        limits="It calls cold ice cloud snow, misses overcast scenes, and uses no thermal bands.",
+        artefact="safetensors",
+    ),
     "ensemble": Card(
         summary="The mean of csmask's two networks and of universal's with and without short-wave infrared.",
         architecture="mean of the probabilities of U-Nets",

@@ -31,11 +31,12 @@ UNJUDGED = "no_data"
 JUDGED = (0,), (THICK, THIN), (3,)
 
 # Without short-wave infrared, snow and cold cloud are both taken for cloud; with it, for snow. An ensemble asks both.
-VISIBLE_TO_NIR = replace(universal.SPEC, variant=f"{universal.SPEC.variant}-vnir", knows=((400.0, 1000.0),))
+WITH_INFRARED, WITHOUT = universal.SPECS
+VISIBLE_TO_NIR = replace(WITHOUT, variant=f"{WITHOUT.variant}-vnir", knows=((400.0, 1000.0),))
 # Models that are several networks, all of which are asked; of others it is the variant that fits best.
 NETWORKS: Mapping[str, tuple[ModelSpec, ...]] = {
     "csmask": csmask.SPECS,
-    "universal": (universal.SPEC, VISIBLE_TO_NIR),
+    "universal": (WITH_INFRARED, VISIBLE_TO_NIR),
 }
 LARGEST_HALO = 4  # times it is in a window at least: more would leave little that a window decides
 

@@ -33,6 +33,7 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "csmask": csmask.SPECS,
     "sensei": sensei.SPECS,
     "universal": universal.SPECS,
+    "universal-1": universal.FORMER_SPECS,
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
 }

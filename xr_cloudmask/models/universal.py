@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -32,11 +33,13 @@ Frozen: TypeAlias = Callable[[FloatArray], FloatArray]  # windows to probabiliti
 BandLimits: TypeAlias = tuple[tuple[float, float], ...]  # shortest and longest wavelength of bands, nanometres
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
-NAME = "universal"
-SHA256 = "149503cabc160baa37da3dc3e33f222df890b06996e7865cf35149dd2506ae0b"
+NAME, FORMER_NAME = "universal", "universal-1"
+FORMER_SHA256 = "149503cabc160baa37da3dc3e33f222df890b06996e7865cf35149dd2506ae0b"
+SHA256 = "8b63c6054013156773504102ae41ebbce27d91487fc39df3936b59342ba8c0ac"
 
 # Where the bands lay that it was trained on, at most 13 at a time: between them the air, not the ground, is seen.
 KNOWN = ((400.0, 1000.0), (1200.0, 1330.0), (1360.0, 1390.0), (1500.0, 1780.0), (2030.0, 2400.0))
+THERMAL = ((10_000.0, 12_900.0),)  # where it knows brightness temperature
 MOST_BANDS = 13
 # More are merged into the bands that it has seen most, those of Landsat's Thematic Mapper.
 GROUPS = (
@@ -50,14 +53,15 @@ GROUPS = (
 
 SPEC = ModelSpec(
     name=NAME,
-    variant="v1",
-    version="1",
+    variant="v2",
+    version="2",
     bands=(),
     fewest_bands=2,
     needs_visible=True,
-    knows=KNOWN,
+    kinds=("reflectance", "brightness_temperature"),
+    knows=KNOWN + THERMAL,
     most_bands=MOST_BANDS,
-    groups=GROUPS,
+    groups=(*GROUPS, Group("lwir11", *THERMAL * 2)),
     level=ANY_LEVEL,
     classes=CLASSES,
     window=768,
@@ -73,7 +77,21 @@ SPEC = ModelSpec(
     takes_weights=True,
     precisions=("fp32", "bf16"),
 )
-SPECS = (SPEC,)
+# The network as it was at first, trained on fewer kinds of worlds and without thermal bands.
+FORMER = replace(
+    SPEC,
+    name=FORMER_NAME,
+    variant="v1",
+    version="1",
+    kinds=("reflectance",),
+    knows=KNOWN,
+    groups=GROUPS,
+    sha256=FORMER_SHA256,
+)
+# Without short-wave infrared the first version does better on real ice and overcast skies: it stays what serves there.
+INFRARED = ((1500.0, 1780.0), (2030.0, 2400.0))
+SPECS = (replace(SPEC, needs_within=INFRARED), replace(FORMER, name=NAME))
+FORMER_SPECS = (FORMER,)
 
 BYTES_PER_PIXEL = 1000  # of a window, on a GPU, while it passes through the network
 
@@ -98,7 +116,7 @@ class UniversalModel:
 
 def load(spec: ModelSpec, device: str | None) -> UniversalModel:
     """Read weights, after comparing them with their checksum, and put the network on a device."""
-    (file,) = spec.weights or (weights.WeightsFile(str(packaged()), spec.sha256),)
+    (file,) = spec.weights or (weights.WeightsFile(str(_packaged_for(spec)), spec.sha256),)
     weights.verify(file)
     architecture = architecture_of(file.path)
     state = arrays_of(file.path, architecture)
@@ -109,12 +127,13 @@ def load(spec: ModelSpec, device: str | None) -> UniversalModel:
 
 def _in_onnxruntime(state: State, architecture: Architecture, limits: BandLimits) -> Frozen:
     from xr_cloudmask.models.networks.graph import INPUT, onnx_of
-    from xr_cloudmask.models.networks.stem import entering
+    from xr_cloudmask.models.networks.stem import entering, thermal_among
 
+    thermal = thermal_among(limits)
     session, _ = csmask.session(onnx_of(state, architecture, limits).SerializeToString(), "cpu")
 
     def run(windows: FloatArray) -> FloatArray:
-        (logits,) = session.run(None, {INPUT: entering(windows)})
+        (logits,) = session.run(None, {INPUT: entering(windows, thermal)})
         return csmask.softmax(logits)
 
     return run
@@ -124,6 +143,7 @@ def _in_torch(spec: ModelSpec, device: str | None, state: State, architecture: A
     import torch
 
     from xr_cloudmask.models.networks import runner
+    from xr_cloudmask.models.networks.stem import thermal_among
     from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
 
     place = runner.device_named(device)
@@ -133,10 +153,10 @@ def _in_torch(spec: ModelSpec, device: str | None, state: State, architecture: A
     network.eval().to(place)
 
     def for_bands(limits: BandLimits) -> Frozen:
-        frozen = network.frozen(torch.tensor(limits, device=place))
+        frozen, thermal = network.frozen(torch.tensor(limits, device=place)), thermal_among(limits)
 
         def probabilities(bands: Tensor) -> Tensor:
-            logits: Tensor = frozen(channels_last(entering(bands)))
+            logits: Tensor = frozen(channels_last(entering(bands, thermal)))
             return logits.float().softmax(dim=1)
 
         return partial(run, probabilities)
@@ -144,9 +164,13 @@ def _in_torch(spec: ModelSpec, device: str | None, state: State, architecture: A
     return UniversalModel(for_bands, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))
 
 
-def packaged() -> Path:
-    """Return the file of weights inside this package."""
-    return Path(str(files("xr_cloudmask.models") / "data" / f"{NAME}.safetensors"))
+def packaged(name: str = NAME) -> Path:
+    """Return the file of weights of `universal`, or of ``'universal-1'``, inside this package."""
+    return Path(str(files("xr_cloudmask.models") / "data" / f"{name}.safetensors"))
+
+
+def _packaged_for(spec: ModelSpec) -> Path:
+    return packaged(FORMER_NAME if spec.version == FORMER.version else NAME)
 
 
 def architecture_of(path: str | os.PathLike[str]) -> Architecture:
@@ -189,9 +213,9 @@ def arrays_of(path: str | os.PathLike[str], architecture: Architecture) -> State
     Parameters
     ----------
     path : path
-        A file that ``xr-cloudmask train`` wrote, or ``'universal'`` for the one inside this package.
+        A file that ``xr-cloudmask train`` wrote, or ``'universal'`` or ``'universal-1'`` for one inside this package.
     architecture : Architecture
-        Of the network.
+        Of the network; weights of one that takes no thermal bands will do for one that does.
 
     Returns
     -------
@@ -206,15 +230,15 @@ def arrays_of(path: str | os.PathLike[str], architecture: Architecture) -> State
     from xr_cloudmask.models.networks.architecture import shapes_of
     from xr_cloudmask.models.networks.tensors import read_arrays
 
-    place = packaged() if path == NAME else Path(path)
+    place = packaged(str(path)) if path in (NAME, FORMER_NAME) else Path(path)
     found = architecture_of(place)
-    if found != architecture:
+    if found not in (architecture, replace(architecture, thermal=False)):
         raise _unfit(place, f"it is for {found}, where {architecture} was asked for")
     try:
         arrays = read_arrays(place)
     except (OSError, ValueError) as error:
         raise _unfit(place, str(error)) from error
-    if {name: array.shape for name, array in arrays.items()} != shapes_of(architecture):
+    if {name: array.shape for name, array in arrays.items()} != shapes_of(found):
         raise _unfit(place, "its tensors are others")
     return {name: array.astype("float32" if array.dtype.kind == "f" else array.dtype) for name, array in arrays.items()}
 

@@ -14,6 +14,7 @@ from xr_cloudmask.simulate.light import Floats, Sky
 THIN, THICK = 0.6, 3.0
 
 MOST = 60.0  # no cloud is thicker
+MOST_SLICES = 80
 SUN_WIDTH = np.radians(0.53)
 
 
@@ -61,7 +62,10 @@ CIRRUS_COVER, CIRRUS_CHANCE = 0.25, 0.3
 
 @dataclass(frozen=True)
 class Family:
-    """Least and most of what `draw` may give `Clouds` of a family, and of their cover; lengths by ratio."""
+    """Least and most of what `draw` may give `Clouds` of a family, and of their cover; lengths by ratio.
+
+    A cover of 1 is an overcast sky: no hole in it, `softness` says how uneven it is.
+    """
 
     cover: tuple[float, float]
     cell: tuple[float, float]
@@ -96,6 +100,19 @@ FAMILIES = {
         (0.1, 0.8), (3000, 12000), (0.4, 3.5), (0.5, 1.5), (5500, 11500), (1, 2), (2.6, 4), (0, 0.1), (1, 5), "ice"
     ),
     "fog": Family((0.1, 0.6), (3000, 12000), (0.5, 4), (0.8, 2), (30, 300), (20, 80), billow=(0, 0.15)),
+    "small_cumulus": Family((0.01, 0.15), (350, 1300), (2, 10), (0.3, 0.8), (400, 1600), (60, 400)),
+    "sheet": Family((0.7, 0.97), (600, 4000), (2, 12), (0.4, 1.2), (500, 2000), (60, 350), stretch=(1, 2)),
+    "altocumulus_sheet": Family((0.4, 0.97), (350, 1800), (1, 8), (0.4, 1.2), (2500, 6000), (60, 300), stretch=(1, 3)),
+    "ice_deck": Family(
+        (0.4, 0.98), (3000, 20000), (3, 25), (0.5, 1.8), (4000, 9000), (100, 900), (3, 4.5), (0, 0.3), (1, 3), "ice"
+    ),
+    "anvil": Family(
+        (0.1, 0.7), (6000, 25000), (10, 60), (0.3, 1), (4500, 8500), (800, 5000), (3.2, 4.5), (0, 0.35), (1, 2), "ice"
+    ),
+    "overcast": Family((1, 1), (1500, 15000), (3, 40), (0.1, 0.7), (200, 2500), (80, 500), stretch=(1, 2)),
+    "overcast_ice": Family(
+        (1, 1), (2000, 20000), (3, 40), (0.1, 0.7), (3500, 9000), (100, 900), (2.8, 4.5), (0, 0.3), (1, 4), "ice"
+    ),
     # Cells with an open middle: for testing only, no network has seen them in training.
     "open_cells": Family((0.2, 0.5), (4000, 12000), (3, 12), (0.2, 0.5), (600, 1800), (200, 700), billow=(-0.9, -0.5)),
 }
@@ -118,6 +135,13 @@ def thickness(rng: np.random.Generator, kind: Clouds, cover: float, shape: Shape
     edge = (THIN / (1 - THIN / MOST) / kind.thickness) ** (2 / 3)
     tau = kind.thickness * np.clip(inside + edge, 0, None) ** 1.5
     return np.asarray(tau / (1 + tau / MOST), "float32")
+
+
+def overcast(rng: np.random.Generator, kind: Clouds, shape: Shape, gsd: float) -> Floats:
+    """Return the optical thickness ``(y, x)`` of a sky without a hole: lognormal, as that of real sheets is."""
+    field = noise(rng, shape, kind.cell / gsd, kind.slope, kind.stretch)
+    field = field - kind.billow * np.abs(noise(rng, shape, kind.cell / 3 / gsd, kind.slope, kind.stretch))
+    return np.asarray(np.minimum(kind.thickness * np.exp(kind.softness * field), MOST), "float32")
 
 
 def contrails(rng: np.random.Generator, shape: Shape, gsd: float) -> tuple[Clouds, Floats]:
@@ -144,7 +168,8 @@ def shade(tau: Floats, kind: Clouds, sky: Sky, gsd: float) -> Floats:
     bulk = ndimage.gaussian_filter(tau, kind.cell / 20 / gsd, mode="wrap")
     top = np.clip(bulk / np.quantile(bulk[tau > 0], 0.95), 0, 1)
     shaded = np.zeros_like(tau)
-    for level in np.linspace(0, 1, 1 + int(kind.depth * sky.reach / gsd / 2)):  # a slice every other pixel of shadow
+    slices = 1 + int(kind.depth * sky.reach / gsd / 2)  # one every other pixel of shadow
+    for level in np.linspace(0, 1, min(slices, MOST_SLICES)):
         distance = (kind.base + level * kind.depth) * sky.reach / gsd
         offset = [round(distance * part) for part in sky.away]
         shaded = np.maximum(shaded, np.roll(np.where(top >= level, tau, 0), offset, axis=(0, 1)))
@@ -164,23 +189,33 @@ def relief(tau: Floats, sky: Sky, gsd: float) -> Floats:
 # What a sky may hold, and how often. Contrails are no family: they are drawn one by one.
 CONTRAILS = "contrails"
 SKIES: dict[tuple[str, ...], float] = {
-    (): 12,
+    (): 24,
     ("cumulus",): 18,
+    ("small_cumulus",): 10,
     ("streets",): 6,
     ("broken",): 17,
     ("deck",): 5,
+    ("sheet",): 6,
     ("towers",): 7,
     ("altocumulus",): 6,
+    ("altocumulus_sheet",): 6,
     ("cirrus",): 7,
+    ("ice_deck",): 7,
+    ("anvil",): 7,
+    ("overcast",): 6,
+    ("overcast_ice",): 6,
     ("fog",): 2,
     (CONTRAILS,): 2,
     ("cumulus", "cumulus"): 4,
     ("cumulus", "cirrus"): 7,
+    ("cumulus", "ice_deck"): 4,
     ("cumulus", CONTRAILS): 2,
     ("broken", "altocumulus"): 3,
     ("broken", "cirrus"): 4,
+    ("sheet", "anvil"): 2,
+    ("overcast", "overcast_ice"): 2,
 }
-TEST_SKIES = {**SKIES, ("open_cells",): 100}
+TEST_SKIES = {**SKIES, ("open_cells",): 170}
 
 
 def draw(rng: np.random.Generator, held_out: bool = False) -> tuple[str, ...]:
@@ -194,5 +229,5 @@ def layer(rng: np.random.Generator, name: str, shape: Shape, gsd: float) -> tupl
     """Make a layer of a family, or contrails."""
     if name == CONTRAILS:
         return contrails(rng, shape, gsd)
-    kind = FAMILIES[name].draw(rng)
-    return kind, thickness(rng, kind, rng.uniform(*FAMILIES[name].cover), shape, gsd)
+    kind, cover = FAMILIES[name].draw(rng), rng.uniform(*FAMILIES[name].cover)
+    return kind, overcast(rng, kind, shape, gsd) if cover >= 1 else thickness(rng, kind, cover, shape, gsd)

@@ -42,15 +42,25 @@ def record(rng: np.random.Generator, light: Floats) -> Floats:
     values += rng.standard_normal(values.shape, dtype="float32") * np.float32(level)
     if rng.random() < 0.06:  # detectors that are not alike
         values *= rng.normal(1, rng.uniform(0.002, 0.01), (bands, 1, columns)).astype("float32")
-    if rng.random() < 0.25:  # saturation over bright cloud, all bands much alike or each its own
-        alike = rng.uniform(0.35, 0.45) * (1 + np.arange(bands) * rng.uniform(0, 0.4))
-        limit = rng.uniform(0.35, 1.1, bands) if rng.random() < 0.6 else alike
-        values = np.minimum(values, np.asarray(limit, "float32")[:, None, None])
+    if rng.random() < 0.3:  # saturation over bright cloud
+        values = np.minimum(values, _limits(rng, bands)[:, None, None])
+    if rng.random() < 0.04:  # a picture, stretched for the screen
+        bright = np.float32(np.exp(rng.uniform(*np.log((0.2, 1.0)))))
+        values = np.clip(values / bright, 0, 1) ** np.float32(rng.uniform(0.5, 1.0))
     if rng.random() < 0.3:  # eight to ten bits
         step = np.float32(rng.choice([1 / 255, 1 / 500, 1 / 1000]))
         values = np.round(values / step) * step
     values[:, _gaps(rng, rows, columns)] = np.nan
     return np.asarray(values, "float32")
+
+
+def _limits(rng: np.random.Generator, bands: int) -> Floats:
+    """Return where bands saturate: all at one value, all much alike, each at its own, or the first three alone."""
+    own = rng.uniform(0.35, 1.1, bands)
+    alike = rng.uniform(0.35, 0.45) * (1 + np.arange(bands) * rng.uniform(0, 0.4))
+    one = np.full(bands, rng.uniform(0.35, 1.0))
+    visible = np.where(np.arange(bands) < 3, rng.uniform(0.3, 0.7), np.inf)
+    return np.asarray((own, alike, one, visible)[rng.choice(4, p=[0.45, 0.25, 0.2, 0.1])], "float32")
 
 
 def blurred(light: Floats, width: float) -> Floats:

@@ -2,7 +2,8 @@
 
 Sources: Rayleigh scattering after Fröhlich & Shaw (1980) as corrected by Young (1981), aerosol after Ångström's law,
 cloud reflectance and transmittance from the two-stream approximation with the similarity parameter of King (1987);
-absorption by vapour, gases, droplets and crystals in round figures that have the shape of the real spectra.
+absorption by crystals, of clouds and of snow alike, from the refractive index of ice of Warren & Brandt (2008);
+absorption by vapour, gases and droplets in round figures that have the shape of the real spectra.
 """
 
 from __future__ import annotations
@@ -27,12 +28,22 @@ WATER_VAPOUR = np.array(
 # fmt: on
 # and of ozone, oxygen, carbon dioxide and methane, which are everywhere.
 OTHER_GASES = np.array([(600, 60, 0.03), (760, 4, 0.25), (2010, 25, 0.12), (2060, 25, 0.08), (2320, 80, 0.02)])
-# Share of light that a droplet of 10 µm and a crystal of 25 µm absorb of what they do not let pass.
-ABSORPTION_NODES = (400, 900, 980, 1250, 1380, 1450, 1500, 1600, 1700, 1850, 2000, 2200, 2300, 2400)
-ABSORPTION = {
-    "water": (1e-6, 2e-5, 2e-4, 5e-4, 4e-3, 0.03, 0.014, 0.006, 0.005, 0.015, 0.06, 0.017, 0.022, 0.04),
-    "ice": (1e-6, 2e-5, 2e-4, 1.5e-3, 4e-3, 0.05, 0.09, 0.045, 0.03, 0.03, 0.13, 0.05, 0.06, 0.1),
-}
+# Share of light that a droplet of 10 µm absorbs of what it does not let pass.
+DROPLETS = np.array(
+    [(400, 1e-6), (900, 2e-5), (980, 2e-4), (1250, 5e-4), (1380, 4e-3), (1450, 0.03), (1500, 0.014), (1600, 0.006),
+     (1700, 0.005), (1850, 0.015), (2000, 0.06), (2200, 0.017), (2300, 0.022), (2400, 0.04)]
+)  # fmt: skip
+# Imaginary part of the refractive index of ice: Warren & Brandt (2008), https://doi.org/10.1029/2007JD009744
+ICE = np.array(
+    [(400, 2.4e-11), (450, 9.2e-11), (500, 5.9e-10), (550, 2.3e-9), (600, 5.7e-9), (650, 1.4e-8), (700, 2.9e-8),
+     (750, 5.9e-8), (800, 1.3e-7), (850, 1.8e-7), (900, 4.2e-7), (950, 6.0e-7), (1000, 1.6e-6), (1030, 2.3e-6),
+     (1100, 1.7e-6), (1150, 2.3e-6), (1200, 6.7e-6), (1260, 1.3e-5), (1340, 1.3e-5), (1400, 2.0e-5), (1430, 1.0e-4),
+     (1460, 2.9e-4), (1493, 5.5e-4), (1538, 4.6e-4), (1587, 3.1e-4), (1613, 2.7e-4), (1700, 1.9e-4), (1800, 1.4e-4),
+     (1850, 1.3e-4), (1890, 2.6e-4), (1942, 1.1e-3), (2000, 1.6e-3), (2062, 1.3e-3), (2105, 7.6e-4), (2150, 4.0e-4),
+     (2200, 2.5e-4), (2250, 2.0e-4), (2310, 3.1e-4), (2400, 5.8e-4)]
+)  # fmt: skip
+CRYSTAL = 25.0  # µm, radius of a usual crystal in a cloud
+MOST_ABSORBED = 0.47  # by a grain that lets nothing through: the rest is what it diffracts and reflects
 ASYMMETRY = {"water": 0.86, "ice": 0.78}
 AIR_SCALE_HEIGHT, VAPOUR_SCALE_HEIGHT, AEROSOL_SCALE_HEIGHT = 8000.0, 2200.0, 1500.0  # metres
 
@@ -127,22 +138,40 @@ class Air:
     seen: Floats
 
 
-def air(bands: Floats, sky: Sky, coarseness: float = 1.0) -> Air:
+def ice_absorption(radius: float) -> Floats:
+    """Return the share of light that grains of ice absorb of what they do not let pass, at `WAVELENGTHS`.
+
+    Light crosses a grain on 0.42 of its diameter, seen from far: 2/3 for a ball, 1.25 for refraction, 1/2 for
+    diffraction, which counts as not let pass. `radius` is in µm.
+
+    Examples
+    --------
+    >>> ice_absorption(25.0)[[20, 240]].round(4)  # 500 and 1600 nm
+    array([0.    , 0.0454], dtype=float32)
+    """
+    index = np.exp(np.interp(WAVELENGTHS, ICE[:, 0], np.log(ICE[:, 1])))
+    inside = 0.42 * 2 * radius * 4 * np.pi * index / (WAVELENGTHS / 1000)
+    return np.asarray(MOST_ABSORBED * (1 - np.exp(-inside / MOST_ABSORBED)), "float32")
+
+
+def air(bands: Floats, sky: Sky, coarseness: float = 1.0, crystals: float | None = None) -> Air:
     """Return what the air does in bands given by their limits ``(band, 2)`` in nm.
 
-    `coarseness` is the radius of droplets and crystals, relative to 10 and 25 µm.
+    `coarseness` is the radius of droplets relative to 10 µm, `crystals` that of crystals relative to 25 µm; by default
+    the two are alike.
     """
     weights, micrometres, mu = response(bands), WAVELENGTHS / 1000, sky.sine
     length = 1 / mu + 1  # down, and up to the zenith
     rayleigh = 0.00864 * micrometres ** -(3.916 + 0.074 * micrometres + 0.05 / micrometres)
     aerosol = sky.aerosol * (micrometres / 0.55) ** -sky.angstrom
     gas = np.exp(-length * (0.6 * (0.45 * sky.vapour) ** 0.65 * _depth(WATER_VAPOUR) + _depth(OTHER_GASES)))
-    path = 0.75 * (1 + mu**2) * rayleigh / (4 * mu) * np.exp(-0.35 * rayleigh) + 0.05 * aerosol / mu
+    # Light that air scatters once on its way, and what it scatters again; under a low sun the air hides itself.
+    once = 0.75 * (1 + mu**2) * (1 - np.exp(-rayleigh * length)) / (4 * (1 + mu))
+    path = once * (1 + 0.9 * rayleigh * length**0.35) + 0.05 * aerosol / mu
     forward = 0.5 * rayleigh + 0.6 * aerosol  # optical depth of scattering that does not lose the light
-    scattering = np.exp(-(0.5 * rayleigh + 0.17 * aerosol) * length)
-    absorbed = {
-        phase: np.interp(WAVELENGTHS, ABSORPTION_NODES, values) * coarseness for phase, values in ABSORPTION.items()
-    }
+    scattering = np.exp(-0.17 * aerosol * length) / (1 + 0.5 * rayleigh * length)
+    droplets = np.minimum(np.interp(WAVELENGTHS, *DROPLETS.T) * coarseness, 0.4)
+    absorbed = {"water": droplets, "ice": ice_absorption(CRYSTAL * (coarseness if crystals is None else crystals))}
 
     def mean(spectrum: Floats) -> Floats:
         return np.asarray((weights @ spectrum)[:, None, None], dtype="float32")
@@ -154,7 +183,7 @@ def air(bands: Floats, sky: Sky, coarseness: float = 1.0) -> Air:
         gas=mean(gas),
         diffuse=np.minimum(mean(1 - np.exp(-forward / mu)) + np.float32(sky.glow), 0.9),
         strayed=mean(1 - np.exp(-forward)),
-        absorbed={phase: mean(np.minimum(spectrum, 0.4)) for phase, spectrum in absorbed.items()},
+        absorbed={phase: mean(spectrum) for phase, spectrum in absorbed.items()},
         seen=seen / np.maximum(seen.sum(axis=1, keepdims=True), 1e-9),
     )
 
@@ -162,6 +191,15 @@ def air(bands: Floats, sky: Sky, coarseness: float = 1.0) -> Air:
 def _depth(lines: Floats) -> Floats:
     centre, width, depth = lines.T
     return np.asarray((depth * np.exp(-0.5 * ((WAVELENGTHS[:, None] - centre) / width) ** 2)).sum(axis=1))
+
+
+def deep(absorbed: Floats, asymmetry: float) -> Floats:
+    """Return the reflectance of something so deep that no light comes through: a thick cloud, or snow.
+
+    Source: King (1987), https://doi.org/10.1175/1520-0469(1987)044<1734:DOTSOT>2.0.CO;2
+    """
+    similarity = np.sqrt(absorbed / (1 - asymmetry * (1 - absorbed)))
+    return np.asarray((1 - similarity) * (1 - 0.139 * similarity) / (1 + 1.17 * similarity))
 
 
 def two_stream(tau: Floats, absorbed: Floats, phase: str) -> tuple[Floats, Floats]:
@@ -175,8 +213,7 @@ def two_stream(tau: Floats, absorbed: Floats, phase: str) -> tuple[Floats, Float
     """
     asymmetry = ASYMMETRY[phase]
     scattered_back = 1 - asymmetry * (1 - absorbed)
-    similarity = np.sqrt(absorbed / scattered_back)
-    deep = ((1 - similarity) * (1 - 0.139 * similarity) / (1 + 1.17 * similarity)).astype(tau.dtype)
+    most = deep(absorbed, asymmetry).astype(tau.dtype)
     decay = np.exp(-np.sqrt(3 * absorbed * scattered_back).astype(tau.dtype) * tau)
-    norm = 1 - (deep * decay) ** 2
-    return deep * (1 - decay**2) / norm, (1 - deep**2) * decay / norm
+    norm = 1 - (most * decay) ** 2
+    return most * (1 - decay**2) / norm, (1 - most**2) * decay / norm

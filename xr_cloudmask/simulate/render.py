@@ -34,6 +34,8 @@ class Layer:
         Optical thickness ``(y, x)`` above the ground, and between ground and sun.
     relief : ndarray or float
         Relative brightness of the tops ``(y, x)``.
+    depth : float
+        How far the thickest part rises above the base, in metres.
     """
 
     base: float
@@ -41,6 +43,7 @@ class Layer:
     tau: Floats
     shade: Floats
     relief: Floats | float = 1.0
+    depth: float = 0.0
 
 
 def toa(

@@ -2,8 +2,8 @@
 
 Vegetation and two soils come from PROSAIL (`tools/prepare_spectra.py`). The others follow closed forms that have the
 shape of published spectra: water after the semi-analytical model of Lee et al. (1998) with pure-water absorption in
-round figures, snow between fine and coarse grains after Wiscombe & Warren (1980), soils, sands and roofs as edges and
-slopes with the clay, carbonate and moisture bands.
+round figures, snow as grains of ice so deep that no light comes through (Wiscombe & Warren 1980), soils, sands and
+roofs as edges and slopes with the clay, carbonate and moisture bands.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ from importlib.resources import files
 
 import numpy as np
 
-from xr_cloudmask.simulate.light import WAVELENGTHS, Floats
+from xr_cloudmask.simulate.light import WAVELENGTHS, Floats, deep, ice_absorption
 
 # fmt: off
 PURE_WATER = ((400, .01), (500, .02), (570, .07), (600, .22), (650, .35), (700, .6), (750, 2.6), (800, 2.1), (850, 4.5),
               (900, 7), (970, 45), (1100, 30), (1200, 100), (2400, 1000))  # absorption per metre
-FINE_SNOW = ((400, .97), (700, .96), (900, .90), (1030, .80), (1090, .82), (1250, .55), (1300, .55), (1480, .06),
-             (1600, .12), (1800, .22), (1950, .03), (2000, .03), (2200, .12), (2250, .14), (2400, .06))
-COARSE_SNOW = ((400, .92), (600, .88), (800, .74), (900, .6), (1030, .42), (1090, .45), (1250, .17), (1300, .18),
-               (1480, .01), (1600, .02), (1800, .05), (1950, .01), (2200, .02), (2400, .01))
 GLACIER = ((400, .6), (500, .62), (600, .52), (700, .38), (800, .28), (900, .18), (1030, .06), (1300, .03), (2400, .01))
 # fmt: on
+SNOW_ASYMMETRY = 0.89  # of the light that grains scatter
 HELD_OUT = 6  # every sixth canopy is kept for testing
 
 
@@ -115,14 +112,50 @@ def burnt(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: 
     return np.asarray(rng.uniform(0.02, 0.09) * (1 + rng.uniform(-0.2, 1.2) * (WAVELENGTHS - 400) / 2000))
 
 
+def snow_of(radius: float, dust: float = 0.0, angstrom: float = 1.0) -> Floats:
+    """Return snow of grains with a radius in µm, and dust or soot that takes `dust` of the light at 550 nm.
+
+    Examples
+    --------
+    >>> snow_of(50)[[93, 240]].round(2), snow_of(1000)[[93, 240]].round(2)  # 865 and 1600 nm
+    (array([0.92, 0.16], dtype=float32), array([0.69, 0.02], dtype=float32))
+    """
+    absorbed = ice_absorption(radius) + dust * (WAVELENGTHS / 550) ** -angstrom
+    return np.asarray(deep(np.minimum(absorbed, 0.5), SNOW_ASYMMETRY), "float32")
+
+
 def snow(rng: np.random.Generator, held_out: bool = False) -> Floats:
-    """Return fine to coarse snow, now and then dirty, now and then bare glacier ice."""
-    share = rng.random()
-    values = _nodes(FINE_SNOW) * share + _nodes(COARSE_SNOW) * (1 - share)
-    if rng.random() < 0.12:
-        values = _nodes(GLACIER) * rng.uniform(0.7, 1.1)
-    dirt = rng.uniform(0, 0.4) ** 1.5
+    """Return fresh to melting snow, now and then dirty."""
+    values = snow_of(np.exp(rng.uniform(*np.log((30, 1200)))), *_dust(rng))
+    dirt = rng.uniform(0, 0.35) ** 1.5 * (rng.random() < 0.5)
     return np.asarray((values * (1 - dirt) + dirt * soil(rng, held_out)) * rng.uniform(0.75, 1.05))
+
+
+def fresh_snow(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: ARG001
+    """Return the cold, clean snow of a high plateau."""
+    return snow_of(np.exp(rng.uniform(*np.log((25, 250))))) * rng.uniform(0.8, 1.04)
+
+
+def firn(rng: np.random.Generator, held_out: bool = False) -> Floats:
+    """Return old, coarse, wet or dirty snow."""
+    dirt = rng.uniform(0, 0.4) ** 1.5
+    values = snow_of(np.exp(rng.uniform(*np.log((500, 3000)))), *_dust(rng))
+    return np.asarray((values * (1 - dirt) + dirt * soil(rng, held_out)) * rng.uniform(0.6, 1.0))
+
+
+def bare_ice(rng: np.random.Generator, held_out: bool = False) -> Floats:
+    """Return ice of glaciers, lakes and the sea: grey and white, blue or nearly black, some of it under snow."""
+    if rng.random() < 0.5:  # full of bubbles, as snow of coarse grains is, over dark water or ice
+        return np.asarray(0.03 + snow_of(np.exp(rng.uniform(*np.log((200, 3000))))) * rng.uniform(0.2, 0.85))
+    black = 0.04 + 0.02 * rng.random()
+    values = black + (_nodes(GLACIER) - black) * rng.uniform(0.05, 1.1)
+    white = rng.uniform(0, 0.7) ** 2
+    return np.asarray(np.maximum(values * (1 - white) + snow(rng, held_out) * white, 0.01))
+
+
+def _dust(rng: np.random.Generator) -> tuple[float, float]:
+    """Return how much dust or soot lies in snow: mostly as good as none."""
+    return float(10 ** rng.uniform(-7, -3.3)), float(rng.uniform(0.8, 3))
 
 
 def water(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: ARG001
@@ -133,7 +166,8 @@ def water(rng: np.random.Generator, held_out: bool = False) -> Floats:  # noqa: 
     chlorophyll = 10 ** rng.uniform(-2.5, 0) * (_line(440, 35) + 0.6 * _line(675, 14))
     ratio = scattered / (np.clip(_nodes(PURE_WATER), 0.01, None) + humic + chlorophyll + scattered)
     below = (0.089 * ratio + 0.125 * ratio**2) * np.pi * 0.54
-    glint = rng.uniform(0, 0.05) * rng.random() ** 2
+    strength, calm = rng.random(2)
+    glint = strength * (0.05 * calm**2 + 0.2 * max(calm - 0.88, 0) / 0.12)  # strong in one scene of eight
     return np.asarray(below * rng.uniform(0.7, 1.1) + glint + 0.003)
 
 
@@ -147,5 +181,9 @@ MATERIALS: dict[str, Callable[[np.random.Generator, bool], Floats]] = {
     "built_up": built_up,
     "burnt": burnt,
     "snow": snow,
+    "fresh_snow": fresh_snow,
+    "firn": firn,
+    "bare_ice": bare_ice,
     "water": water,
 }
+SNOWS = ("snow", "fresh_snow", "firn", "bare_ice")  # what truth calls snow

@@ -16,18 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.sensors import sensors
-from xr_cloudmask.simulate import clouds, instrument, landscapes, render
+from xr_cloudmask.simulate import clouds, instrument, landscapes, render, thermal
 from xr_cloudmask.simulate.fields import noise
 from xr_cloudmask.simulate.light import Floats, Sky, air
+from xr_cloudmask.simulate.spectra import SNOWS
 
 CLASSES = ("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow")
 LAND, WATER, SNOW, THIN, THICK, SHADOW = range(len(CLASSES))
 IGNORED = 255
 
 MOST_LAYERS = 2
+# How bright cloud tops are seen from above, relative to what they return to all sides: thick ice up to white.
+BRIGHTER = {"water": (0.7, 1.05), "ice": (0.7, 1.25)}
+CRYSTALS = 0.45, 4.5  # radius of those in clouds, relative to 25 µm
+THERMAL = 3000.0  # nm, from which on a band sees warmth
+LOW_SUN, HIGH_SUN = (5.0, 22.0), (22.0, 75.0)  # degrees
 BYTE, TEXTURE_STEP = 255, 1 / 40  # shares and texture are kept in bytes
 VISIBLE_NIR = (("blue",), ("green",), ("red",), ("nir", "nir08"))
 SIX = (*VISIBLE_NIR, ("swir16",), ("swir22",))
+SEVEN = (*SIX, ("cirrus",))
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,10 @@ class Pool:
     landscapes : tuple of str
         Of each surface.
     skies : tuple of dict
-        Of each sky: sun, pixel size, and base and phase of its layers.
-    share, texture, slope : ndarray
-        Of the surfaces: ``(surface, material, y, x)`` uint8, ``(surface, y, x)`` int8, ``(surface, 2, y, x)`` float16.
+        Of each sky: sun, pixel size, and base, phase and depth of its layers.
+    share, texture, slope, height : ndarray
+        Of the surfaces: ``(surface, material, y, x)`` uint8, ``(surface, y, x)`` int8, ``(surface, 2, y, x)`` and
+        ``(surface, y, x)`` float16.
     tau, shade, relief : ndarray
         Of the skies: ``(sky, layer, y, x)`` float16.
     """
@@ -57,11 +65,12 @@ class Pool:
     share: npt.NDArray[np.uint8]
     texture: npt.NDArray[np.int8]
     slope: npt.NDArray[np.float16]
+    height: npt.NDArray[np.float16]
     tau: npt.NDArray[np.float16]
     shade: npt.NDArray[np.float16]
     relief: npt.NDArray[np.float16]
 
-    ARRAYS = ("share", "texture", "slope", "tau", "shade", "relief")
+    ARRAYS = ("share", "texture", "slope", "height", "tau", "shade", "relief")
 
     @classmethod
     def prepare(cls, seed: int, surfaces: int = 300, skies: int = 600, size: int = 512, held_out: bool = False) -> Pool:
@@ -70,6 +79,7 @@ class Pool:
             "share": np.empty((surfaces, landscapes.LAND + landscapes.WATERS, size, size), "uint8"),
             "texture": np.empty((surfaces, size, size), "int8"),
             "slope": np.empty((surfaces, 2, size, size), "float16"),
+            "height": np.empty((surfaces, size, size), "float16"),
             **{name: np.empty((skies, MOST_LAYERS, size, size), "float16") for name in ("tau", "shade", "relief")},
         }
         names = tuple(_surface(fields, seed, index) for index in range(surfaces))
@@ -101,7 +111,7 @@ def _surface(fields: dict[str, Any], seed: int, index: int) -> str:
     made = landscapes.surface(rng, name, fields["texture"].shape[1:])
     fields["share"][index] = np.rint(made.share * BYTE)
     fields["texture"][index] = np.clip(np.rint(made.texture / TEXTURE_STEP), -127, 127)
-    fields["slope"][index] = made.slope
+    fields["slope"][index], fields["height"][index] = made.slope, made.height
     return name
 
 
@@ -109,7 +119,7 @@ def _sky(fields: dict[str, Any], seed: int, index: int, held_out: bool) -> dict[
     """Make the layers of a sky in their place, from the lowest to the highest, and return its facts."""
     rng = np.random.default_rng([seed, 1, index])
     gsd = 30.0 if rng.random() < 0.5 else float(np.exp(rng.uniform(np.log(10), np.log(60))))
-    sun = Sky(rng.uniform(0, 360), rng.uniform(22, 75), 0, 0)
+    sun = Sky(rng.uniform(0, 360), rng.uniform(*(LOW_SUN if rng.random() < 0.25 else HIGH_SUN)), 0, 0)
     names = clouds.draw(rng, held_out)
     shape = fields["tau"].shape[-2:]
     made = sorted((clouds.layer(rng, name, shape, gsd) for name in names), key=lambda layer: layer[0].base)
@@ -126,7 +136,7 @@ def _sky(fields: dict[str, Any], seed: int, index: int, held_out: bool) -> dict[
         "gsd": gsd,
         "azimuth": sun.azimuth,
         "elevation": sun.elevation,
-        "layers": [(kind.base, kind.phase) for kind, _ in made],
+        "layers": [(kind.base, kind.phase, kind.depth) for kind, _ in made],
     }
 
 
@@ -137,7 +147,7 @@ class Sample:
     Attributes
     ----------
     values : ndarray
-        Reflectance ``(band, y, x)`` float32; NaN where there are no data.
+        Reflectance ``(band, y, x)`` float32, kelvin in thermal bands; NaN where there are no data.
     wavelengths : ndarray
         Limits of the bands ``(band, 2)`` in nm, float32.
     truth : ndarray
@@ -183,27 +193,41 @@ def sample(
     wavelengths = draw_bands(rng) if bands is None else np.asarray(bands, "float32")
     level = level or ("TOA" if rng.random() < 2 / 3 else "BOA")
     surface, landscape = _crop_surface(pool, rng, size)
+    ground = landscapes.LANDSCAPES[landscape]
     layers, facts = _crop_sky(pool, rng, size)
-    sky = draw_air(rng, facts["azimuth"], facts["elevation"])
-    around = air(wavelengths, sky, coarseness=rng.uniform(0.6, 1.8))
-    ground = surface.reflectance(rng, around.seen, pool.held_out)
-    values = render.toa(ground, around, layers, facts["gsd"], facing=surface.facing(sky), haze=_haze(rng, size))
+    if rng.random() < ground.cloudless:
+        layers = []
+    near_ground = rng.uniform(*ground.air)
+    sky = draw_air(rng, facts["azimuth"], facts["elevation"], near_ground)
+    warm = wavelengths[:, 0] > THERMAL
+    around = air(wavelengths[~warm], sky, rng.uniform(0.6, 1.8), np.exp(rng.uniform(*np.log(CRYSTALS))))
+    reflectance = surface.reflectance(rng, around.seen, pool.held_out)
+    haze = _haze(rng, size)
+    values = render.toa(reflectance, around, layers, facts["gsd"], facing=surface.facing(sky), haze=haze)
+    optical = wavelengths[~warm]
     if level == "BOA":
-        values, wavelengths = instrument.surface_reflectance(rng, values, wavelengths, around)
+        values, optical = instrument.surface_reflectance(rng, values, optical, around)
     values = instrument.record(rng, values)
+    lost = np.isnan(values[0])
+    kelvin = [thermal.temperature(rng, surface, layers, sky, near_ground) for _ in range(warm.sum())]
+    values = np.concatenate([values, *(np.where(lost, np.float32(np.nan), band)[None] for band in kelvin)])
     tau = render.thickness(layers, "tau") if layers else np.zeros((size, size), "float32")
     truth = _truth(surface, tau, layers)
-    truth[np.isnan(values[0])] = IGNORED
-    return Sample(values, wavelengths, truth, level, tau, landscape, tuple(facts["names"]))
+    truth[lost] = IGNORED
+    names = tuple(facts["names"]) if layers else ()
+    return Sample(values, np.concatenate([optical, wavelengths[warm]]), truth, level, tau, landscape, names)
 
 
-def draw_air(rng: np.random.Generator, azimuth: float, elevation: float) -> Sky:
-    """Return a sky with air drawn at random: aerosol from pristine to smoky, vapour from polar to tropical."""
+def draw_air(rng: np.random.Generator, azimuth: float, elevation: float, near_ground: float) -> Sky:
+    """Return a sky with air drawn at random: aerosol from pristine to smoky, vapour from polar to tropical.
+
+    Vapour grows with the temperature near the ground, kelvin, as fast as air can hold more (Clausius–Clapeyron).
+    """
     return Sky(
         azimuth,
         elevation,
         aerosol=0.03 + rng.gamma(1.6, 0.08),
-        vapour=rng.uniform(0.3, 4.5),
+        vapour=float(np.clip(0.8 * np.exp((near_ground - 273) / 17) * rng.uniform(0.3, 1.5), 0.01, 4.8)),
         angstrom=rng.uniform(0.5, 1.7),
         glow=rng.uniform(0, 0.08),
     )
@@ -213,11 +237,12 @@ def _crop_surface(pool: Pool, rng: np.random.Generator, size: int) -> tuple[land
     index = rng.integers(len(pool.landscapes))
     top, left = rng.integers(0, pool.share.shape[-1] - size + 1, 2)
     window = np.s_[..., top : top + size, left : left + size]
-    share, texture, slope = (
-        np.asarray(field[index][window], "float32") for field in (pool.share, pool.texture, pool.slope)
+    share, texture, slope, height = (
+        np.asarray(field[index][window], "float32") for field in (pool.share, pool.texture, pool.slope, pool.height)
     )
     name = pool.landscapes[index]
-    return landscapes.Surface(landscapes.materials(name), share / BYTE, texture * np.float32(TEXTURE_STEP), slope), name
+    texture *= np.float32(TEXTURE_STEP)
+    return landscapes.Surface(landscapes.materials(name), share / BYTE, texture, slope, height), name
 
 
 def _crop_sky(pool: Pool, rng: np.random.Generator, size: int) -> tuple[list[render.Layer], dict[str, Any]]:
@@ -229,14 +254,17 @@ def _crop_sky(pool: Pool, rng: np.random.Generator, size: int) -> tuple[list[ren
     facts, whole = pool.skies[index], pool.tau.shape[-1]
     places = whole - size + 1 if clouds.CONTRAILS in facts["names"] else whole
     rows, columns = ((rng.integers(places) + np.arange(size)) % whole for _ in range(2))
-    denser, brighter = rng.uniform(0.6, 1.3), rng.uniform(0.7, 1.05)
+    denser = rng.uniform(0.6, 1.3)
+    # The tops of a deck of ice may be as smooth as 0.006 of their brightness.
+    calm = np.exp(rng.uniform(*np.log((0.1, 1)))) if rng.random() < 0.4 else 1.0
     layers = []
-    for layer, (base, phase) in enumerate(facts["layers"]):
+    for layer, (base, phase, depth) in enumerate(facts["layers"]):
         tau, shade, relief = (
             field[index, layer][rows[:, None], columns].astype("float32")
             for field in (pool.tau, pool.shade, pool.relief)
         )
-        layers.append(render.Layer(base, phase, tau * denser, shade * denser, relief * brighter))
+        tops = np.float32(rng.uniform(*BRIGHTER[phase])) * (1 + np.float32(calm) * (relief - 1))
+        layers.append(render.Layer(base, phase, tau * denser, shade * denser, tops, depth))
     return layers, facts
 
 
@@ -253,7 +281,7 @@ def _haze(rng: np.random.Generator, size: int) -> Floats | float:
 def _truth(surface: landscapes.Surface, tau: Floats, layers: list[render.Layer]) -> npt.NDArray[np.uint8]:
     clear = np.full(tau.shape, LAND, "uint8")
     clear[surface.of("water") > 0.5] = WATER
-    clear[surface.of("snow") > 0.5] = SNOW
+    clear[surface.of(*SNOWS) > 0.5] = SNOW
     if not layers:
         return clear
     truth = render.classify(tau, render.thickness(layers, "shade"), (THICK, THIN, SHADOW, IGNORED))
@@ -270,6 +298,8 @@ def _compact(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.where(cloudy & (truth < THIN), THIN, closed).astype("uint8")
 
 
+# How often a band set is drawn.
+BAND_SETS = {"six": 0.24, "seven": 0.1, "four": 0.2, "rgb": 0.13, "all": 0.1, "some": 0.13, "free": 0.1}
 # The sensors that networks are trained for: another one among them changes every world that a seed makes.
 SENSORS = (
     "amazonia-1-wfi", "cbers-4-mux", "cbers-4-wfi", "cbers-4a-mux", "cbers-4a-wfi", "cbers-4a-wpm", "hls-l30",
@@ -309,13 +339,21 @@ def _with_roles(roles: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 
 def draw_bands(rng: np.random.Generator) -> Floats:
-    """Draw a band set: six, four or three bands of a sensor, all or some of them, or bands that no sensor has."""
-    kind = rng.choice(["six", "four", "rgb", "all", "some", "free"], p=[0.26, 0.2, 0.16, 0.1, 0.16, 0.12])
-    roles = {"six": SIX, "four": VISIBLE_NIR, "rgb": VISIBLE_NIR[:3]}.get(str(kind))
+    """Draw a band set: bands of a sensor, or such as no sensor has; beside short-wave infrared often a thermal one."""
+    kind = str(rng.choice(list(BAND_SETS), p=list(BAND_SETS.values())))
     if kind == "free":
-        return _free_bands(rng)
+        return _with_thermal(rng, _free_bands(rng), 0.1)
+    roles = {"seven": SEVEN, "six": SIX, "four": VISIBLE_NIR, "rgb": VISIBLE_NIR[:3]}.get(kind)
     wavelengths = bands_of(str(rng.choice(_with_roles(roles or VISIBLE_NIR))), roles)
-    return _some(rng, wavelengths) if kind == "some" else wavelengths
+    wavelengths = _some(rng, wavelengths) if kind == "some" else wavelengths
+    return _with_thermal(rng, wavelengths, 0.4 if wavelengths.max() > 1500 else 0.1)
+
+
+def _with_thermal(rng: np.random.Generator, wavelengths: Floats, chance: float) -> Floats:
+    if rng.random() > chance:
+        return wavelengths
+    added = thermal.WAVELENGTHS[rng.integers(len(thermal.WAVELENGTHS))]
+    return np.concatenate([wavelengths, np.array([added], "float32")])
 
 
 def _some(rng: np.random.Generator, wavelengths: Floats) -> Floats:

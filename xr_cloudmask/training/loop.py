@@ -26,6 +26,7 @@ from xr_cloudmask.training.teacher import Teacher
 
 LOG = "log.jsonl"
 LOG_EVERY = 50  # steps
+ENDLESS = 10**9
 Say = Callable[[dict[str, Any]], None]
 
 
@@ -36,6 +37,7 @@ def train(
     source: PatchSource | None = None,
     start: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    minutes: float | None = None,
     workers: int | None = None,
     device: str | None = None,
     say: Say | None = None,
@@ -51,7 +53,8 @@ def train(
         Such as ``Recipe.packaged()``.
     out : path
         Folder of the run, made where it is not there: ``universal.safetensors``, weights to predict with;
-        ``checkpoint.pt``, to resume from; ``log.jsonl``, a line for each loss and each validation; the prepared worlds.
+        ``checkpoint``, a folder to resume from; ``log.jsonl``, a line for each loss and each validation; the prepared
+        worlds.
     source : PatchSource, optional
         Labelled patches, such as `LabelledCubes`, in place of simulated worlds.
     start : path, optional
@@ -59,6 +62,10 @@ def train(
     resume : bool
         Whether to go on from the checkpoint in `out`. With another number of patches in the recipe, the learning rate
         falls to 0 over what remains to that number.
+    minutes : float, optional
+        End after so long, whatever the machine can show until then, instead of after the recipe's patches. The learning
+        rate falls to 0 over this time, also of a run that is resumed. What is learnt then depends on the machine's
+        speed.
     workers : int, optional
         Processes that make patches; by default one for each core, and none for a `source`, whose scenes each process
         would get a copy of. What is learnt does not depend on it. A script whose patches other processes make needs
@@ -82,6 +89,7 @@ def train(
     KeyboardInterrupt
         The run was interrupted, by either signal, and is saved.
     """
+    clock = Clock(minutes)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CHECKPOINT).exists() and not resume:
@@ -99,22 +107,52 @@ def train(
     check = validation.Validation.prepare(recipe, folder) if recipe.validate_every else None
     teacher = Teacher() if recipe.distillation else None
     crew = (0 if given else os.cpu_count() or 1) if workers is None else workers
-    saved = time.monotonic()
+    last = recipe.patches // recipe.batch if minutes is None else ENDLESS
+    saved = clock.start()
     with (folder / LOG).open("a") as file, _interrupts() as interrupted:
         diary = Diary(run, file, say)
-        for batch in stream(source, recipe, run.step, recipe.patches // recipe.batch, crew):
-            diary.learnt(learn(run, batch.to(place), teacher))
+        for batch in stream(source, recipe, run.step, last, crew):
+            diary.learnt(learn(run, batch.to(place), teacher, clock.done()))
             if check is not None and run.step * recipe.batch % recipe.validate_every < recipe.batch:
                 diary.note(check.scores(run.average))
             if time.monotonic() - saved > 60 * recipe.save_minutes:
                 run.save(folder)
                 saved = time.monotonic()
-            if interrupted.is_set():
+            if interrupted.is_set() or clock.over():
                 break
     run.save(folder)
     if interrupted.is_set():
         raise KeyboardInterrupt
     return folder / WEIGHTS
+
+
+class Clock:
+    """The time of a run that has only so many minutes.
+
+    Parameters
+    ----------
+    minutes : float, optional
+        From now on.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self._end = None if minutes is None else time.monotonic() + 60 * minutes
+        self._start = time.monotonic()
+
+    def start(self) -> float:
+        """Begin to learn, all being prepared; return when."""
+        self._start = time.monotonic()
+        return self._start
+
+    def done(self) -> float | None:
+        """Return the share of the time that is over, 0 to 1; None where patches are counted, not minutes."""
+        if self._end is None:
+            return None
+        return min(1.0, (time.monotonic() - self._start) / max(self._end - self._start, 1e-6))
+
+    def over(self) -> bool:
+        """Return whether the time is up."""
+        return self._end is not None and time.monotonic() >= self._end
 
 
 class Diary:
@@ -140,7 +178,8 @@ class Diary:
             return
         recipe, now = self._run.recipe, time.monotonic()
         speed = len(self._losses) * recipe.batch / (now - self._since)
-        facts = {"loss": round(float(torch.stack(self._losses).mean()), 4), "rate": rate(recipe, self._run.step)}
+        used = self._run.optimiser.param_groups[0]["lr"]
+        facts = {"loss": round(float(torch.stack(self._losses).mean()), 4), "rate": used}
         self.note({**facts, "patches_per_second": round(speed, 2)})
         self._losses, self._since = [], now
 
@@ -153,11 +192,11 @@ class Diary:
             self._say(line)
 
 
-def learn(run: TrainingState, batch: Batch, teacher: Teacher | None = None) -> torch.Tensor:
-    """Do one step, and return its loss."""
+def learn(run: TrainingState, batch: Batch, teacher: Teacher | None = None, done: float | None = None) -> torch.Tensor:
+    """Do one step, and return its loss; `done` is the share of a run that is over, where time measures it."""
     recipe, network = run.recipe, run.network.train()
     for group in run.optimiser.param_groups:
-        group["lr"] = rate(recipe, run.step)
+        group["lr"] = rate(recipe, run.step, done)
     with torch.autocast(batch.values.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = network(batch.values, batch.wavelengths, batch.present)
     value = loss.cross_entropy(logits, batch.truth, recipe.weights, recipe.smoothing)
@@ -172,8 +211,10 @@ def learn(run: TrainingState, batch: Batch, teacher: Teacher | None = None) -> t
     return value.detach()
 
 
-def rate(recipe: Recipe, step: int) -> float:
+def rate(recipe: Recipe, step: int, done: float | None = None) -> float:
     """Return the learning rate of a step: a linear rise, then half a cosine down to 0.
+
+    `done` is the share of the run that is over; by default that of its patches.
 
     Examples
     --------
@@ -183,7 +224,8 @@ def rate(recipe: Recipe, step: int) -> float:
     """
     patches = (step + 1) * recipe.batch
     rise = min(1.0, patches / max(recipe.warm_up, 1))
-    return recipe.rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step * recipe.batch / recipe.patches)))
+    share = step * recipe.batch / recipe.patches if done is None else done
+    return recipe.rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 @contextmanager

@@ -22,9 +22,13 @@ from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.training.recipe import Recipe
 
 HEAD_BIAS = "trunk.head.bias"
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "universal.safetensors"
+CHECKPOINT, WEIGHTS = "checkpoint", "universal.safetensors"
+MOMENTS = "exp_avg", "exp_avg_sq"  # of AdamW, each as large as the network
+REST = "rest"
 # What a recipe may say otherwise when a run is resumed; all else would be a run that nothing describes.
-CHANGEABLE = frozenset({"patches", "size", "weights", "balance", "validate_every", "validation", "save_minutes"})
+CHANGEABLE = frozenset(
+    {"patches", "size", "rate", "weights", "balance", "validate_every", "validation", "save_minutes"}
+)
 
 
 class TrainingState:
@@ -44,7 +48,7 @@ class TrainingState:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        architecture = Architecture(widths=recipe.widths, dilations=recipe.dilations, classes=len(CLASSES))
+        architecture = Architecture(recipe.widths, recipe.dilations, classes=len(CLASSES), thermal=True)
         network = UniversalNetwork(architecture).to(device)
         self.network = channels_last(network)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -57,12 +61,13 @@ class TrainingState:
         self.step = 0
 
     @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {"network": self.network, "average": self.average}
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over trained weights, as `export` writes them."""
-        whole = {**state, HEAD_BIAS: state[HEAD_BIAS] + self._taken_out()}
+        fresh = {name: tensor for name, tensor in self.network.state_dict().items() if name not in state}
+        whole = {**fresh, **state, HEAD_BIAS: state[HEAD_BIAS] + self._taken_out()}
         self.network.load_state_dict(whole)
         self.average.load_state_dict(whole)
 
@@ -81,11 +86,21 @@ class TrainingState:
                 mean.copy_(now)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files."""
-        content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts.items()}
-        content |= {"step": self.step, "recipe": asdict(self.recipe)}
+        """Write the checkpoint, and the average as weights to predict with; a reader sees the old or the new files.
+
+        A checkpoint is a folder: none of its files is larger than the network in float32.
+        """
+        optimiser = self.optimiser.state_dict()
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self._networks.items()}
+        moments = optimiser["state"].items()
+        content |= {name: {number: values[name] for number, values in moments} for name in MOMENTS}
+        counts = {number: {k: v for k, v in values.items() if k not in MOMENTS} for number, values in moments}
+        rest = {"optimiser": {**optimiser, "state": counts}, "step": self.step, "recipe": asdict(self.recipe)}
+        content[REST] = rest
         with atomic.replacing(folder / CHECKPOINT) as path:
-            torch.save(content, path)
+            path.mkdir()
+            for name, part in content.items():
+                torch.save(part, path / f"{name}.pt")
         with atomic.replacing(folder / WEIGHTS) as path:
             self.export(path)
 
@@ -98,14 +113,22 @@ class TrainingState:
             There is none, it is damaged, or the recipe differs in what may not change (`CHANGEABLE` may).
         """
         path = folder / CHECKPOINT
-        if not path.is_file():
+        if not path.is_dir():
             raise FileError(f"no {str(path)!r}", "the checkpoint of a run that was stopped", "resume=False")
+        device = next(self.network.parameters()).device
         try:
-            content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
-            self._require_recipe(path, content.get("recipe", {}))
-            for name, part in self._parts.items():
+            content = {
+                name: torch.load(path / f"{name}.pt", map_location=device, weights_only=True)
+                for name in (*self._networks, *MOMENTS, REST)
+            }
+            rest = content[REST]
+            self._require_recipe(path, rest["recipe"])
+            for name, part in self._networks.items():
                 part.load_state_dict(content[name])
-            self.step = content["step"]
+            for number, values in rest["optimiser"]["state"].items():
+                values |= {name: content[name][number] for name in MOMENTS}
+            self.optimiser.load_state_dict(rest["optimiser"])
+            self.step = rest["step"]
         except FileError:
             raise
         except (AttributeError, EOFError, KeyError, OSError, RuntimeError, UnpicklingError, ValueError) as error:
@@ -115,7 +138,7 @@ class TrainingState:
             ) from error
 
     def _require_recipe(self, path: Path, saved: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint whose recipe differs; those of the first versions do not say theirs."""
+        """Refuse a checkpoint whose recipe differs."""
         given = asdict(self.recipe)
         others = sorted(name for name in saved if saved[name] != given.get(name) and name not in CHANGEABLE)
         if others:

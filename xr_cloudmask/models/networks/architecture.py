@@ -9,6 +9,8 @@ SHORTEST, LONGEST = 400.0, 2400.0  # nanometres, which the embedding maps to 0 a
 OCTAVES = 7  # of sines over that range; the shortest wave is 12 % of a wavelength
 TYPICAL_BANDS = 6
 SQUEEZE_OFFSET, BRIGHTEST = 0.01, 1.6
+WARMTH = 3000.0  # nanometres, from which on a band is thermal: kelvin, not reflectance
+MEAN_KELVIN, KELVIN_SPAN = 275.0, 20.0  # which enter as 0 and 1
 
 Shape = tuple[int, ...]
 
@@ -26,12 +28,15 @@ class Architecture:
     embedding : int
         Numbers that describe a band.
     classes : int
+    thermal : bool
+        Whether it takes thermal bands.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 192)
     dilations: tuple[int, ...] = (2, 3)
     embedding: int = 64
     classes: int = 6
+    thermal: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes of no network."""
@@ -50,6 +55,8 @@ def shapes_of(architecture: Architecture) -> dict[str, Shape]:
     """Return the shapes of the network's weights by name, as its state dict has them."""
     first, last, size = architecture.widths[0], architecture.widths[-1], architecture.embedding
     shapes: dict[str, Shape] = {"stem.valid": (first, 1, 3, 3)}
+    if architecture.thermal:
+        shapes |= {"stem.warm": (first, 3, 3), "stem.warm_bias": (first,)}
     shapes |= _linear("stem.describe.0", 4 * OCTAVES + 2, size) | _linear("stem.describe.2", size, size)
     shapes |= _linear("stem.generate.0", 2 * size + 1, 2 * size) | _linear("stem.generate.2", 2 * size, 9 * first)
     shapes |= _linear("stem.bias.0", size, size) | _linear("stem.bias.2", size, first) | _norm("stem.norm", first)

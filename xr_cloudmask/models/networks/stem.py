@@ -13,11 +13,14 @@ import numpy as np
 from xr_cloudmask.models.base import FloatArray
 from xr_cloudmask.models.networks.architecture import (
     BRIGHTEST,
+    KELVIN_SPAN,
     LONGEST,
+    MEAN_KELVIN,
     OCTAVES,
     SHORTEST,
     SQUEEZE_OFFSET,
     TYPICAL_BANDS,
+    WARMTH,
 )
 
 State = Mapping[str, FloatArray]  # float32 weights by name
@@ -32,7 +35,7 @@ def convolution_for(state: State, limits: Sequence[tuple[float, float]]) -> tupl
     state : mapping of str to ndarray
         float32 weights of the network.
     limits : sequence of pairs of float
-        Shortest and longest wavelength of each band, nanometres.
+        Shortest and longest wavelength of each band, nanometres; thermal bands last.
 
     Returns
     -------
@@ -42,15 +45,25 @@ def convolution_for(state: State, limits: Sequence[tuple[float, float]]) -> tupl
         float32 ``(output,)``
     """
     valid = state["stem.valid"]
-    count = len(limits)
-    described = _network(state, "stem.describe", _waves(np.asarray(limits, "float32")))
+    warm = thermal_among(limits)
+    count = len(limits) - warm
+    described = _network(state, "stem.describe", _waves(np.asarray(limits[:count], "float32")))
     together = described.mean(axis=0, keepdims=True)
     number = np.full((count, 1), math.log(count / TYPICAL_BANDS), "float32")
     entering = np.concatenate([described, np.broadcast_to(together, described.shape), number], axis=1)
     kernels = _network(state, "stem.generate", entering) / np.float32(math.sqrt(count))
     kernels = kernels.reshape(count, len(valid), 3, 3).swapaxes(0, 1)
     bias = _network(state, "stem.bias", together)[0]
+    if warm:
+        kernel, shift = (state.get(f"stem.{name}", np.float32(0)) for name in ("warm", "warm_bias"))
+        each = np.broadcast_to(kernel / np.float32(warm), valid[:, 0].shape)
+        kernels, bias = np.concatenate([kernels, *[each[:, None]] * warm], axis=1), bias + shift
     return with_norm(state, "stem.norm", np.concatenate([kernels, valid], axis=1), bias)
+
+
+def thermal_among(limits: Sequence[tuple[float, float]]) -> int:
+    """Return how many of some bands are thermal."""
+    return sum(low > WARMTH for low, _ in limits)
 
 
 def with_norm(state: State, norm: str, weight: FloatArray, bias: FloatArray | float) -> tuple[FloatArray, FloatArray]:
@@ -60,8 +73,11 @@ def with_norm(state: State, norm: str, weight: FloatArray, bias: FloatArray | fl
     return weight * factor[:, None, None, None], shift
 
 
-def entering(bands: FloatArray) -> FloatArray:
-    """Return reflectance ``(window, band, y, x)`` as it enters the stem: squeezed, no data 0, and the validity."""
+def entering(bands: FloatArray, thermal: int = 0) -> FloatArray:
+    """Return bands ``(window, band, y, x)`` as they enter the stem: squeezed, no data 0, and the validity.
+
+    The last `thermal` ones are kelvin, the others reflectance.
+    """
     windows, number, *size = bands.shape
     values = np.empty((windows, number + 1, *size), "float32")
     for window, into in zip(bands, values, strict=True):  # plane by plane, which stay in the cache
@@ -69,9 +85,17 @@ def entering(bands: FloatArray) -> FloatArray:
         with np.errstate(invalid="ignore", over="ignore"):
             np.sum(window, axis=0, out=total)
         np.isfinite(total, out=total)  # where one band has no data, the sum has none
-        for band, plane in zip(window, into[:number], strict=True):
-            _squeeze(band, plane)
+        for i, (band, plane) in enumerate(zip(window, into[:number], strict=True)):
+            (_squeeze if i < number - thermal else _warmth)(band, plane)
     return values
+
+
+def _warmth(kelvin: FloatArray, out: FloatArray) -> None:
+    """Scale temperatures to about -4 to 3; no data become 0."""
+    np.subtract(kelvin, np.float32(MEAN_KELVIN), out=out)
+    out /= np.float32(KELVIN_SPAN)
+    np.clip(out, -4, 4, out=out)
+    np.copyto(out, 0, where=np.isnan(out))
 
 
 def _squeeze(reflectance: FloatArray, out: FloatArray) -> None:

@@ -22,11 +22,14 @@ from torch.nn import functional
 
 from xr_cloudmask.models.networks.architecture import (
     BRIGHTEST,
+    KELVIN_SPAN,
     LONGEST,
+    MEAN_KELVIN,
     OCTAVES,
     SHORTEST,
     SQUEEZE_OFFSET,
     TYPICAL_BANDS,
+    WARMTH,
     Architecture,
 )
 
@@ -104,15 +107,19 @@ class Up(nn.Module):
 class SpectralStem(nn.Module):
     """The first 3 × 3 convolution, generated from the wavelengths of the bands.
 
-    A further input is 1 where all bands have data and 0 elsewhere, beyond the window's edge too.
+    A further input is 1 where all bands have data and 0 elsewhere, beyond the window's edge too. Thermal bands, where
+    the network takes them, have one learnt kernel, and change nothing of what the others' kernels are.
     """
 
-    def __init__(self, outputs: int, size: int) -> None:
+    def __init__(self, outputs: int, size: int, thermal: bool = False) -> None:
         super().__init__()
         self.outputs = outputs
         self.describe = nn.Sequential(nn.Linear(4 * OCTAVES + 2, size), nn.GELU(), nn.Linear(size, size))
         self.generate = nn.Sequential(nn.Linear(2 * size + 1, 2 * size), nn.GELU(), nn.Linear(2 * size, 9 * outputs))
         self.valid = nn.Parameter(torch.zeros(outputs, 1, 3, 3))
+        if thermal:
+            self.warm = nn.Parameter(torch.zeros(outputs, 3, 3))
+            self.warm_bias = nn.Parameter(torch.zeros(outputs))
         self.bias = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, outputs))
         self.norm = nn.BatchNorm2d(outputs)
         nn.init.normal_(cast("Tensor", self.generate[-1].weight), std=0.05)
@@ -134,35 +141,49 @@ class SpectralStem(nn.Module):
         bias : Tensor
             ``(set, output)``
         """
+        warm = present * (wavelengths[..., 0] > WARMTH)
         described = self.describe(waves(wavelengths))
-        mask = present[..., None]
+        mask = (present - warm)[..., None]
         count = mask.sum(dim=1, keepdim=True)
         together = (described * mask).sum(dim=1, keepdim=True) / count
         number = (count / TYPICAL_BANDS).log().expand(*described.shape[:2], 1)
         kernels = self.generate(torch.cat([described, together.expand_as(described), number], dim=-1))
         kernels = (kernels * mask / count.sqrt()).unflatten(-1, (self.outputs, 3, 3)).transpose(1, 2)
-        return torch.cat([kernels, self.valid.expand(len(kernels), -1, -1, -1, -1)], dim=2), self.bias(together[:, 0])
+        bias = self.bias(together[:, 0])
+        if hasattr(self, "warm"):
+            share = warm / warm.sum(dim=1, keepdim=True).clamp_min(1)
+            kernels = kernels + share[:, None, :, None, None] * self.warm[:, None]
+            bias = bias + warm.amax(dim=1, keepdim=True) * self.warm_bias
+        return torch.cat([kernels, self.valid.expand(len(kernels), -1, -1, -1, -1)], dim=2), bias
 
     def forward(self, bands: Tensor, wavelengths: Tensor, present: Tensor) -> Tensor:
         """Convolve ``(window, band, y, x)``, NaN where no data, each window with the kernels of its own bands."""
         with torch.autocast(bands.device.type, enabled=False):
             kernels, bias = self.kernels(wavelengths, present)
         each = []
-        for window, kernel, shift, number in zip(bands, kernels, bias, present.sum(dim=1).int().tolist(), strict=True):
-            values = channels_last(entering(window[None, :number]))
+        warm = (present * (wavelengths[..., 0] > WARMTH)).sum(dim=1).int().tolist()
+        numbers = zip(present.sum(dim=1).int().tolist(), warm, strict=True)
+        for window, kernel, shift, (number, thermal) in zip(bands, kernels, bias, numbers, strict=True):
+            values = channels_last(entering(window[None, :number], thermal))
             of_its_bands = torch.cat([kernel[:, :number], kernel[:, -1:]], dim=1)
             each.append(functional.conv2d(values, of_its_bands, shift, padding=1))
         together = channels_last(torch.cat(each))
         return functional.relu(self.norm(together), inplace=True)
 
 
-def entering(bands: Tensor) -> Tensor:
-    """Return reflectance ``(window, band, y, x)`` as it enters the stem: squeezed, no data 0, and the validity."""
+def entering(bands: Tensor, thermal: int = 0) -> Tensor:
+    """Return bands ``(window, band, y, x)`` as they enter the stem: squeezed, no data 0, and the validity.
+
+    The last `thermal` ones are kelvin, the others reflectance.
+    """
     windows, number, *size = bands.shape
     values = bands.new_empty(windows, number + 1, *size)
     values[:, :number] = bands
     values[:, number] = bands.sum(dim=1).isfinite()  # where one band has no data, the sum has none
-    squeeze_(values[:, :number]).nan_to_num_(nan=0.0)
+    optical = number - thermal
+    squeeze_(values[:, :optical])
+    values[:, optical:number].sub_(MEAN_KELVIN).div_(KELVIN_SPAN).clamp_(-4, 4)
+    values[:, :number].nan_to_num_(nan=0.0)
     return values
 
 
@@ -208,7 +229,7 @@ class UniversalNetwork(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.stem = SpectralStem(architecture.widths[0], architecture.embedding)
+        self.stem = SpectralStem(architecture.widths[0], architecture.embedding, architecture.thermal)
         self.trunk = Trunk(architecture)
 
     def forward(self, bands: Tensor, wavelengths: Tensor, present: Tensor) -> Tensor:
@@ -217,7 +238,8 @@ class UniversalNetwork(nn.Module):
         Parameters
         ----------
         bands : Tensor
-            Reflectance ``(window, band, y, x)``, NaN where no data; anything in bands that are not present.
+            Reflectance ``(window, band, y, x)``, kelvin in thermal bands, which come last; NaN where no data; anything
+            in bands that are not present.
         wavelengths : Tensor
             ``(window, band, 2)``, nanometres.
         present : Tensor
