@@ -14,7 +14,7 @@ import xarray as xr
 
 from xr_cloudmask.cube.layout import BAND_NAMES
 from xr_cloudmask.cube.metadata import as_number
-from xr_cloudmask.errors import CloudMaskError, close_to
+from xr_cloudmask.errors import CloudMaskError, close_to, is_one_of
 from xr_cloudmask.masks.coverage import with_coverage
 from xr_cloudmask.masks.quality_tables import ALL_BITS, AMBIGUOUS, BITS, CODES, PRODUCTS, WORDS, Product, Rule
 from xr_cloudmask.masks.schemes import SCHEMES, SURFACES, VOCABULARY, flag_attrs
@@ -75,7 +75,7 @@ def from_quality(
     array([[255,   0,   0],
            [  1,   2,   3]], dtype=uint8)
     """
-    if scheme is not None and scheme not in tuple(SCHEMES):
+    if scheme is not None and not is_one_of(scheme, SCHEMES):
         raise CloudMaskError(f"scheme {scheme!r}", f"one of {list(SCHEMES)}", "scheme='cloudsen12'")
     array = _of_numbers(_band(obj, band, kind))
     product = _product(array, kind, {} if mapping is None else mapping)
@@ -120,16 +120,16 @@ def _band(obj: xr.Dataset | xr.DataArray, band: str | None, kind: str | None) ->
         raise CloudMaskError(f"a {type(obj).__name__}", "a Dataset or DataArray", "from_quality(cube, 'SCL')")
     arrays = dict(_arrays(obj))
     udm2 = _udm2(arrays)
-    if band is None and kind in (None, "udm2") and set(UDM2_BANDS) <= set(udm2):
+    if band is None and (kind is None or is_one_of(kind, ["udm2"])) and set(UDM2_BANDS) <= set(udm2):
         return _stacked([udm2[name] for name in UDM2_BANDS])
-    if kind == "udm2" and udm2.keys() & set(UDM2_BANDS):  # the 1 of one of them would be the bit of clear
+    if is_one_of(kind, ["udm2"]) and udm2.keys() & set(UDM2_BANDS):  # the 1 of one of them would be the bit of clear
         raise CloudMaskError(
             f"bands {list(arrays)} for kind='udm2'",
             f"all of {list(UDM2_BANDS)}",
             "from_quality(cube), with the six bands",
         )
     if band is not None:
-        if band not in tuple(arrays):
+        if not is_one_of(band, arrays):
             raise CloudMaskError(
                 f"no band {band!r}",
                 f"one of {list(arrays)}",
@@ -216,7 +216,7 @@ def _product(array: xr.DataArray, kind: str | None, mapping: Mapped) -> Product:
 
 
 def _is_code(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value < CODES
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(0 <= value < CODES)
 
 
 def _require_no_data(array: xr.DataArray, product: Product, settled: Set[int]) -> None:
@@ -238,7 +238,7 @@ def _require_no_data(array: xr.DataArray, product: Product, settled: Set[int]) -
 
 def _told(array: xr.DataArray, kind: str | None, words: Mapping[str, str]) -> Product:
     if kind is not None:
-        if kind not in tuple(PRODUCTS):
+        if not is_one_of(kind, PRODUCTS):
             raise CloudMaskError(
                 f"kind={kind!r}", f"one of {', '.join(PRODUCTS)}", f"kind={close_to(kind, PRODUCTS, 'scl')!r}"
             )

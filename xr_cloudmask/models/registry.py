@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import MissingError, ModelError, close_to, listed, refusing
+from xr_cloudmask.errors import MissingError, ModelError, close_to, is_one_of, listed, refusing
 from xr_cloudmask.extras import has
 from xr_cloudmask.models import csmask, custom, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
@@ -188,9 +188,9 @@ def variants(name: str) -> list[ModelSpec]:
     ModelError
         Unknown name.
     """
-    if name not in (*_SPECS, "auto"):
+    if not is_one_of(name, (*_SPECS, "auto")):
         _discover()
-    if name not in (*_SPECS, "auto"):
+    if not is_one_of(name, (*_SPECS, "auto")):
         close = close_to(name, _SPECS, "auto")
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
     return [spec for entry in _names(name) for spec in _SPECS[entry]]

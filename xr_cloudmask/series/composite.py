@@ -15,7 +15,7 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.engine.stacks import reduce_dates
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, is_one_of
 from xr_cloudmask.masks import schemes
 from xr_cloudmask.names import CHOSEN_DATE
 from xr_cloudmask.series import reductions
@@ -186,7 +186,7 @@ METHODS: Mapping[str, tuple[Recipe, tuple[str, ...]]] = {  # and the options tha
 
 
 def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
-    if method not in METHODS:
+    if not is_one_of(method, METHODS):
         raise CloudMaskError(f"method {method!r}", f"one of {sorted(METHODS)}", "composite('median')")
     recipe, options = METHODS[method]
     unused = [name for name, value in given.items() if value is not None and name not in options]
