@@ -129,3 +129,10 @@ def test_a_limit_is_a_fraction(odd):
         return
     with pytest.raises(CloudMaskError, match="a fraction from 0 to 1"):
         cube.cloudmask.filter(max_cloud=odd)
+
+
+@pytest.mark.parametrize("odd", [*NO_NAMES, "25", -1, 101], ids=str)
+def test_a_percentile_is_a_number(odd):
+    cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
+    with pytest.raises(CloudMaskError, match="a number from 0 to 100"):
+        cube.cloudmask.composite("percentile", percentile=odd)

@@ -14,6 +14,7 @@ import xarray as xr
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.engine.stacks import reduce_dates
 from xr_cloudmask.errors import CloudMaskError, is_one_of
 from xr_cloudmask.masks import schemes
@@ -112,7 +113,7 @@ def _by_band(series: Series, statistic: Callable[..., Any]) -> xr.Dataset:
 
 
 def _by_percentile(series: Series, percentile: float | None) -> xr.Dataset:
-    if percentile is None or not 0 <= percentile <= 100:
+    if not is_number(percentile) or not 0 <= percentile <= 100:
         raise CloudMaskError(
             f"percentile={percentile!r}", "a number from 0 to 100", "composite('percentile', percentile=25)"
         )
