@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
 
@@ -107,3 +108,31 @@ def test_accessors_are_on_datasets_and_arrays():
     assert isinstance(xr.Dataset().cloudmask, CloudmaskAccessor)
     assert isinstance(xr.DataArray(0).cloudmask, CloudmaskAccessor)
     assert xr_cloudmask.describe is describe
+
+
+NO_NAMES = (None, np.nan, {"a": 1}, object(), np.array([1, 2]), np.array(0.3), 10**400, True)
+
+
+@pytest.mark.parametrize("odd", NO_NAMES, ids=str)
+@pytest.mark.parametrize("method", ["to_scheme", "clear", "composite", "indices", "describe", "from_quality", "dilate"])
+def test_arguments_of_odd_types_are_one_error(method, odd):
+    cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
+    with contextlib.suppress(CloudMaskError):
+        getattr(cube.cloudmask, method)(odd)
+
+
+@pytest.mark.parametrize("odd", [*NO_NAMES[1:], "0.3", "30%", b"x", (0.1, 0.3), 30, -1], ids=str)
+def test_a_limit_is_a_fraction(odd):
+    cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
+    if isinstance(odd, np.ndarray) and odd.ndim == 0:
+        assert cube.cloudmask.filter(max_cloud=odd).sizes == cube.cloudmask.filter(max_cloud=float(odd)).sizes
+        return
+    with pytest.raises(CloudMaskError, match="a fraction from 0 to 1"):
+        cube.cloudmask.filter(max_cloud=odd)
+
+
+@pytest.mark.parametrize("odd", [*NO_NAMES, "25", -1, 101], ids=str)
+def test_a_percentile_is_a_number(odd):
+    cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
+    with pytest.raises(CloudMaskError, match="a number from 0 to 100"):
+        cube.cloudmask.composite("percentile", percentile=odd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -147,6 +147,17 @@ def close_to(name: object, known: Iterable[str], otherwise: str) -> str:
     'csmask'
     """
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), otherwise)
+
+
+def is_one_of(name: object, known: Container[str]) -> bool:
+    """Whether something that a user typed is a known name; arrays, lists and numbers are none.
+
+    Examples
+    --------
+    >>> is_one_of("csmask", ["csmask", "universal"]), is_one_of(["csmask"], ["csmask", "universal"])
+    (True, False)
+    """
+    return isinstance(name, str) and name in known
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -96,6 +96,8 @@ def indices(
     given = [name for name, value in radiometry.items() if value is not None]
     if of == "scene" and given:
         raise CloudMaskError(f"{given} for of='scene'", "none: scenes are stretched as they are", "of='reflectance'")
+    if not np.iterable(names):
+        raise CloudMaskError(f"names={names!r}", "names of indices", f"names={list(OWN)}")
     names = [names] if isinstance(names, str) else list(names)
     described = DescribedCube.of(cube, Told(sensor, level, scale, offset, nodata, descriptors))
     if of == "reflectance":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from toy_cubes import chunked, refuse
 
 from xr_cloudmask import CloudMaskError, simulate
+from xr_cloudmask.masks.labels import mask_of
 from xr_cloudmask.masks.quality import from_quality
 from xr_cloudmask.masks.quality_tables import AMBIGUOUS, PRODUCTS
 from xr_cloudmask.masks.schemes import SCHEMES, VOCABULARY, flag_attrs, scheme_of
@@ -234,6 +235,80 @@ def test_a_mapping_says_otherwise():
     assert classes(murky, mapping={"murk": "thin_cloud"})[0].tolist() == ["clear", "thin_cloud"]
 
 
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"flag_values": {"a": 1}, "flag_meanings": "clear cloud"},
+        {"flag_values": [0, None], "flag_meanings": "clear cloud"},
+        {"flag_values": np.nan, "flag_meanings": np.nan},
+        {"flag_values": b"0b, 1b", "flag_meanings": b"clear cloud"},
+        {
+            "classification:classes": [
+                {"value": None, "name": "clear"},
+                {"value": "x"},
+                {"value": np.nan},
+                {"value": 0.5},
+            ]
+        },
+        {"classification:bitfields": [{"offset": None, "classes": [{"value": 1, "name": "cloud"}]}]},
+        {"classification:bitfields": [{"offset": -1, "length": 1, "classes": [{"value": 1, "name": "cloud"}]}]},
+        {"classification:bitfields": [{"offset": 10**9, "length": 10**9, "classes": [{"value": 1, "name": "cloud"}]}]},
+        {"classification:bitfields": [{"offset": 1, "length": 1, "classes": [{"name": "cloud"}]}]},
+    ],
+)
+def test_what_is_no_code_says_nothing(attrs):
+    with pytest.raises(CloudMaskError, match="without flags"):
+        from_quality(band([[1]], **attrs))
+    assert set(classes(band([[4]], "SCL", **attrs)).flat) == {"land"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"mapping": mapping} for mapping in (5, [7], "land", {7.0: "land"}, {None: "land"}, {True: "land"})),
+        *({"mapping": {key: "land"}} for key in (-1, 1 << 16)),
+        *({name: value} for name in ("band", "kind", "scheme") for value in (["SCL"], {}, 1)),
+    ],
+)
+def test_arguments_of_odd_types(options):
+    with pytest.raises(CloudMaskError):
+        from_quality(xr.Dataset({"SCL": band([[1]])}), **options)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "U3", "object", "complex64", "datetime64[ns]", "timedelta64[ns]"])
+def test_codes_are_numbers(dtype):
+    with pytest.raises(CloudMaskError, match="integers, or floats"):
+        from_quality(band(np.uint8([[4, 9]]).astype(dtype), "SCL"))
+
+
+def test_the_last_bit_of_a_byte_has_a_sign():
+    """A writer of netCDF 3 has no other bytes."""
+    flags = {"flag_masks": np.int8([1, -128]), "flag_meanings": "clear cloud"}
+    assert classes(band(np.uint8([[1, 128, 129]]), **flags))[0].tolist() == ["clear", "thick_cloud", "thick_cloud"]
+
+
+@pytest.mark.parametrize("key", ["nodata", "_FillValue"])
+@pytest.mark.parametrize(("kind", "meaning"), [("fmask", "land"), ("qa60", "clear"), ("hls", "land")])
+def test_no_data_that_is_a_class_is_asked_for(key, kind, meaning):
+    """A loader fills with it what lies outside of a scene."""
+    stated = band(np.uint16([[0]]), **{key: 0})
+    with pytest.raises(CloudMaskError, match=rf"0: 'no_data'}}\), or '{meaning}'"):
+        from_quality(stated, kind=kind)
+    assert classes(stated, kind, mapping={0: "no_data"}).item() == "no_data"
+    assert classes(stated, kind, mapping={0: meaning}).item() == meaning
+    assert classes(stated.assign_attrs({key: 255}), kind).item() == meaning
+
+
+def test_a_band_is_known_by_the_name_that_its_loader_gives_it():
+    codes = np.uint8([[[4, 9]]])
+    by_rioxarray = xr.DataArray(codes, dims=("band", "y", "x"), coords={"band": [1]}, name="SCL")
+    by_stackstac = xr.DataArray(codes, dims=("band", "y", "x"), coords={"band": ["SCL"]}, name="stackstac-5f2a")
+    for array in (by_rioxarray, by_stackstac):
+        for form in (array, array.isel(band=0), array.isel(band=[0])):
+            assert classes(form)[0].tolist() == ["land", "thick_cloud"]
+            assert mask_of(form).dims == ("y", "x")
+
+
 # As masks.
 
 
@@ -308,3 +383,13 @@ def test_udm2_is_six_bands(form):
     mask = from_quality(given_bands)[MASK_NAME]
     np.testing.assert_array_equal(given_bands.cloudmask.from_quality()[MASK_NAME], mask)
     assert set(flag_attrs(SCHEMES["sensei"])) <= set(mask.attrs)
+
+
+def test_one_band_of_udm2_is_no_mask():
+    """Its 1 would be read as the bit of clear."""
+    cloud = band(np.uint8([[0, 1]]), "cloud")
+    for given_band in (cloud, cloud.to_dataset(), xr.Dataset({"clear": cloud, "cloud": cloud})):
+        with pytest.raises(CloudMaskError, match="six bands"):
+            from_quality(given_band, kind="udm2")
+    with pytest.raises(CloudMaskError, match="six bands"):
+        from_quality(xr.Dataset({"clear": cloud, "cloud": cloud}), "cloud", kind="udm2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from importlib.metadata import EntryPoint
 
@@ -142,3 +144,8 @@ def test_a_plug_in_whose_packages_are_missing_is_listed(plugged):
     assert xr_cloudmask.models().loc[("plugged", "v"), "what to type"] == "pip install it"
     assert "registered" in xr_cloudmask.model_card("plugged")
     items.item_of(registry.variants("plugged")[0]).validate()
+
+
+def test_the_package_that_is_called_goes_to_other_processes():
+    assert pickle.loads(pickle.dumps(xr_cloudmask.models)) is xr_cloudmask.models
+    assert copy.deepcopy(xr_cloudmask.models) is xr_cloudmask.models

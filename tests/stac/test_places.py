@@ -25,11 +25,13 @@ PLACES = {
     Place.INTERNET: [
         "https://8.8.8.8/b2.tif", "http://8.8.8.8:8080/b2.tif?x=1", "HTTPS://8.8.8.8/b2.tif", "s3://bucket/b2.tif",
         "gs://bucket/b2.tif", "az://container/b2.tif", "https://[2001:4860:4860::8888]/b2.tif",
-        "https://8.8.8.8/a b/b2.tif", "https://8.8.8.8/a\\b.tif",
+        "https://8.8.8.8/a b/b2.tif", "https://8.8.8.8/a\\b.tif", "https://8.8.8.8./b2.tif", "https://[64:ff9b::8.8.8.8]/",
+        "https://[2002:808:808::1]/", "https://8.8.8.8/%2e%2e/b2.tif",
     ],
     Place.NETWORK: [
         "http://10.0.0.1/b2.tif", "https://192.168.1.1/b2.tif", "http://172.16.0.9/", "http://[fd00::1]/",
-        "http://[::ffff:10.0.0.1]/", "http://100.64.0.1/",
+        "http://[::ffff:10.0.0.1]/", "http://100.64.0.1/", "http://224.0.0.1/", "http://[ff05::1]/", "http://[fec0::1]/",
+        "http://10%2e0.0.1/", "http://[64:ff9b::10.0.0.1]/",
     ],
     Place.MACHINE: [
         "/data/b2.tif", "data/b2.tif", "file:///data/b2.tif", "file://8.8.8.8/b2.tif", "FILE:/etc/passwd", "C:\\b2.tif",
@@ -41,6 +43,8 @@ PLACES = {
         "http://169.254.169.254/latest/meta-data", "http://[fe80::1%25eth0]/", "http://8.8.8.8@127.0.0.1/b2.tif",
         "http://8.8.8.8\\@127.0.0.1/", " https://8.8.8.8/b2.tif", "\thttps://8.8.8.8/", "https://8.8.8.8/\n", "http://[bad/",
         "https:///etc/passwd", "https:/etc/passwd", "http:8.8.8.8",
+        "http://127%2e0%2e0%2e1/", "http://%6cocalhost/", "http://127.0.0.1./", "http://localhost./", "http://a.localhost/",
+        "http://0x7f.1/", "http://[::127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/",
     ],
 }  # fmt: skip
 
@@ -212,6 +216,32 @@ def test_a_file_of_the_internet_leads_to_no_other_file(tmp_path):
         allowed = stac.load([item(f"{files.url}/b2.tif", far)], allow_local=True)
         assert int(allowed["red"].max()) == 4711
         assert int(stac.load([item(f"{files.url}/plain.tif", far)])["red"].max()) == 4711
+
+
+@pytest.mark.usefixtures("loopback_is_far")
+def test_tags_and_files_beside_it_lead_nowhere(tmp_path):
+    """GDAL opens the file of overviews that a tag names, with whichever driver, and looks for one beside a file."""
+    grid = rasterio.transform.from_origin(5e5, 7.9e6, 10, 10)
+    profile = {"driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "uint16", "crs": "EPSG:32722"}
+    served = tmp_path / "served"
+    served.mkdir()
+    for path, number in ((tmp_path / "secret.tif", 4711), (served / "tag.tif", 1), (served / "b2.tif", 1)):
+        with rasterio.open(path, "w", transform=grid, **profile) as file:
+            file.write(np.full((1, 64, 64), number, "uint16"))
+    with rasterio.open(tmp_path / "secret.tif") as secret:
+        beside = VRT.replace("64", "32").format(tmp_path / "secret.tif")
+        assert secret.shape == (64, 64)
+    (served / "b2.tif.ovr").write_text(beside)
+    with rasterio.open(served / "tag.tif", "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(tmp_path / "secret.tif"))
+    with serve_files(served) as files:
+        far = ("self", f"{files.url}/a.json")
+        coarse = stac.load([item(f"{files.url}/tag.tif", far)], resolution=20, crs="EPSG:32722")
+        with pytest.raises(FileError, match="name another file"):
+            coarse.compute(scheduler="synchronous")
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+            coarse = stac.load([item(f"{files.url}/b2.tif", far)], resolution=20, crs="EPSG:32722")
+            assert int(coarse.compute(scheduler="synchronous")["red"].max()) == 1
 
 
 def test_a_catalogue_keeps_to_it_and_may_be_told_otherwise(tmp_path):

@@ -13,6 +13,7 @@ Sources: STAC specification 1.1.0, common metadata (bands); electro-optical exte
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -238,7 +239,9 @@ def is_number(value: Any) -> TypeGuard[float]:
     >>> [is_number(value) for value in (2, np.float32(0.5), "2", True)]
     [True, True, False, False]
     """
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return not isinstance(value, int) or value.bit_length() < sys.float_info.max_exp  # no float holds more
 
 
 def as_number(value: Any) -> float | None:

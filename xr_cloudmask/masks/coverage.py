@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.errors import CloudMaskError, CoverageWarning
 from xr_cloudmask.masks.schemes import CLOUDS, SURFACES, WATER, Scheme, scheme_of
 from xr_cloudmask.names import (
@@ -65,7 +65,8 @@ def limit(name: str, value: object) -> float:
     >>> limit("max_cloud", 0.15)
     0.15
     """
-    number = float(value) if isinstance(value, Real) else math.nan
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    number = float(value) if is_number(value) else math.nan
     if 0 <= number <= 1:
         return number
     percent = number / 100 if 1 < number <= 100 else 0.3

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, is_one_of
 from xr_cloudmask.masks.quality import from_quality, is_quality
 from xr_cloudmask.masks.schemes import SCHEMES, Scheme, clear_codes, flag_attrs, is_own, scheme_of
 from xr_cloudmask.names import FORMER_MASK_NAME, MASK_NAME, MASK_VARIABLES
@@ -237,7 +237,7 @@ def to_scheme(mask: xr.DataArray, name: str) -> xr.DataArray:
     >>> to_scheme(mask, "validity").values
     array([[  0,   1,   1, 255]], dtype=uint8)
     """
-    if name not in SCHEMES:
+    if not is_one_of(name, SCHEMES):
         raise CloudMaskError(f"scheme {name!r}", f"one of {list(SCHEMES)}", "to_scheme('cloudsen12')")
     source, target = scheme_of(mask), SCHEMES[name]
     if source == target:
@@ -284,6 +284,8 @@ def clear(mask: xr.DataArray, keep: str | Sequence[str] = "clear") -> xr.DataArr
     array([ True, False,  True, False])
     """
     scheme = scheme_of(mask)
+    if not np.iterable(keep):
+        raise CloudMaskError(f"keep={keep!r}", "names of classes", "keep='clear'")
     names = [keep] if isinstance(keep, str) else list(keep)
     codes = [code for name in names for code in _codes(scheme, name)]
     out: xr.DataArray = mask.isin(codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Set
 from functools import partial, reduce
 from operator import or_
 from typing import Any, TypeAlias
@@ -13,9 +13,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube.layout import BAND_NAMES
-from xr_cloudmask.errors import CloudMaskError, close_to
+from xr_cloudmask.cube.metadata import as_number
+from xr_cloudmask.errors import CloudMaskError, close_to, is_one_of
 from xr_cloudmask.masks.coverage import with_coverage
-from xr_cloudmask.masks.quality_tables import ALL_BITS, AMBIGUOUS, CODES, PRODUCTS, WORDS, Product, Rule
+from xr_cloudmask.masks.quality_tables import ALL_BITS, AMBIGUOUS, BITS, CODES, PRODUCTS, WORDS, Product, Rule
 from xr_cloudmask.masks.schemes import SCHEMES, SURFACES, VOCABULARY, flag_attrs
 from xr_cloudmask.names import MASK_NAME
 
@@ -74,10 +75,10 @@ def from_quality(
     array([[255,   0,   0],
            [  1,   2,   3]], dtype=uint8)
     """
-    if scheme is not None and scheme not in SCHEMES:
+    if scheme is not None and not is_one_of(scheme, SCHEMES):
         raise CloudMaskError(f"scheme {scheme!r}", f"one of {list(SCHEMES)}", "scheme='cloudsen12'")
-    array = _band(obj, band, kind)
-    product = _product(array, kind, mapping or {})
+    array = _of_numbers(_band(obj, band, kind))
+    product = _product(array, kind, {} if mapping is None else mapping)
     name = scheme or product.scheme
     table = _codes(product, name)
     decode = partial(_decoded, table=table, no_data=SCHEMES[name].no_data)
@@ -119,10 +120,16 @@ def _band(obj: xr.Dataset | xr.DataArray, band: str | None, kind: str | None) ->
         raise CloudMaskError(f"a {type(obj).__name__}", "a Dataset or DataArray", "from_quality(cube, 'SCL')")
     arrays = dict(_arrays(obj))
     udm2 = _udm2(arrays)
-    if band is None and kind in (None, "udm2") and set(UDM2_BANDS) <= set(udm2):
+    if band is None and (kind is None or is_one_of(kind, ["udm2"])) and set(UDM2_BANDS) <= set(udm2):
         return _stacked([udm2[name] for name in UDM2_BANDS])
+    if is_one_of(kind, ["udm2"]) and udm2.keys() & set(UDM2_BANDS):  # the 1 of one of them would be the bit of clear
+        raise CloudMaskError(
+            f"bands {list(arrays)} for kind='udm2'",
+            f"all of {list(UDM2_BANDS)}",
+            "from_quality(cube), with the six bands",
+        )
     if band is not None:
-        if band not in arrays:
+        if not is_one_of(band, arrays):
             raise CloudMaskError(
                 f"no band {band!r}",
                 f"one of {list(arrays)}",
@@ -152,10 +159,29 @@ def _arrays(obj: xr.Dataset | xr.DataArray) -> Iterator[tuple[str, xr.DataArray]
         return
     dim = next((name for name in BAND_NAMES if name in obj.dims and name in obj.coords), None)
     if dim is None:
-        yield str(obj.name or ""), obj
+        yield from [(name, obj.rename(name)) for name in [_own_name(obj)]]
         return
-    for position, name in enumerate(obj[dim].values):
-        yield str(name), obj.isel({dim: position}).drop_vars(dim).rename(str(name))
+    for position, label in enumerate(obj[dim].values):
+        one = obj.isel({dim: position})
+        name = _own_name(one) if obj.sizes[dim] == 1 else str(label)
+        yield name, one.drop_vars(dim).rename(name)
+
+
+def _own_name(array: xr.DataArray) -> str:
+    """Return what a band is called: stackstac says it by a coordinate, rioxarray numbers its only band."""
+    labels = [str(array[dim].item()) for dim in BAND_NAMES if dim in array.coords and array[dim].ndim == 0]
+    names = [str(array.name or ""), *labels]
+    return next((name for name in names if _named(name) is not None), names[0])
+
+
+def _of_numbers(array: xr.DataArray) -> xr.DataArray:
+    if array.dtype.kind not in "iuf":
+        raise CloudMaskError(
+            f"band {str(array.name)!r} of {array.dtype}",
+            "the product's codes: integers, or floats with NaN for no data",
+            "cube['SCL'], as it was loaded",
+        )
+    return array
 
 
 def _stacked(bands: list[xr.DataArray]) -> xr.DataArray:
@@ -173,17 +199,46 @@ def _named(name: Hashable) -> tuple[str, ...] | None:
 
 def _product(array: xr.DataArray, kind: str | None, mapping: Mapped) -> Product:
     """Return the table of a band: the kind that is told, what its flags say, or what its name says."""
-    wrong = {key: name for key, name in mapping.items() if name not in VOCABULARY}
+    if not isinstance(mapping, Mapping):
+        raise CloudMaskError(f"mapping={mapping!r}", "codes or words to classes", "mapping={7: 'land'}")
+    wrong = {
+        key: name
+        for key, name in mapping.items()
+        if name not in VOCABULARY or not (isinstance(key, str) or _is_code(key))
+    }
     if wrong:
-        raise CloudMaskError(f"mapping={wrong}", f"classes {list(VOCABULARY)}", "mapping={7: 'land'}")
-    codes = tuple(Rule(name, (key,)) for key, name in mapping.items() if isinstance(key, int))
+        raise CloudMaskError(f"mapping={wrong}", f"codes or words to classes {list(VOCABULARY)}", "mapping={7: 'land'}")
+    codes = tuple(Rule(name, (int(key),)) for key, name in mapping.items() if not isinstance(key, str))
     found = _told(array, kind, {_word(key): name for key, name in mapping.items() if isinstance(key, str)})
-    return Product(found.kind, found.title, found.names, (*codes, *found.rules), found.source)
+    product = Product(found.kind, found.title, found.names, (*codes, *found.rules), found.source)
+    _require_no_data(array, product, {rule.values[0] for rule in codes})
+    return product
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(0 <= value < CODES)
+
+
+def _require_no_data(array: xr.DataArray, product: Product, settled: Set[int]) -> None:
+    """Refuse a band whose own number for no data is a class of the product: such pixels would become clear."""
+    for key in ("nodata", "_FillValue", "missing_value"):
+        code = as_number(array.attrs.get(key))
+        if code is None or not code.is_integer() or not _is_code(int(code)) or int(code) in settled:
+            continue
+        meaning = VOCABULARY[product.meanings[int(code)]]
+        if meaning in SURFACES:
+            raise CloudMaskError(
+                f"band {str(array.name)!r} with {key}={code:g}, which is {meaning!r} in {product.title}",
+                "one meaning of that number",
+                f"from_quality(band, kind={product.kind!r}, mapping={{{code:g}: 'no_data'}}), or {meaning!r}"
+                if product.kind in PRODUCTS
+                else f"from_quality(band, mapping={{{code:g}: 'no_data'}}), or {meaning!r}",
+            )
 
 
 def _told(array: xr.DataArray, kind: str | None, words: Mapping[str, str]) -> Product:
     if kind is not None:
-        if kind not in PRODUCTS:
+        if not is_one_of(kind, PRODUCTS):
             raise CloudMaskError(
                 f"kind={kind!r}", f"one of {', '.join(PRODUCTS)}", f"kind={close_to(kind, PRODUCTS, 'scl')!r}"
             )
@@ -223,29 +278,39 @@ def _nothing_set(rules: list[Rule]) -> list[Rule]:
 def _flags(attrs: Mapping[Any, Any]) -> Iterator[tuple[str, int, int]]:
     """Yield what a band says of its codes: a word, a value and the bits that have it."""
     for entry in _entries(attrs.get("classification:classes")):
-        if "value" in entry:
+        if _is_code(entry.get("value")):
             yield _word(entry.get("name") or entry.get("description")), int(entry["value"]), ALL_BITS
     for field in _entries(attrs.get("classification:bitfields")):
-        offset, length = int(field.get("offset", 0)), int(field.get("length", 1))
+        offset, length = field.get("offset", 0), field.get("length", 1)
+        if not (_is_code(offset) and _is_code(length) and offset + length <= BITS):
+            continue
         for entry in _entries(field.get("classes")):
             word = _word(entry.get("name") or entry.get("description"))
-            if not SILENT.search(word) and not SILENT.search(_word(field.get("name"))):
+            silent = SILENT.search(word) or SILENT.search(_word(field.get("name")))
+            if not silent and _is_code(entry.get("value")):
                 yield word, int(entry["value"]) << offset, ((1 << length) - 1) << offset
     words = [_word(word) for word in str(attrs.get("flag_meanings", "")).split()]
     masks, values = (_numbers(attrs.get(name, [])) for name in ("flag_masks", "flag_values"))
     if len(words) != max(len(masks), len(values)) or (masks and values and len(masks) != len(values)):
         return
+    if masks:
+        masks, values = ([_unsigned(number) for number in numbers] for numbers in (masks, values))
     for i, word in enumerate(words):
         bits = masks[i] if masks else ALL_BITS
         if not (masks and SILENT.search(word)):
             yield word, values[i] if values else bits, bits
 
 
+def _unsigned(number: int) -> int:
+    """Return the bits of a number: netCDF's bytes have a sign, and their last bit is -128."""
+    return number if number >= 0 else number & (0xFF if number >= -0x80 else ALL_BITS)
+
+
 def _numbers(value: Any) -> list[int]:
     """Return whole numbers, of which some writers make a text: ``0b, 1b, 2b``."""
     if isinstance(value, str):
         return [int(number) for number in re.findall(r"-?\d+", value)]
-    array = np.atleast_1d(value)
+    array = np.ravel(value) if isinstance(value, np.ndarray | np.generic | list | tuple | int) else np.empty(0)
     return [int(number) for number in array] if array.dtype.kind in "iu" else []
 
 

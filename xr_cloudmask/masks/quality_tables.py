@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from xr_cloudmask.masks.schemes import SURFACES, VOCABULARY
 
-CODES = 1 << 16  # of 16 bits, as many as any of these products has
+BITS = 16  # as many as any of these products has
+CODES = 1 << BITS
 ALL_BITS = CODES - 1
 NO_DATA = VOCABULARY.index("no_data")
 

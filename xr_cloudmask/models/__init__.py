@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ class _Listing(ModuleType):
         from xr_cloudmask.models.registry import models
 
         return models()
+
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        """Return how another process finds it: as a function by its name."""
+        return import_module, (self.__name__,)
 
 
 sys.modules[__name__].__class__ = _Listing

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import MissingError, ModelError, close_to, listed, refusing
+from xr_cloudmask.errors import MissingError, ModelError, close_to, is_one_of, listed, refusing
 from xr_cloudmask.extras import has
 from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
@@ -216,11 +216,11 @@ def variants(name: str) -> list[ModelSpec]:
     ModelError
         Unknown name.
     """
-    if name not in (*_SPECS, auto.NAME):
+    if not is_one_of(name, (*_SPECS, auto.NAME)):
         _discover()
-    if name not in (*_SPECS, auto.NAME) and PLUS in name:
+    if not is_one_of(name, (*_SPECS, auto.NAME)) and PLUS in str(name):
         return [_ensemble(name)]
-    if name not in (*_SPECS, auto.NAME):
+    if not is_one_of(name, (*_SPECS, auto.NAME)):
         close = close_to(name, _SPECS, auto.NAME)
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
     choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)

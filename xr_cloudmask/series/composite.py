@@ -14,8 +14,9 @@ import xarray as xr
 from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import ground_of
 from xr_cloudmask.cube.layout import Cube
+from xr_cloudmask.cube.metadata import is_number
 from xr_cloudmask.engine.stacks import reduce_dates
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, is_one_of
 from xr_cloudmask.masks import schemes
 from xr_cloudmask.names import CHOSEN_DATE
 from xr_cloudmask.series import reductions
@@ -112,7 +113,7 @@ def _by_band(series: Series, statistic: Callable[..., Any]) -> xr.Dataset:
 
 
 def _by_percentile(series: Series, percentile: float | None) -> xr.Dataset:
-    if percentile is None or not 0 <= percentile <= 100:
+    if not is_number(percentile) or not 0 <= percentile <= 100:
         raise CloudMaskError(
             f"percentile={percentile!r}", "a number from 0 to 100", "composite('percentile', percentile=25)"
         )
@@ -186,7 +187,7 @@ METHODS: Mapping[str, tuple[Recipe, tuple[str, ...]]] = {  # and the options tha
 
 
 def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
-    if method not in METHODS:
+    if not is_one_of(method, METHODS):
         raise CloudMaskError(f"method {method!r}", f"one of {sorted(METHODS)}", "composite('median')")
     recipe, options = METHODS[method]
     unused = [name for name, value in given.items() if value is not None and name not in options]

@@ -26,6 +26,7 @@ CONNECTIONS = 8  # at once, for headers and metadata files
 BUSY = (429, 500, 502, 503, 504)
 STATUS = re.compile(r"HTTP response code.*:\s*(\d{3})\b")  # in GDAL's messages
 UNRECOGNISED = "not recognized as being in a supported file format"  # by the driver that was asked
+FOLLOWED = ("OVERVIEWS", "GEOLOCATION")  # namespaces of tags by which a raster names other files, in GDAL
 PIECE = 1 << 14  # bytes of an answer that are unpacked at once
 PACKINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # one of them: packed several times, a kilobyte is a terabyte
 
@@ -230,17 +231,42 @@ def gdal_environment() -> AbstractContextManager[Any]:
 
 def open_raster(href: str, origin: Place) -> Any:
     """Open a raster; one that was named far away by no driver that follows it to other files."""
-    import rasterio
     from rasterio.errors import RasterioIOError
 
     allowed = drivers(origin)
     for driver in allowed:
         try:
-            return rasterio.open(href, driver=driver)
+            return _opened(href, driver)
         except RasterioIOError as error:
             if driver == allowed[-1] or UNRECOGNISED not in str(error):
                 raise
     raise AssertionError("there are drivers")
+
+
+def _opened(href: str, driver: str | None) -> Any:
+    import rasterio
+
+    if driver is None:
+        return rasterio.open(href)
+    with alone():
+        file = rasterio.open(href, driver=driver)
+    named = [tags for namespace in FOLLOWED if (tags := file.tags(ns=namespace))]
+    if named:
+        file.close()
+        raise FileError(
+            f"{href}, whose tags name another file: {named[0]}",
+            "a raster that is one file",
+            "load(..., allow_local=True), if you trust the catalogue",
+        )
+    return file
+
+
+def alone() -> AbstractContextManager[Any]:
+    """Return an environment in which GDAL looks for no files beside a raster: an overview could be a VRT."""
+    import rasterio
+
+    environment: AbstractContextManager[Any] = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
+    return environment
 
 
 def patiently(href: str, read: Callable[[], T]) -> T:

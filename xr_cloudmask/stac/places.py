@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from xr_cloudmask.errors import StacError
 
@@ -22,8 +22,11 @@ ORIGINS = ("self", "root", "parent", "collection")  # links of an item to where 
 ODD = re.compile(r"^\s|[\x00-\x1f\x7f]|^[^/?#]*//[^/?#]*[\s\\]")  # which parsers of addresses read differently
 
 
-# GDAL's drivers for files that name no other files: a VRT or a WMS file of the internet could name any of this machine.
-PLAIN = ("GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JPEG", "PNG", "WEBP", "HFA", "NITF", "netCDF", "HDF5")
+# GDAL's drivers for files that name no other files: a VRT or a WMS file of the internet could name any of this machine,
+# and so could the external data of an HDF5 file, which netCDF 4 is too.
+PLAIN = ("GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JPEG", "PNG", "WEBP", "HFA", "NITF")
+# Prefixes of IPv6 addresses that lead to the IPv4 address in them, and its place among their 16 bytes.
+CARRIERS = {"::ffff:0:0/96": 12, "::/96": 12, "64:ff9b::/96": 12, "64:ff9b:1::/48": 12, "2002::/16": 2}
 
 
 class Place(IntEnum):
@@ -59,7 +62,8 @@ def place_of(href: str) -> Place:
         return Place.MACHINE
     if parts.scheme in BUCKETS:
         return Place.INTERNET
-    return _place_of_host(parts.hostname) if parts.scheme in WEB and parts.hostname else Place.MACHINE
+    host = unquote(parts.hostname or "").rstrip(".").lower()  # as curl and requests read it
+    return _place_of_host(host) if parts.scheme in WEB and host else Place.MACHINE
 
 
 def origin_of(item: Item) -> Place:
@@ -122,6 +126,8 @@ def _place_of_host(host: str) -> Place:
     """Return the nearest place of all addresses of a host."""
     with suppress(ValueError):
         return _place_of_address(host)
+    if host == "localhost" or host.endswith(".localhost"):  # curl asks no server for it
+        return Place.MACHINE
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # no such name, or none that this machine can look up
@@ -131,7 +137,10 @@ def _place_of_host(host: str) -> Place:
 
 def _place_of_address(text: str) -> Place:
     address = ipaddress.ip_address(text.partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback or address.is_unspecified or address.is_link_local:
         return Place.MACHINE
-    return Place.INTERNET if address.is_global else Place.NETWORK
+    for prefix, start in CARRIERS.items():
+        if address in ipaddress.ip_network(prefix):
+            return _place_of_address(str(ipaddress.IPv4Address(address.packed[start : start + 4])))
+    near = address.is_multicast or getattr(address, "is_site_local", False)
+    return Place.INTERNET if address.is_global and not near else Place.NETWORK

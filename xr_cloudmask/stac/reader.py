@@ -8,7 +8,7 @@ from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from xr_cloudmask.stac.http import open_raster, patiently
+from xr_cloudmask.stac.http import alone, open_raster, patiently
 from xr_cloudmask.stac.places import Place
 
 
@@ -24,9 +24,11 @@ class PatientReader(RioReader):
         return patiently(self._src.uri, partial(self._read, *args, **keywords))
 
     def _read(self, *args: Any, **keywords: Any) -> Any:
-        if self._origin > Place.MACHINE:
-            _require_plain(self._src.uri, self._origin)
-        return super().read(*args, **keywords)
+        if self._origin == Place.MACHINE:
+            return super().read(*args, **keywords)
+        _require_plain(self._src.uri, self._origin)
+        with alone():
+            return super().read(*args, **keywords)
 
 
 class PatientDriver(RioDriver):
