@@ -29,6 +29,7 @@ BENCHMARKS = {
     "cluster": "cluster",
     "composites": "series",
     "refinement": "series",
+    "rows": "rows",
 }
 
 

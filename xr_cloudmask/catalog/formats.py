@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xr_cloudmask import atomic
 from xr_cloudmask.catalog import archive
@@ -25,7 +25,8 @@ Rows: TypeAlias = Sequence[tuple[sqlite3.Row, Path]]  # of the table, and where 
 Exporter: TypeAlias = Callable[[Rows, "GeoDataFrame", Path], list[Path]]
 
 GEOPACKAGE = "cloudmasks.gpkg"
-COLLECTION = "cloudmasks"
+TABLE = "geoparquet"  # written row by row, not as the others
+COLLECTION, TITLE = "cloudmasks", "Cloud masks"
 DESCRIPTION = "Cloud masks by xr-cloudmask: cloud, thin cloud, cloud shadow, clear and no data."
 WORLD = [-180.0, -90.0, 180.0, 90.0]
 LICENCE = "other"
@@ -33,10 +34,11 @@ LICENCE = "other"
 
 def to_tif(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
     """Copy the COGs as they are, and the files beside them that have the names of the classes."""
-    return [_copied(row, path, folder) for row, path in rows]
+    return [copied(row, path, folder) for row, path in rows]
 
 
-def _copied(row: sqlite3.Row, path: Path, folder: Path) -> Path:
+def copied(row: sqlite3.Row, path: Path, folder: Path) -> Path:
+    """Copy a mask, with the names of its classes, and return where to."""
     target = folder / f"{row['name']}.tif"
     archive.copy(path, target)
     return target
@@ -94,17 +96,25 @@ def to_stac(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
     for row, path in rows:
         home = folder / str(row["name"])
         home.mkdir(exist_ok=True)
-        items.append(item_of(row, _copied(row, path, home)))
+        items.append(item_of(row, copied(row, path, home)))
     extent = Extent.from_items(items)
     boxes = [item.bbox for item in items if item.bbox is not None]
     if not boxes or any(box[0] > box[len(box) // 2] for box in boxes):  # a box across the antimeridian
         extent.spatial = SpatialExtent([WORLD])
-    collection = Collection(COLLECTION, DESCRIPTION, extent, title="Cloud masks", license=LICENCE)
+    collection = Collection(COLLECTION, DESCRIPTION, extent, title=TITLE, license=LICENCE)
     collection.add_items(items)
     collection.normalize_hrefs(str(folder.absolute()))
     collection.make_all_asset_hrefs_relative()
     collection.save(CatalogType.SELF_CONTAINED, stac_io=_whole_files())  # items first
     return [folder / "collection.json", *(folder / item.id / f"{item.id}.json" for item in items)]
+
+
+def collection_json(name: str) -> dict[str, Any]:
+    """Return a collection of which the extent is not known yet."""
+    from pystac import Collection, Extent, SpatialExtent, TemporalExtent
+
+    everywhere = Extent(SpatialExtent([WORLD]), TemporalExtent([[None, None]]))
+    return Collection(name, DESCRIPTION, everywhere, title=TITLE, license=LICENCE).to_dict(include_self_link=False)
 
 
 def _whole_files() -> StacIO:

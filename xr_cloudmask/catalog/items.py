@@ -42,7 +42,7 @@ def item_of(row: sqlite3.Row, path: Path) -> Item:
     """
     from pystac import Item
 
-    return Item.from_dict(json_of(row, str(path.absolute()), scheme_in(row, path)))
+    return Item.from_dict(json_of(row, str(path.absolute()), scheme_in(row, lambda: path)))
 
 
 def json_of(row: sqlite3.Row, address: str, scheme: Scheme) -> dict[str, Any]:
@@ -63,10 +63,10 @@ def json_of(row: sqlite3.Row, address: str, scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def scheme_in(row: sqlite3.Row, path: Path) -> Scheme:
+def scheme_in(row: sqlite3.Row, kept: Callable[[], Path]) -> Scheme:
     """Return the scheme of a mask; the mask itself is asked where the classes are those of a model."""
     known = SCHEMES.get(row["scheme"])
-    return scheme_of(open_mask(path)[MASK_NAME]) if known is None else known
+    return scheme_of(open_mask(kept())[MASK_NAME]) if known is None else known
 
 
 def _footprint(row: sqlite3.Row, source: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[float] | None]:
