@@ -141,5 +141,7 @@ def _measured(what: str, function: Callable[[], Any]) -> Any:
     before, begin = peak_gigabytes(), time.perf_counter()
     found = function()
     took = time.perf_counter() - begin
-    row(f"{SCENES} rows: {what}", f"{took:.1f} s, {1000 * peak_gigabytes():.0f} MB at most ({1000 * before:.0f} before)")
+    row(
+        f"{SCENES} rows: {what}", f"{took:.1f} s, {1000 * peak_gigabytes():.0f} MB at most ({1000 * before:.0f} before)"
+    )
     return found

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,11 @@ import xarray as xr
 from xr_cloudmask.catalog import archive, parquet, pgstac, schema
 from xr_cloudmask.catalog.cube import cube_of
 from xr_cloudmask.catalog.filters import FILTERS
-from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, Rows, collection_json, copied
+from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, Rows, require_folder, writing_to
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
-from xr_cloudmask.catalog.stream import Address, Stream, at, nothing, warn_of
+from xr_cloudmask.catalog.stream import Stream, nothing, warn_of
 from xr_cloudmask.catalog.table import as_table, unreadable
-from xr_cloudmask.errors import CatalogError, listed
+from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.masks.coverage import limit
 from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION
@@ -327,23 +325,18 @@ class Catalog:
         MissingError
             GeoParquet needs ``pip install 'xr-cloudmask[database]'``.
         """
-        if "://" in str(folder) or pgstac.is_address(str(folder).replace(":/", "://", 1)):
-            raise CatalogError(
-                "an address instead of a folder",
-                "a folder of this machine; of a database, its address with to_pgstac",
-                "catalog.export('masks'), or catalog.to_pgstac(...)",
-            )
+        require_folder(folder)
         if fmt not in (*FORMATS, TABLE):
             raise CatalogError(f"fmt={fmt!r}", f"one of {[*FORMATS, TABLE]}", "fmt='tif'")
         if fmt == TABLE:
-            return (self._table(Path(folder), masks_at),)
+            return (parquet.write(self._stream(masks_at), Path(folder), masks_at),)
         if masks_at is not None:
             raise CatalogError(f"masks_at={masks_at!r} with fmt={fmt!r}", f"fmt={TABLE!r}", "leave masks_at out")
         with schema.connect(self.path, reading=True) as database:
             rows = self._done(database, None)
         numbers = [row["scene"] for row, _ in rows]
         table = self.to_dataframe()
-        with _writing_to(Path(folder)):
+        with writing_to(Path(folder)):
             return tuple(FORMATS[fmt](rows, table[table["scene"].isin(numbers)], Path(folder)))
 
     def to_pgstac(self, dsn: str, *, masks_at: str | None = None, collection: str = COLLECTION) -> int:
@@ -380,26 +373,7 @@ class Catalog:
         MissingError
             It needs ``pip install 'xr-cloudmask[database]'``.
         """
-        source = self._stream(masks_at)
-        address = _kept_as_file if masks_at is None else at(masks_at)
-        lacking: list[str] = []
-        items = pgstac.with_footprint(source.items(address, collection), lacking)
-        count = pgstac.write(items, dsn, collection_json(collection))
-        if lacking:
-            warnings.warn(f"scenes without a footprint are left out: {listed(lacking)}", stacklevel=2)
-        return count
-
-    def _table(self, folder: Path, masks_at: str | None) -> Path:
-        """Write a GeoParquet table; masks inside the database beside it, where they are nowhere else."""
-
-        def beside(row: sqlite3.Row, kept: Callable[[], Path]) -> str:
-            found = kept() if row["mask"] == "file" else copied(row, kept(), folder)
-            return str(found.absolute())
-
-        address: Address = beside if masks_at is None else at(masks_at)
-        source = self._stream(masks_at)
-        with _writing_to(folder):
-            return parquet.write(source.items(address, COLLECTION), folder)
+        return pgstac.write(self._stream(masks_at), dsn, masks_at, collection)
 
     def _stream(self, masks_at: str | None) -> Stream:
         """Return the masks that are done, one after the other; those that are kept here are there."""
@@ -478,28 +452,6 @@ class Catalog:
         if wrong:
             raise archive.refusal(self.path, wrong, len(rows))
         return [(row, archive.path_of(database, folder, row)) for row in rows]
-
-
-def _kept_as_file(row: sqlite3.Row, kept: Callable[[], Path]) -> str:
-    if row["mask"] != "file":
-        raise CatalogError(
-            "masks inside the database of the catalogue, which others cannot open",
-            "masks_at=, where others find them",
-            "catalog.export('masks'), and masks_at='https://…/masks', where that folder is published",
-        )
-    return str(kept().absolute())
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    """Make a folder; whatever it lacks is one error."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except (OSError, RuntimeError) as error:  # pyogrio's are RuntimeErrors
-        raise CatalogError(
-            f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
-        ) from error
 
 
 def _escaped(text: str) -> str:

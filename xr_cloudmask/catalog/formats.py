@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +13,7 @@ from xr_cloudmask.catalog import archive
 from xr_cloudmask.catalog.items import item_of
 from xr_cloudmask.catalog.outlines import split_shape
 from xr_cloudmask.cog import WGS84
+from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.extras import require
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
@@ -30,6 +32,28 @@ COLLECTION, TITLE = "cloudmasks", "Cloud masks"
 DESCRIPTION = "Cloud masks by xr-cloudmask: cloud, thin cloud, cloud shadow, clear and no data."
 WORLD = [-180.0, -90.0, 180.0, 90.0]
 LICENCE = "other"
+
+
+def require_folder(folder: str | Path) -> None:
+    """Refuse an address, which may hold a password and would become a folder's name."""
+    if "://" in str(folder) or str(folder).startswith(("postgresql:/", "postgres:/")):
+        raise CatalogError(
+            "an address instead of a folder",
+            "a folder of this machine; databases are written by to_pgstac, --format pgstac",
+            "catalog.export('masks')",
+        )
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Make a folder; whatever it lacks is one error."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:  # pyogrio's are RuntimeErrors
+        raise CatalogError(
+            f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
+        ) from error
 
 
 def to_tif(rows: Rows, _: GeoDataFrame, folder: Path) -> list[Path]:
@@ -113,7 +137,7 @@ def collection_json(name: str) -> dict[str, Any]:
     """Return a collection of which the extent is not known yet."""
     from pystac import Collection, Extent, SpatialExtent, TemporalExtent
 
-    everywhere = Extent(SpatialExtent([WORLD]), TemporalExtent([[None, None]]))
+    everywhere = Extent(SpatialExtent([WORLD]), TemporalExtent([None, None]))
     return Collection(name, DESCRIPTION, everywhere, title=TITLE, license=LICENCE).to_dict(include_self_link=False)
 
 

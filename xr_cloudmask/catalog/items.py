@@ -103,7 +103,7 @@ def _properties(row: sqlite3.Row, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)  # scenes share a few
-def _crs(text: str | None) -> Mapping[str, Any]:
+def _crs(text: str | None) -> dict[str, Any]:
     from pyproj import CRS
 
     crs = None if text is None else CRS.from_user_input(text)

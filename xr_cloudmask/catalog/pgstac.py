@@ -6,12 +6,16 @@ Items go in by pgstac's own staging table, as its functions put them there: what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from xr_cloudmask.catalog.stream import batches
-from xr_cloudmask.errors import CatalogError
+from xr_cloudmask.catalog.formats import collection_json
+from xr_cloudmask.catalog.stream import Stream, at, batches
+from xr_cloudmask.errors import CatalogError, listed
 from xr_cloudmask.extras import require
 from xr_cloudmask.limits import limits
 
@@ -42,7 +46,28 @@ def is_address(text: str) -> bool:
     return text.startswith(SCHEMES)
 
 
-def with_footprint(items: Iterable[dict[str, Any]], lacking: list[str]) -> Iterator[dict[str, Any]]:
+def write(source: Stream, dsn: str, masks_at: str | None, collection: str) -> int:
+    """Put the masks, and the collection where there is none, in a database; see `Catalog.to_pgstac`."""
+    psycopg = require("psycopg", "database", "PostgreSQL")
+    items = source.items(_kept_as_file if masks_at is None else at(masks_at), collection)
+    lacking: list[str] = []
+    count = 0
+    with _connected(psycopg, dsn) as cursor:
+        cursor.execute("SET LOCAL search_path TO pgstac, public")
+        if not cursor.execute(KNOWN, (collection,)).fetchone()[0]:
+            cursor.execute(CREATE, (json.dumps(collection_json(collection)),))
+        for batch in batches(_with_footprint(items, lacking), BATCH):
+            with cursor.copy(COPY) as copy:
+                for item in batch:
+                    copy.write_row((json.dumps(item),))
+            count += len(batch)
+        cursor.execute(EXTENT, (collection,))
+    if lacking:
+        warnings.warn(f"scenes without a footprint are left out: {listed(lacking)}", stacklevel=3)
+    return count
+
+
+def _with_footprint(items: Iterable[dict[str, Any]], lacking: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the items that pgstac can hold; the names of the others go into `lacking`."""
     for item in items:
         if item["geometry"] is None:
@@ -51,34 +76,23 @@ def with_footprint(items: Iterable[dict[str, Any]], lacking: list[str]) -> Itera
             yield item
 
 
-def write(items: Iterable[dict[str, Any]], dsn: str, collection: dict[str, Any]) -> int:
-    """Put items, and the collection where there is none, in a database: all of them, or none.
-
-    Returns
-    -------
-    int
-        How many items.
-    """
-    psycopg = require("psycopg", "database", "PostgreSQL")
-    count = 0
-    with _connected(psycopg, dsn) as cursor:
-        cursor.execute("SET LOCAL search_path TO pgstac, public")
-        if not cursor.execute(KNOWN, (collection["id"],)).fetchone()[0]:
-            cursor.execute(CREATE, (json.dumps(collection),))
-        for batch in batches(items, BATCH):
-            with cursor.copy(COPY) as copy:
-                for item in batch:
-                    copy.write_row((json.dumps(item),))
-            count += len(batch)
-        cursor.execute(EXTENT, (collection["id"],))
-    return count
+def _kept_as_file(row: sqlite3.Row, kept: Callable[[], Path]) -> str:
+    if row["mask"] != "file":
+        raise CatalogError(
+            "masks inside the database of the catalogue, which others cannot open",
+            "masks_at=, where others find them",
+            "catalog.export('masks'), and masks_at='https://…/masks', where that folder is published",
+        )
+    return str(kept().absolute())
 
 
 @contextmanager
 def _connected(psycopg: Any, dsn: str) -> Iterator[Any]:
     """Yield a cursor of one transaction; passwords are in no message."""
     parameters = _parameters(psycopg, dsn)
-    place = f"PostgreSQL at {parameters.get('host', 'its default host')}, {parameters.get('dbname', 'default database')}"
+    place = (
+        f"PostgreSQL at {parameters.get('host', 'its default host')}, {parameters.get('dbname', 'default database')}"
+    )
     password = parameters.get("password") or "\0"
     waits = {SECONDS: max(2, round(limits().connect)), MILLISECONDS: round(1000 * limits().idle)}
     try:
@@ -105,7 +119,10 @@ def _parameters(psycopg: Any, dsn: str) -> dict[str, Any]:
         found: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:
         found = {"host": "@"}
-    if any("@" in str(found.get(name, "")) for name in ("host", "dbname")) or not str(found.get("port", "0")).isdigit():
+    if (
+        any("@" in str(found.get(name, "")) for name in ("host", "dbname"))
+        or not str(found.get("port", "0")).replace(",", "").isdigit()
+    ):
         raise CatalogError(
             "an address that PostgreSQL cannot read (not repeated: it may hold a password)",
             f"one such as {EXAMPLE}, with @, /, : and % of a password written as %40, %2F, %3A and %25",

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 from xr_cloudmask.catalog import archive, schema
 from xr_cloudmask.catalog.items import json_of, scheme_in
 from xr_cloudmask.catalog.table import unreadable
-from xr_cloudmask.errors import CatalogError, listed
+from xr_cloudmask.errors import CatalogError, CloudMaskError, listed
 from xr_cloudmask.masks.schemes import Scheme
 
 # From a row, and where its mask is kept, to where others find the mask.
@@ -24,7 +24,7 @@ Address: TypeAlias = Callable[[sqlite3.Row, Callable[[], Path]], str]
 T = TypeVar("T")
 
 FEW = ("scene", "id", "name", "mask", "mask_bytes")  # that tell whether a mask is there
-DAMAGED = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+DAMAGED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # pyproj's: Runtime
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,17 @@ class Stream:
         with schema.connect(self.path, reading=True) as database:
             for row in self._select(database, "*", "ORDER BY datetime, id, scene"):
                 wrong = unreadable(row)
-                if wrong is None:
-                    try:
-                        yield self._item(database, folder, row, schemes, address) | {"collection": collection}
-                    except DAMAGED as error:
-                        wrong = f"item: {type(error).__name__} {str(error)[:80]}"
                 if wrong is not None:
                     bad[row["scene"]] = wrong
+                    continue
+                try:
+                    item = self._item(database, folder, row, schemes, address)
+                except CloudMaskError:
+                    raise
+                except DAMAGED as error:
+                    bad[row["scene"]] = f"{type(error).__name__}: {str(error)[:80]}"
+                    continue
+                yield item | {"collection": collection}
         if bad:
             warn_of(self.path, bad)
 
