@@ -48,10 +48,7 @@ def rows() -> None:
         if pgstac_server.missing():
             row(f"{SCENES} rows: pgstac", f"not measured: {pgstac_server.missing()}")
             return
-        server = Path(folder) / "server"
-        server.mkdir()
-        Path(folder).chmod(0o755)  # PostgreSQL runs as another user
-        with pgstac_server.database(server) as environment:
+        with pgstac_server.database() as environment:
             address = pgstac_server.address(environment)
             for again in ("for the first time", "again, to replace them"):
                 print(part(database, folder, address, again), end="")

@@ -45,8 +45,8 @@ def _programs() -> Path | None:
 def serve(items: list[dict]):
     """Serve items, as JSON has them, and collections for them; yield the address of the API."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgstac-")))
-        environment = stack.enter_context(database(folder))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgstac-api-")))
+        environment = stack.enter_context(database())
         _load(items, folder, environment)
         port = stac_server.free_port()
         app = [PYTHON, "-m", "uvicorn", "stac_fastapi.pgstac.app:create_app", "--factory", "--port", str(port)]
@@ -56,9 +56,9 @@ def serve(items: list[dict]):
 
 
 @contextmanager
-def database(folder: Path):
+def database():
     """Run an empty database with pgstac; yield the environment in which programs find it."""
-    with _postgres(folder) as environment:
+    with tempfile.TemporaryDirectory(prefix="pgstac-") as folder, _postgres(Path(folder)) as environment:
         # pypgstac waits for the database by itself.
         for command in ("pgready", "migrate"):
             pypgstac(command, environment=environment)
