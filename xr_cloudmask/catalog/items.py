@@ -79,8 +79,9 @@ def _footprint(row: sqlite3.Row, source: Mapping[str, Any]) -> tuple[dict[str, A
         grid = GeoBox((row["height"], row["width"]), Affine(*json.loads(row["transform"])), row["crs"])
         outline = grid.geographic_extent.json
     cut = split(outline)
-    if source.get("bbox") is not None and cut == outline:
-        return outline, source["bbox"]
+    box = source.get("bbox")
+    if box is not None and cut == outline:
+        return outline, box if len(box) == 4 else [*box[:2], *box[3:5]]  # heights say nothing of a mask
     return cut, box_of(cut)
 
 
