@@ -18,6 +18,7 @@ BENCHMARKS = {
     "speed": "speed",
     "tile": "tile",
     "accuracy": "accuracy",
+    "patches": "patches",
     "disguises": "disguises",
     "sensei": "networks",
     "universal": "networks",

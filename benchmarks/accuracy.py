@@ -76,7 +76,7 @@ def surfaces() -> None:
     scenes["turbid water"] = [simulate.scene(turbid_water(seed), cover=0, gsd=30, seed=seed) for seed in range(SEEDS)]
     for name, cubes in scenes.items():
         figures = []
-        for model in ("physical", "csmask", "universal"):
+        for model in ("physical", "csmask", "universal", "ensemble"):
             for count in (4, 6):
                 found = [predict(cube[list(cube.data_vars)[:count]], model).cloud_fraction for cube in cubes]
                 figures.append(f"{model} {count} bands {float(np.mean(found)):.1%}")

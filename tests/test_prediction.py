@@ -73,7 +73,7 @@ def test_coverage_is_an_attribute_where_there_is_no_time():
 
 def test_six_bands_are_used_where_there_are_six_and_the_level_decides():
     variants = {
-        (n, level): predict(cube(ROLES[:n], size=32), level=level)["cloud_mask"].attrs["model_variant"]
+        (n, level): predict(cube(ROLES[:n], size=32), "csmask", level=level)["cloud_mask"].attrs["model_variant"]
         for n in (4, 6)
         for level in ("TOA", "BOA")
     }

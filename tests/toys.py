@@ -24,6 +24,20 @@ TOY = replace(
 )
 COUNTING = replace(TOY, name="counting", loader="toys:load_counting")
 
+# Of fewer bands, any level and six classes, with a window and a halo of its own.
+OTHER = replace(
+    TOY,
+    name="other",
+    variant="3b",
+    bands=(("blue",), ("green",), ("red",)),
+    level="any",
+    classes=("land", "water", "snow", "thin_cloud", "thick_cloud", "cloud_shadow"),
+    window=80,
+    halo=12,
+    multiple=4,
+    loader="toys:load_other",
+)
+
 DYING = replace(TOY, name="dying", loader="toys:load_dying")
 
 LOADS: list[str] = []
@@ -43,6 +57,22 @@ class Toy:
         cloud = smooth[:, 0] - whole[:, 0]
         shadow = whole[:, 3] - smooth[:, 3]
         logits = np.stack([np.full_like(cloud, 0.05), cloud, shadow], axis=1) * 10
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (chances / chances.sum(axis=1, keepdims=True)).astype("float32")
+
+
+class Other:
+    """Looks elsewhere than the toy, and tells thin from thick cloud."""
+
+    batch_size = 2
+
+    def probabilities(self, windows, descriptors):
+        assert [d.role for d in descriptors] == ["blue", "green", "red"]
+        filled = np.nan_to_num(windows, nan=0.2)
+        smooth = ndimage.uniform_filter(filled, (0, 0, 3, 3), mode="nearest")
+        cloud = smooth[:, 1] - filled.mean(axis=(1, 2, 3))[:, None, None]
+        flat = np.zeros_like(cloud)
+        logits = np.stack([flat, flat - 0.1, flat - 0.2, cloud, cloud * 1.5, -cloud - 0.1], axis=1) * 10
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (chances / chances.sum(axis=1, keepdims=True)).astype("float32")
 
@@ -75,6 +105,11 @@ def load(spec, device):
     return Toy()
 
 
+def load_other(spec, device):
+    LOADS.append(spec.name)
+    return Other()
+
+
 def load_counting(spec, device):
     return Counting(spec.citation)  # the path of the log travels in a field that means nothing to the engine
 
@@ -83,5 +118,5 @@ def load_dying(spec, device):
     return Dying(spec.citation)
 
 
-for _spec in (TOY, COUNTING, DYING):
+for _spec in (TOY, COUNTING, OTHER, DYING):
     register_model(_spec)

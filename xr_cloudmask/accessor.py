@@ -81,7 +81,7 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(describe)
     def describe(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         level: str | None = None,
@@ -138,13 +138,14 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(predict)
     def predict(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         descriptors: Sequence[BandDescriptor] | None = None,
         level: str | None = None,
         scheme: str = "cloudsen12",
         probabilities: bool = False,
+        agreement: bool = False,
         resolution: str | float = "auto",
         scale: Factor | None = None,
         offset: Factor | None = None,
@@ -165,6 +166,7 @@ class CloudmaskAccessor(Generic[CubeT]):
             level=level,
             scheme=scheme,
             probabilities=probabilities,
+            agreement=agreement,
             resolution=resolution,
             scale=scale,
             offset=offset,
@@ -206,13 +208,14 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(predict, WITH_MASK)
     def with_mask(
         self,
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         sensor: str | None = None,
         descriptors: Sequence[BandDescriptor] | None = None,
         level: str | None = None,
         scheme: str = "cloudsen12",
         probabilities: bool = False,
+        agreement: bool = False,
         resolution: str | float = "auto",
         scale: Factor | None = None,
         offset: Factor | None = None,
@@ -233,6 +236,7 @@ class CloudmaskAccessor(Generic[CubeT]):
             level=level,
             scheme=scheme,
             probabilities=probabilities,
+            agreement=agreement,
             resolution=resolution,
             scale=scale,
             offset=offset,

@@ -20,7 +20,17 @@ from xr_cloudmask.masks.labels import is_mask, mask_of
 from xr_cloudmask.models import registry
 from xr_cloudmask.models.fit import fit
 
-SHOWN_OF_A_MASK = ("bands", "level", "reflectance_provenance", "resolution", "resolution_note", "told", "software")
+OF_MODELS = ("model_choice", "model_note", "model_warning")
+SHOWN_OF_A_MASK = (
+    "bands",
+    "level",
+    "reflectance_provenance",
+    "resolution",
+    "resolution_note",
+    *OF_MODELS,
+    "told",
+    "software",
+)
 MOST_BANDS = 12  # that are listed one by one
 
 
@@ -111,7 +121,7 @@ class Description(Table):
 
 def describe(
     cube: Cube,
-    model: str = "auto",
+    model: str | Sequence[str] = "auto",
     *,
     sensor: str | None = None,
     level: str | None = None,
@@ -127,8 +137,8 @@ def describe(
     ----------
     cube : Dataset or DataArray
         Bands in any form that `predict` takes; NumPy or dask. Or a mask.
-    model : str, default 'auto'
-        For which model.
+    model : str or sequence of str, default 'auto'
+        For which model, or which ensemble.
     sensor, level, scale, offset, nodata, descriptors : optional
         As for `predict`.
     items : STAC items, optional
@@ -165,10 +175,10 @@ def describe(
         cube = attach(cube, items)  # type: ignore[type-var]
     told = Told(sensor, level, scale, offset, nodata, descriptors)
     try:
-        found = fit(cube, model, told)
+        found = fit(cube, registry.name_of(model), told)
     except CloudMaskError as error:
         return Description(_as_far_as_known(cube, told), "", "", error)
-    why = f"the first of {' and '.join(registry.AUTO)} that takes these bands" if model == "auto" else "as asked for"
+    why = "; ".join(filter(None, [found.why or "as asked for", found.spec.note]))
     return Description(found.cube, f"{found.spec.name} {found.spec.variant}", why, None)
 
 

@@ -97,6 +97,10 @@ class CatalogError(CloudMaskError):
     """A catalogue cannot be read or written, or does not hold what is asked of it."""
 
 
+class CoverageWarning(UserWarning):
+    """Something was decided by the coverage of a mask whose model says that it cannot be trusted for that."""
+
+
 @contextmanager
 def refusing(kind: type[CloudMaskError], found: str, expected: str, remedy: str) -> Iterator[None]:
     """Raise one kind of error for whatever is raised inside; clear ones pass.

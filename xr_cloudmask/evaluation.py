@@ -114,7 +114,7 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
 
 
 def evaluate(
-    labelled: Labelled, model: str = "auto", *, bands: Sequence[str] | None = None, **keywords: Any
+    labelled: Labelled, model: str | Sequence[str] = "auto", *, bands: Sequence[str] | None = None, **keywords: Any
 ) -> Agreement:
     """Predict a labelled scene and compare.
 
@@ -123,7 +123,8 @@ def evaluate(
     Parameters
     ----------
     labelled : Labelled
-    model : str, default 'auto'
+    model : str or sequence of str, default 'auto'
+        As for `predict`.
     bands : sequence of str, optional
         Which of the cube's bands the model sees, by their names; by default all.
     **keywords

@@ -24,12 +24,13 @@ from xr_cloudmask.files import stores
 from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.coverage import with_coverage
 from xr_cloudmask.masks.labels import carries_mask, mask_of, renamed
-from xr_cloudmask.names import CLEAR_COUNT, MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import AGREEMENT_NAME, CLEAR_COUNT, MASK_NAME, PROBABILITY_NAME
 
 Masked: TypeAlias = xr.Dataset | xr.DataArray
 Writer: TypeAlias = Callable[[xr.Dataset, Path], None]
 
 STAMPS = ("%Y%m%d", "%Y%m%dT%H%M%S")  # of dates in file names: the first that tells them apart
+OF_PROBABILITIES = {PROBABILITY_NAME: "probabilities", AGREEMENT_NAME: "agreement"}  # layers, what asks for them
 FILL_ATTRS = ("_FillValue", "missing_value")
 ZARR_FORMATS = (3, 2)
 
@@ -164,8 +165,8 @@ def _as_dataset(mask: Masked) -> xr.Dataset:
     dataset = mask_of(mask).to_dataset(name=MASK_NAME)
     coords, mapping = placed(layout.view(dataset[MASK_NAME]))
     dataset = dataset.assign_coords(coords)
-    if isinstance(mask, xr.Dataset) and PROBABILITY_NAME in mask:
-        dataset = dataset.assign({PROBABILITY_NAME: mask[PROBABILITY_NAME]})
+    if isinstance(mask, xr.Dataset):
+        dataset = dataset.assign({name: mask[name] for name in OF_PROBABILITIES if name in mask})
     dataset = dataset.copy().drop_vars([name for name, coord in dataset.coords.items() if not _storable(coord)])
     dataset = with_coverage(dataset[MASK_NAME], dataset)  # anew: the mask may have been cut since
     for name, variable in dataset.variables.items():
@@ -204,11 +205,13 @@ def _whole(target: Path) -> Iterator[Path]:
 
 def _dated(dataset: xr.Dataset, target: Path) -> dict[Path, xr.Dataset]:
     """Return a Dataset without time for every file."""
-    if PROBABILITY_NAME in dataset:
+    beside = [name for name in OF_PROBABILITIES if name in dataset]
+    if beside:
+        without = ", ".join(f"{OF_PROBABILITIES[name]}=False" for name in beside)
         raise FileError(
-            f"a mask with {PROBABILITY_NAME!r} and output {target.name!r}",
+            f"a mask with {beside[0]!r} and output {target.name!r}",
             "labels alone in a GeoTIFF",
-            f"'{target.with_suffix('.zarr')}' or '{target.with_suffix('.nc')}'; or predict(probabilities=False)",
+            f"'{target.with_suffix('.zarr')}' or '{target.with_suffix('.nc')}'; or predict({without})",
         )
     time = layout.view(dataset[MASK_NAME]).time
     if time is None:

@@ -22,6 +22,7 @@ from xr_cloudmask.cube.described import Told
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError, close_to
 from xr_cloudmask.masks import by_scenes, by_windows
+from xr_cloudmask.models import registry
 from xr_cloudmask.models.fit import fit
 from xr_cloudmask.models.weights import Given
 
@@ -30,13 +31,14 @@ OPTIONS = ("window", "halo", "batch_size")
 
 def predict(
     cube: Cube,
-    model: str = "auto",
+    model: str | Sequence[str] = "auto",
     *,
     sensor: str | None = None,
     descriptors: Sequence[BandDescriptor] | None = None,
     level: str | None = None,
     scheme: str = "cloudsen12",
     probabilities: bool = False,
+    agreement: bool = False,
     resolution: str | float = "auto",
     scale: Factor | None = None,
     offset: Factor | None = None,
@@ -58,9 +60,12 @@ def predict(
     ----------
     cube : Dataset or DataArray
         A variable per band, or a band dimension; with or without time; digital numbers or reflectance. Not modified.
-    model : str, default 'auto'
-        A name that `models` lists. ``'auto'`` is a fixed rule of the cube's bands: ``'csmask'`` where it has blue,
-        green, red and nir (with swir16 and swir22 if it has them), else ``'universal'``.
+    model : str or sequence of str, default 'auto'
+        A name that `models` lists. ``'auto'`` is a fixed rule of the cube's bands: the four-band variant of
+        ``'csmask'`` where it has blue, green, red and nir, else ``'universal'``; the mask's attribute ``model_choice``
+        says why. Several names, or one such as ``'csmask+universal'``, are an ensemble: the mean of
+        their probabilities; ``'ensemble'`` is that which was measured best. A model that lacks bands is left out of
+        it, with a warning and in the attribute ``model_note``.
     sensor : str, optional
         Sensor id such as ``'sentinel-2'``, where the cube's metadata does not tell.
     descriptors : sequence of BandDescriptor, optional
@@ -72,6 +77,8 @@ def predict(
         clear and no data.
     probabilities : bool
         Whether to return the probability of every class too.
+    agreement : bool
+        Of an ensemble: whether to return the share of its networks that agree with the mask.
     resolution : 'auto', 'native' or float
         Pixel size the model works at: the ground sample distance it was trained at where the cube is finer
         (``'auto'``, with at least 32 of the model's pixels along a side), the cube's own (``'native'``), or true
@@ -110,12 +117,12 @@ def predict(
     Returns
     -------
     Dataset
-        ``cloud_mask`` uint8 ``(time, y, x)`` with CF flag attributes; ``probability`` float32
-        ``(time, class, y, x)``, NaN where no data, if asked for; coverage coordinates ``cloud_fraction``,
-        ``thin_cloud_fraction``, ``cloud_shadow_fraction``, ``clear_fraction`` (of valid pixels) and
-        ``valid_fraction``, per date. ``model='4-4A'`` adds a layer ``water`` and ``water_fraction``, the notebook's
-        percentages, the ``scene_statistics`` that decided, and ``band_mismatch``, whether the visible bands cover
-        different areas.
+        ``cloud_mask`` uint8 ``(time, y, x)`` with CF flag attributes; if asked for, ``probability`` float32
+        ``(time, class, y, x)`` and ``agreement`` float32 ``(time, y, x)``, NaN where no data; coverage coordinates
+        ``cloud_fraction``, ``thin_cloud_fraction``, ``cloud_shadow_fraction``, ``clear_fraction`` (of valid pixels)
+        and ``valid_fraction``, per date, and ``mean_agreement`` (of valid pixels) with ``agreement``.
+        ``model='4-4A'`` adds a layer ``water`` and ``water_fraction``, the notebook's percentages, the
+        ``scene_statistics`` that decided, and ``band_mismatch``, whether the visible bands cover different areas.
 
     Raises
     ------
@@ -134,13 +141,15 @@ def predict(
     'clear thick_cloud thin_cloud cloud_shadow no_data'
     """
     _require_known(options)
-    texts = {"model": model, "sensor": sensor, "level": level, "scheme": scheme, "precision": precision}
+    name = registry.name_of(model)
+    texts = {"sensor": sensor, "level": level, "scheme": scheme, "precision": precision}
     _require_texts(texts | {"decision": decision, "device": device})
-    if not isinstance(probabilities, int | np.bool_):
-        raise CloudMaskError(f"probabilities={str(probabilities)[:60]}", "True or False", "probabilities=True")
+    for flag, value in (("probabilities", probabilities), ("agreement", agreement)):
+        if not isinstance(value, int | np.bool_):
+            raise CloudMaskError(f"{flag}={str(value)[:60]}", "True or False", f"{flag}=True")
     told = Told(sensor, level, scale, offset, nodata, descriptors)
-    how = by_windows.Wanted(scheme, decision, probabilities, resolution, device, cache, options)
-    found = fit(cube, model, told, weights=weights, precision=precision, thresholds=thresholds, device=device)
+    how = by_windows.Wanted(scheme, decision, probabilities, agreement, resolution, device, cache, options)
+    found = fit(cube, name, told, weights=weights, precision=precision, thresholds=thresholds, device=device)
     if found.spec.context == "scene":
         by_scenes.require_nothing_else(found.spec, told, how)
         return by_scenes.predict_scenes(found, scheme)

@@ -109,7 +109,7 @@ def test_predict_a_product_folder_without_any_option(tmp_path, capsys, make, lev
     assert run("predict", make(tmp_path, level), "-o", out) == 0
     mask = export.open_mask(out)
     assert mask["cloud_mask"].attrs["level"] == {"1": "TOA", "2": "BOA"}[level[1]]
-    assert len(mask["cloud_mask"].attrs["bands"].split()) == 6
+    assert len(mask["cloud_mask"].attrs["bands"].split()) == 4
     assert mask.rio.crs.to_epsg() == 32632
     assert str(mask["time"].values)[:10] in capsys.readouterr().out
 

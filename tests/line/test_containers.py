@@ -379,7 +379,7 @@ def test_a_tree_predicts_each_product():
     alone = product().cloudmask.predict(grid=20)
     for name in ("first", "second"):
         xr.testing.assert_identical(masks[name].to_dataset(), alone.to_dataset())
-    assert alone[MASK_NAME].attrs["bands"] == "b02 b03 b04 b08 b11 b12"
+    assert alone[MASK_NAME].attrs["bands"] == "b02 b03 b04 b08"
     shares = masks.map_over_datasets(lambda each: each.cloudmask.coverage() if each.data_vars else each)
     assert float(shares["first/valid_fraction"]) == pytest.approx(143 / 144)
     assert "2 products" in repr(tree.cloudmask)

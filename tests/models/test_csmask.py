@@ -44,6 +44,16 @@ def test_missing_pixels_get_finite_probabilities():
     assert np.isfinite(registry.load(SPECS[0]).probabilities(windows, ())).all()
 
 
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.variant)
+def test_what_it_was_not_trained_on_enters_as_the_brightest_and_darkest_it_was(spec):
+    model = registry.load(spec)
+    windows = np.random.default_rng(2).random((1, len(spec.bands), 64, 64), dtype="float32")
+    beyond = windows.copy()
+    windows[..., 3, 5], beyond[..., 3, 5] = 1.2, 30.0
+    windows[..., 40, 9], beyond[..., 40, 9] = 0.0, -0.2
+    np.testing.assert_array_equal(model.probabilities(beyond, ()), model.probabilities(windows, ()))
+
+
 def test_the_input_is_not_changed():
     windows = np.full((1, 4, 32, 32), np.nan, "float32")
     windows[:, :, :16] = 0.3

@@ -19,7 +19,8 @@ from xr_cloudmask.catalog.stream import Stream, nothing, warn_of
 from xr_cloudmask.catalog.table import as_table, unreadable
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
-from xr_cloudmask.masks.coverage import limit
+from xr_cloudmask.masks.coverage import limit, warn_of
+from xr_cloudmask.models.registry import name_of, warning_of
 from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, VALID_FRACTION
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Catalog:
     def run(
         self,
         items: Iterable[Item],
-        model: str = "auto",
+        model: str | Sequence[str] = "auto",
         *,
         load: Mapping[str, Any] | None = None,
         workers: int | None = None,
@@ -98,8 +99,8 @@ class Catalog:
         ----------
         items : iterable of pystac.Item
             As `stac.search` returns them.
-        model : str, default 'auto'
-            As in `predict`.
+        model : str or sequence of str, default 'auto'
+            As in `predict`; in the table an ensemble is one name, ``'csmask+universal'``.
         load : mapping, optional
             Keywords of `stac.load`: ``{"patch_url": planetary_computer.sign, "bbox": (...)}``.
         workers : int, optional
@@ -138,7 +139,7 @@ class Catalog:
         max_shadow: float | None = None,
         min_valid: float | None = None,
         *,
-        model: str | None = None,
+        model: str | Sequence[str] | None = None,
         collection: str | None = None,
     ) -> Catalog:
         """Return the scenes that are clear enough, as a catalogue of its own: a view, nothing is copied.
@@ -149,7 +150,8 @@ class Catalog:
             Largest fraction of cloud, thick and thin, and of cloud shadow in the valid pixels.
         min_valid : float, optional
             Smallest fraction of valid pixels. All three are fractions from 0 to 1.
-        model, collection : str, optional
+        model : str or sequence of str, optional
+        collection : str, optional
             As they were asked for.
 
         Returns
@@ -162,12 +164,17 @@ class Catalog:
         ------
         CloudMaskError
             A limit that is no fraction.
+
+        Warns
+        -----
+        CoverageWarning
+            Scenes are kept by the cloud of masks whose model cannot tell how cloudy a scene is, as ``'4-4A'``.
         """
         given = {"max_cloud": max_cloud, "max_shadow": max_shadow, "min_valid": min_valid}
         limits = {name: limit(name, value) for name, value in given.items() if value is not None}
         conditions = [f"{column} {side} ?" for name, (column, side) in FILTERS.items() if name in limits]
         values: list[Any] = list(limits.values())
-        for column, wanted in (("model", model), ("collection", collection)):
+        for column, wanted in (("model", None if model is None else name_of(model)), ("collection", collection)):
             if wanted is not None:
                 conditions.append(f"{column} = ?")
                 values.append(wanted)
@@ -175,7 +182,14 @@ class Catalog:
         view.path, view._inside = self.path, self._inside
         view._conditions = (*self._conditions, *conditions)
         view._values = (*self._values, *values)
+        if limits.keys() - {"min_valid"}:
+            warn_of(map(warning_of, view._models()))
         return view
+
+    def _models(self) -> list[str]:
+        query = f"SELECT DISTINCT model FROM scenes WHERE {self._where()}"  # noqa: S608
+        with schema.connect(self.path) as database:
+            return [row["model"] for row in database.execute(query, self._values)]
 
     def to_dataframe(self) -> GeoDataFrame:
         """Return the table: a row per scene and model, by date.

@@ -8,7 +8,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Options that registry.configured takes, in its order.
 CONFIGURING = {"weights": None, "precision": "auto", "thresholds": None}
-NOT_PER_SCENE = {"model", "probabilities", "descriptors"}  # of the keywords of predict
+NOT_PER_SCENE = {"model", "probabilities", "agreement", "descriptors"}  # of the keywords of predict
 MADE_BY = ("name", "variant", "version", "sha256", "precision", "thresholds")  # of a ModelSpec
 HOW = ("device", "batch_size", "cache", "patch_url", "chunks", "allow_local")  # a mask is made, not which
 GLANCE = 0.2  # seconds between two looks for Ctrl-C
@@ -185,7 +185,7 @@ def _bar(total: int, done: int, progress: bool) -> Iterator[Callable[[], object]
         yield bar.update
 
 
-def asked_for(model: str, options: Mapping[str, Any], loading: Mapping[str, Any]) -> Request:
+def asked_for(model: str | Sequence[str], options: Mapping[str, Any], loading: Mapping[str, Any]) -> Request:
     """Check what can be checked before the first scene is loaded.
 
     Raises
@@ -195,7 +195,7 @@ def asked_for(model: str, options: Mapping[str, Any], loading: Mapping[str, Any]
     """
     _require_known(options, {*_keywords(predict), *OPTIONS} - NOT_PER_SCENE, "Catalog.run({}=...)")
     _require_known(loading, _keywords(stac.load), "Catalog.run(load={{{!r}: ...}})")
-    request = Request(model, dict(options), dict(loading))
+    request = Request(registry.name_of(model), dict(options), dict(loading))
     _specs(request)
     return request
 

@@ -23,7 +23,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", type=Path, metavar="FILE",
         help="a labelled .npz patch, or a netCDF or Zarr cube with a cloudmask variable",
     )  # fmt: skip
-    parser.add_argument("--model", default="auto", help="one that `xr-cloudmask models` lists; default: auto")
+    parser.add_argument(
+        "--model", default="auto", help="one that `xr-cloudmask models` lists, or several as A+B; default: auto"
+    )
     parser.add_argument("--bands", type=names, metavar="A,B,…", help="that the model sees; default: all")
     parser.add_argument(
         "--layout", type=names, metavar="A,B,…", help="bands of a patch's image; default: six from blue"

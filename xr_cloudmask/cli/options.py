@@ -58,7 +58,7 @@ def add_cube_options(parser: argparse.ArgumentParser) -> None:
 def add_mask_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add what decides which mask is made, and how."""
     mask = parser.add_argument_group("the mask")
-    mask.add_argument("--model", help="one that `xr-cloudmask models` lists; default: auto")
+    mask.add_argument("--model", help="one that `xr-cloudmask models` lists, or several as A+B; default: auto")
     mask.add_argument("--scheme", help=f"classes: {', '.join(SCHEME_NAMES)}; default: cloudsen12")
     mask.add_argument("--resolution", type=resolution, help="auto, native, or metres the model works at")
     mask.add_argument("--window", type=int, help="largest window, in model pixels")

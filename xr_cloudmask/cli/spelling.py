@@ -13,7 +13,7 @@ CALL = r"(?P<called>[\w.]+)\((?P<arguments>(?:[^()]|\([^()]*\))*)\)"
 VALUE = r"'[^']*'|\[[^\[\]]*\]|\([^()]*\)|-?\d+(?:\.\d+)?(?:e-?\d+)?|True|False"
 CALLED = "predict"  # whose arguments may all be options
 FIRST = "model"  # its argument without a name
-JOINED = {"weights": os.pathsep}  # a sequence; of other options by a comma
+JOINED = {"weights": os.pathsep, "model": "+"}  # a sequence; of other options by a comma
 
 
 def in_shell(remedy: str, options: Collection[str]) -> str:

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.engine.lattice import tiles
-from xr_cloudmask.engine.tile import DROPPED, Job, Tile, predict_tile, reads, writes
-from xr_cloudmask.names import CLASS_NAME, DROPPED_FRACTION, MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.engine.tile import DROPPED, NO_VOTES, Job, Tile, predict_tile, reads, writes
+from xr_cloudmask.names import AGREEMENT_NAME, CLASS_NAME, DROPPED_FRACTION, MASK_NAME, PROBABILITY_NAME
 
 MOST_WINDOWS = 3  # per tile and axis: bounds the float32 a task holds where a cube has huge chunks or none
 
 Grid = tuple[tuple[tuple[int, int], ...], ...]  # window ranges of the tiles along rows and columns
 Bounds = tuple[int, ...]  # where the chunks of an axis begin, and its length
-Blocks = tuple[Any, Any | None, Any]  # labels, probabilities, counts of what was dropped
+Blocks = tuple[Any, Any | None, Any, Any | None]  # labels, probabilities, counts of what was dropped, votes
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ def predict_blocks(
         float32, NaN where no data.
     dropped : array
         int64 ``(date,)``: pixels whose values can be no measurement, and became no data.
+    votes : array or None
+        uint8 ``(date, y, x)``: networks of an ensemble that agree with the label, where the job asks; `NO_VOTES` where
+        no data.
     """
     if not all(isinstance(band, np.ndarray) for band in bands):
         return _predict_later(job, bands, probabilities, cache)
@@ -75,24 +78,26 @@ def predict_blocks(
     import dask.array as da
 
     dates = [da.from_array(band, chunks=(1, *band.shape[1:])) for band in bands]
-    found = [array for array in _predict_later(job, dates, probabilities, cache) if array is not None]
-    labels, *chances, dropped = da.compute(*found, scheduler="threads")
-    return labels, chances[0] if chances else None, dropped
+    labels, chances, dropped, votes = da.compute(*_predict_later(job, dates, probabilities, cache), scheduler="threads")
+    return labels, chances, dropped, votes
 
 
 def _predict_now(job: Job, bands: Sequence[npt.NDArray[Any]], probabilities: bool) -> Blocks:
     dates, *shape = bands[0].shape
     labels = np.empty((dates, *shape), "uint8")
     chances = np.empty((dates, len(job.to_labels.names), *shape), "float32") if probabilities else None
+    votes = np.empty((dates, *shape), "uint8") if job.judged else None
     rows, columns = (pairwise(tiles(axis, job.factor, (), MOST_WINDOWS)) for axis in (job.rows, job.columns))
     for date, row, column in product(range(dates), list(rows), list(columns)):
         tile = Tile(date, row, column)
         part = [band[date : date + 1, *reads(job, tile)] for band in bands]
         target = (slice(date, date + 1), *writes(job, tile))
-        labels[target], some = predict_tile(job, tile, part, probabilities)
+        labels[target], some, said = predict_tile(job, tile, part, probabilities)
         if chances is not None:
             chances[target[0], :, *target[1:]] = some
-    return _labels(labels, job.to_labels.no_data), chances, _dropped(labels)[:, 0, 0]
+        if votes is not None:
+            votes[target] = said
+    return _labels(labels, job.to_labels.no_data), chances, _dropped(labels)[:, 0, 0], votes
 
 
 def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: str | os.PathLike[str] | None) -> Blocks:
@@ -140,10 +145,14 @@ def _predict_later(job: Job, bands: Sequence[Any], probabilities: bool, cache: s
         kept = output(MASK_NAME, laid, chunks, coded, dtype="uint8", fill=no_data)
         labels, counts = _mapped(kept, _labels, no_data), _mapped(kept, _dropped)
     dropped = counts.sum(axis=(1, 2), split_every=8)
+    votes = None
+    if job.judged:
+        votes = output(AGREEMENT_NAME, laid, chunks, parts.cut(2, ()), dtype="uint8", fill=NO_VOTES)
     if not probabilities:
-        return labels, None, dropped
+        return labels, None, dropped, votes
     whole, dims = (chunks[0], (len(job.to_labels.names),), *chunks[1:]), ("time", CLASS_NAME, "y", "x")
-    return labels, output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan), dropped
+    chances = output(PROBABILITY_NAME, dims, whole, parts.cut(1, (0,)), dtype="float32", fill=np.nan)
+    return labels, chances, dropped, votes
 
 
 def _each(tasks: dict[Any, Any], function: Callable[..., Any], *arguments: Any) -> dict[Any, Any]:

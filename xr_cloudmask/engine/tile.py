@@ -20,7 +20,7 @@ from xr_cloudmask.cube.reflectance import blank, to_units
 from xr_cloudmask.cube.sun import Sun
 from xr_cloudmask.engine.lattice import Axis, batches
 from xr_cloudmask.models import registry
-from xr_cloudmask.models.base import FloatArray, Model, ModelSpec, shows_visible
+from xr_cloudmask.models.base import FloatArray, ModelSpec, shows_visible
 from xr_cloudmask.models.merging import Merged
 
 # A model uses every thread of its process, unless it says otherwise (`threaded = False`), so one window batch at a time
@@ -29,6 +29,7 @@ _INFERENCE = threading.Lock()
 
 # Label of a pixel whose values can be no measurement, until it is counted and becomes no data; a code of no scheme.
 DROPPED = 254
+NO_VOTES = 255  # of pixels without data, where nobody agrees or disagrees
 
 
 class ToLabels(Protocol):
@@ -51,6 +52,16 @@ class ToLabels(Protocol):
     def label(self, probabilities: FloatArray) -> npt.NDArray[np.uint8]:
         """Return the code of the most probable class of ``(class, y, x)``."""
         ...
+
+    def agreeing(
+        self, codes: npt.NDArray[np.uint8], votes: npt.NDArray[np.uint8], judged: Sequence[Sequence[int]]
+    ) -> npt.NDArray[np.uint8]:
+        """Return how many of ``(judged, y, x)`` votes are for what each code stands for."""
+        ...
+
+
+# Labels, probabilities and votes of a tile; the latter two where they are asked for.
+Predicted = tuple[npt.NDArray[np.uint8], FloatArray | None, npt.NDArray[np.uint8] | None]
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,8 @@ class Job:
         Windows per call of the model; None leaves it to the model.
     suns : tuple of Sun
         For models that ask where shadows fall: one for all dates or one per date.
+    judged : tuple of tuple of int
+        Of an ensemble, where it is asked how many of its networks agree: on what, as positions of its classes.
     """
 
     spec: ModelSpec
@@ -92,6 +105,7 @@ class Job:
     device: str | None
     batch_size: int | None
     suns: tuple[Sun, ...] = ()
+    judged: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,9 +145,7 @@ def _cube_slice(job: Job, pixels: tuple[int, int], axis: int) -> slice:
     return slice(pixels[0] * job.factor, min(pixels[1] * job.factor, job.shape[axis]))
 
 
-def predict_tile(
-    job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probabilities: bool
-) -> tuple[npt.NDArray[np.uint8], FloatArray | None]:
+def predict_tile(job: Job, tile: Tile, bands: Sequence[npt.NDArray[Any]], probabilities: bool) -> Predicted:
     """Predict a tile.
 
     Parameters
@@ -150,6 +162,9 @@ def predict_tile(
         uint8 ``(date, y, x)`` over `writes`; `DROPPED` where values can be no measurement.
     probabilities : ndarray or None
         float32 ``(date, class, y, x)`` over `writes`, NaN where no data.
+    votes : ndarray or None
+        uint8 ``(date, y, x)`` over `writes`: networks of an ensemble that agree with the label; `NO_VOTES` where no
+        data.
 
     Raises
     ------
@@ -161,6 +176,7 @@ def predict_tile(
     dates = len(bands[0])
     labels = np.full((dates, *shape), job.to_labels.no_data, dtype="uint8")
     chances = np.full((dates, len(job.to_labels.names), *shape), np.nan, dtype="float32") if probabilities else None
+    votes = np.full_like(labels, NO_VOTES) if job.judged else None
     together = [one.positions for one in job.merged]
     for date in range(dates):
         values = [band[date] for band in bands]
@@ -170,13 +186,15 @@ def predict_tile(
         if not valid[core].any():
             labels[date][beyond[core]] = DROPPED
             continue
-        out = None if chances is None else chances[date]
-        _predict_windows(job, replace(tile, date=tile.date + date), reflectance, labels[date], out)
+        out, agreed = (None if layer is None else layer[date] for layer in (chances, votes))
+        _predict_windows(job, replace(tile, date=tile.date + date), reflectance, (labels[date], out, agreed))
         labels[date][~valid[core]] = job.to_labels.no_data
         labels[date][beyond[core]] = DROPPED
         if out is not None:
             out[:, ~valid[core]] = np.nan
-    return labels, chances
+        if agreed is not None:
+            agreed[~valid[core]] = NO_VOTES
+    return labels, chances, votes
 
 
 def _judge(job: Job, tile: Tile, values: Sequence[npt.NDArray[Any]], date: int) -> None:
@@ -283,10 +301,8 @@ def block_mean(
     return out
 
 
-def _predict_windows(
-    job: Job, tile: Tile, reflectance: Sequence[FloatArray], labels: npt.NDArray[np.uint8], chances: FloatArray | None
-) -> None:
-    """Fill `labels` (and `chances`) of one date, batch by batch."""
+def _predict_windows(job: Job, tile: Tile, reflectance: Sequence[FloatArray], layers: Predicted) -> None:
+    """Fill the layers of one date, batch by batch."""
     model = registry.load(job.spec, job.device)
     seen = tuple(one.descriptor for one in job.merged)
     known = (seen, job.suns[tile.date % len(job.suns)]) if job.suns else (seen,)
@@ -296,14 +312,18 @@ def _predict_windows(
         wanted = [bool(np.isfinite(cut).any()) for cut in cuts]
         if not any(wanted):
             continue
-        results = _infer(model, np.stack(list(compress(cuts, wanted))), *known)
-        for window, result in zip(compress(batch, wanted), results, strict=True):
-            _place(job, tile, window, result, labels=labels, chances=chances)
+        results, votes = _infer(job, model, np.stack(list(compress(cuts, wanted))), *known)
+        for window, *found in zip(compress(batch, wanted), results, votes, strict=True):
+            _place(job, tile, window, found, layers)
 
 
-def _infer(model: Model, windows: FloatArray, *known: Any) -> FloatArray:
+def _infer(job: Job, model: Any, windows: FloatArray, *known: Any) -> tuple[FloatArray, Sequence[Any]]:
+    """Return probabilities, and the votes of an ensemble, of each window."""
     with _INFERENCE if getattr(model, "threaded", True) else nullcontext():
-        return model.probabilities(windows, *known)
+        if job.judged:
+            judged: tuple[FloatArray, Sequence[Any]] = model.judged(windows, *known)
+            return judged
+        return model.probabilities(windows, *known), [None] * len(windows)
 
 
 def _cut(job: Job, reflectance: Sequence[FloatArray], i: int, j: int, origin: tuple[int, int]) -> FloatArray:
@@ -320,12 +340,11 @@ def _place(
     job: Job,
     tile: Tile,
     window: tuple[int, int],
-    result: FloatArray,
-    *,
-    labels: npt.NDArray[np.uint8],
-    chances: FloatArray | None,
+    found: Sequence[Any],
+    layers: Predicted,
 ) -> None:
     """Write the core of one window's result into the tile, at the cube's pixels."""
+    (result, said), (labels, chances, votes) = found, layers
     one = Tile(tile.date, (window[0], window[0] + 1), (window[1], window[1] + 1))
     target = tuple(
         slice(part.start - whole.start, part.stop - whole.start)
@@ -336,7 +355,11 @@ def _place(
         for axis, k in zip((job.rows, job.columns), window, strict=True)
     )
     shape = labels[target].shape
-    labels[target] = repeat(job.to_labels.label(result[:, *core]), job.factor)[: shape[0], : shape[1]]
+    codes = job.to_labels.label(result[:, *core])
+    labels[target] = repeat(codes, job.factor)[: shape[0], : shape[1]]
+    if votes is not None:
+        agreeing = job.to_labels.agreeing(codes, said[:, *core], job.judged)
+        votes[target] = repeat(agreeing, job.factor)[: shape[0], : shape[1]]
     if chances is not None:
         gathered = job.to_labels.gather(result)
         chances[:, *target] = interpolate(gathered, core, job.factor)[:, : shape[0], : shape[1]]

@@ -75,7 +75,8 @@ def require_nothing_else(spec: ModelSpec, told: Told, wanted: Wanted) -> None:
     given = {**wanted.options, "scale": told.scale, "offset": told.offset, "device": wanted.device}
     asked = {name: value is not None for name, value in given.items()} | {"cache": wanted.cache is not None}
     asked |= {"resolution": wanted.resolution not in ("auto", "native"), "decision": wanted.decision != "sum"}
-    wrong = [name for name, is_asked in (asked | {"probabilities": wanted.probabilities}).items() if is_asked]
+    asked |= {"probabilities": wanted.probabilities, "agreement": wanted.agreement}
+    wrong = [name for name, is_asked in asked.items() if is_asked]
     if wrong:
         raise CloudMaskError(
             f"{wrong} for model {spec.name!r}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.cube.layout import TIME_NAMES
-from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.errors import CloudMaskError, CoverageWarning
 from xr_cloudmask.masks.schemes import CLOUDS, SURFACES, WATER, Scheme, scheme_of
 from xr_cloudmask.names import (
     CLEAR_FRACTION,
@@ -147,6 +148,12 @@ def stated(target: xr.Dataset) -> xr.Dataset:
         area = counted_over(list(target[MASK_NAME].shape)) if fractions else {}
         target[MASK_NAME].attrs.update({name: float(value) for name, value in fractions.items()} | area)
     return target
+
+
+def warn_of(warnings_of_models: Iterable[str], stacklevel: int = 3) -> None:
+    """Say again what models say of their masks, where something is decided by coverage."""
+    for text in dict.fromkeys(filter(None, warnings_of_models)):
+        warnings.warn(text, CoverageWarning, stacklevel=stacklevel + 1)
 
 
 def counted_over(shape: Sequence[int]) -> dict[str, str]:

@@ -171,6 +171,26 @@ class Labeller:
         labels: npt.NDArray[np.uint8] = np.asarray(codes, dtype="uint8")[ranked.argmax(axis=0)]
         return labels
 
+    def agreeing(
+        self, codes: npt.NDArray[np.uint8], votes: npt.NDArray[np.uint8], judged: Sequence[Sequence[int]]
+    ) -> npt.NDArray[np.uint8]:
+        """Return how many networks say what each label stands for.
+
+        Parameters
+        ----------
+        codes : ndarray
+            Labels ``(y, x)``.
+        votes : ndarray
+            uint8 ``(judged, y, x)``: how many networks say each of
+        judged : sequence of sequence of int
+            what is judged, as positions of the native classes.
+        """
+        out = np.zeros_like(codes)
+        for code, members in zip(self.codes, self.members, strict=True):
+            meant = [i for i, positions in enumerate(judged) if set(positions) & set(members)]
+            np.copyto(out, votes[meant].sum(axis=0, dtype="uint8"), where=codes == code)
+        return out
+
 
 def codes_of(scheme: Scheme, native_classes: Sequence[str]) -> npt.NDArray[np.uint8]:
     """Return the code of each of a model's classes by its position, and that of no data everywhere else; ``(256,)``.

@@ -9,21 +9,27 @@ from xr_cloudmask.cube.described import TOLD
 from xr_cloudmask.engine.tile import Job
 from xr_cloudmask.models.fit import Fit
 from xr_cloudmask.models.merging import summary
+from xr_cloudmask.names import MODEL_WARNING
 
 
 def of_model(fit: Fit) -> dict[str, Any]:
     """Say which model made a mask, of which bands, and what the caller said of the cube."""
     spec, told = fit.spec, fit.cube.told
-    return {
-        "model": spec.name,
-        "model_variant": spec.variant,
-        "model_version": spec.version,
-        "model_classes": " ".join(spec.classes),
-        "model_licence": spec.licence,
-        "model_citation": spec.citation,
-        "bands": summary(fit.used, fit.merged),
-        "software": f"xr-cloudmask {version('xr-cloudmask')}",
-    } | ({TOLD: told.text()} if told else {})
+    said = {"model_choice": fit.why and f"auto: {fit.why}", "model_note": spec.note, MODEL_WARNING: spec.warning}
+    return (
+        {
+            "model": spec.name,
+            "model_variant": spec.variant,
+            "model_version": spec.version,
+            "model_classes": " ".join(spec.classes),
+            "model_licence": spec.licence,
+            "model_citation": spec.citation,
+            "bands": summary(fit.used, fit.merged),
+            "software": f"xr-cloudmask {version('xr-cloudmask')}",
+        }
+        | ({TOLD: told.text()} if told else {})
+        | {name: text for name, text in said.items() if text}
+    )
 
 
 def of_scenes(fit: Fit) -> dict[str, Any]:

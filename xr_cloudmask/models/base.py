@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,21 @@ FloatArray = npt.NDArray[np.float32]
 
 VISIBLE = 400.0, 700.0  # nanometres: where the centre of a visible band is
 ANY_LEVEL = "any"  # of models to which top and bottom of atmosphere are alike
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of an ensemble.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    channels : tuple of int
+        Positions of its bands among those that the ensemble sees; empty where the cube is not known yet.
+    """
+
+    spec: ModelSpec
+    channels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,13 @@ class ModelSpec:
         Its thresholds say up to which ``height`` of clouds it looks, and how far (``reach``) where that is unknown.
     thresholds : dataclass or None
         Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind.
+    members : tuple of Member
+        The networks of an ensemble, see `models.ensemble`.
+    note : str
+        What else whoever reads a mask should know of how it was made; the mask's attribute ``model_note``.
+    warning : str
+        What its masks must not be used for; the mask's attribute ``model_warning``, which is said again where
+        something is decided by the mask's coverage.
     """
 
     name: str
@@ -111,10 +133,15 @@ class ModelSpec:
     context: str = "window"
     casts_shadows: bool = False
     thresholds: Any = None
+    members: tuple[Member, ...] = ()
+    note: str = ""
+    warning: str = ""
 
     @property
     def needs(self) -> str:
         """The bands it needs, in words."""
+        if self.members:
+            return "what one of its models needs: " + "; ".join(dict.fromkeys(one.spec.needs for one in self.members))
         if self.bands:
             return ", ".join(" or ".join(roles) for roles in self.bands)
         number = f"any {self.fewest_bands} bands" if self.fewest_bands > 1 else "any bands"
@@ -122,6 +149,8 @@ class ModelSpec:
 
     def inputs(self, descriptors: Sequence[BandDescriptor]) -> tuple[BandDescriptor, ...]:
         """Return the cube's bands in the model's order; empty where one is missing."""
+        if self.members:
+            return self._joined(descriptors)[0]
         if not self.bands:
             return self._any_bands(descriptors)[0]
         taken = [d for d in descriptors if d.kind in self.kinds]
@@ -131,7 +160,15 @@ class ModelSpec:
 
     def merged(self, descriptors: Sequence[BandDescriptor]) -> tuple[Merged, ...]:
         """Return the bands as the model sees them; their positions are among those that `inputs` returns."""
+        if self.members:
+            return self._joined(descriptors)[1]
         return unmerged(self.inputs(descriptors)) if self.bands else self._any_bands(descriptors)[1]
+
+    def _joined(self, descriptors: Sequence[BandDescriptor]) -> Joined:
+        """Return what `inputs` and `merged` return for an ensemble."""
+        return joined(
+            [(one.spec.inputs(descriptors), one.spec.merged(descriptors)) for one in self.members], descriptors
+        )
 
     def _any_bands(
         self, descriptors: Sequence[BandDescriptor]
@@ -156,6 +193,40 @@ class ModelSpec:
         if not self.knows or all(lies_in(band, self.knows) for band in descriptors if band.kind in self.kinds):
             return ""
         return f", between {', '.join(f'{low:g}-{high:g}' for low, high in self.knows)} nm"
+
+
+Joined = tuple[tuple[BandDescriptor, ...], tuple[Merged, ...], tuple[tuple[int, ...], ...]]
+
+
+def joined(
+    views: Sequence[tuple[Sequence[BandDescriptor], Sequence[Merged]]], descriptors: Sequence[BandDescriptor]
+) -> Joined:
+    """Join what several models see of a cube.
+
+    Parameters
+    ----------
+    views : sequence of (bands, merged)
+        Of each model: its bands, and what they are merged into.
+    descriptors : sequence of BandDescriptor
+        The cube's bands.
+
+    Returns
+    -------
+    bands : tuple of BandDescriptor
+        Those of any model, in the cube's order.
+    merged : tuple of Merged
+        What any model sees, of those bands.
+    channels : tuple of tuple of int
+        For each model, where among that is what it sees.
+    """
+    used = [band for band in descriptors if any(band in bands for bands, _ in views)]
+    seen = [
+        [replace(one, positions=tuple(used.index(bands[i]) for i in one.positions)) for one in merged]
+        for bands, merged in views
+    ]
+    together = list(dict.fromkeys(one for merged in seen for one in merged))
+    channels = tuple(tuple(together.index(one) for one in merged) for merged in seen)
+    return tuple(used), tuple(together), channels
 
 
 def shows_visible(band: BandDescriptor) -> bool:

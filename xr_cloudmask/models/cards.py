@@ -55,6 +55,15 @@ CARDS = {
         limits="Fewer bands make it worse. It was measured on few real scenes; see its page in the documentation.",
         artefact="safetensors",
     ),
+    "ensemble": Card(
+        summary="The mean of csmask's two networks and of universal's with and without short-wave infrared.",
+        architecture="mean of the probabilities of U-Nets",
+        framework="ONNX",
+        learnt_from="what its networks have learnt from",
+        limits="It takes as long as all of its networks together. A model whose bands are not there is left out, "
+        "and the mask says so.",
+        artefact="onnx",
+    ),
     "sensei": Card(
         summary="SEnSeIv2, a sensor-independent network. The user brings its weights.",
         architecture="SEnSeIv2 with SegFormer",
@@ -77,7 +86,8 @@ CARDS = {
         architecture="thresholds on spectral indices and temperature",
         framework="xr-cloudmask",
         learnt_from="nothing: its thresholds are from the literature",
-        limits="It needs reflectance. Without short-wave infrared, concrete, salt and snow look like cloud to it.",
+        limits="It needs reflectance. Without short-wave infrared, concrete, salt and snow look like cloud to it; "
+        "with thermal infrared, polar plateaus below 235 K.",
         artefact="python",
     ),
 }
@@ -125,7 +135,7 @@ def model_card(name: str) -> str:
         "limits": card.limits,
         "licence": first.licence or "unknown",
         "source": first.citation or "unknown",
-        "sha256": ", ".join(f"`{spec.sha256[:12]}…`" for spec in variants if spec.sha256) or "none",
+        "sha256": ", ".join(f"`{one[:12]}…`" for spec in variants for one in spec.sha256.split()) or "none",
     }
     lines = [f"## {name}", "", card.summary, "", "| | |", "|---|---|"]
     return "\n".join([*lines, *(f"| {fact} | {text} |" for fact, text in facts.items())])

@@ -12,7 +12,7 @@ from xr_cloudmask.cube.described import DescribedCube, Told
 from xr_cloudmask.cube.ground import Ground
 from xr_cloudmask.cube.layout import Cube
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.models import devices, registry
+from xr_cloudmask.models import auto, devices, ensemble, registry
 from xr_cloudmask.models.base import ANY_LEVEL, ModelSpec
 from xr_cloudmask.models.merging import Merged
 from xr_cloudmask.models.weights import Given
@@ -35,6 +35,8 @@ class Fit:
     calibrations : tuple of Calibration
         How each of those bands becomes what it measures; none for models that take values as they are.
     ground : Ground
+    why : str
+        Why ``model="auto"`` takes that model; empty where it was asked for.
     """
 
     cube: DescribedCube
@@ -43,6 +45,7 @@ class Fit:
     merged: tuple[Merged, ...]
     calibrations: tuple[Calibration, ...]
     ground: Ground
+    why: str
 
 
 def fit(
@@ -68,7 +71,13 @@ def fit(
     except CloudMaskError as error:
         raise complete(error, cube, model, told) from None
     spec = registry.configured(found.spec, weights, precision, thresholds)
-    return replace(found, spec=devices.settled(spec, device))
+    return replace(found, spec=_settled(spec, device))
+
+
+def _settled(spec: ModelSpec, device: str | None) -> ModelSpec:
+    if spec.members:
+        return ensemble.with_networks(spec, [devices.settled(one.spec, device) for one in spec.members])
+    return devices.settled(spec, device)
 
 
 def _fit(cube: Cube, model: str, told: Told) -> Fit:
@@ -76,7 +85,7 @@ def _fit(cube: Cube, model: str, told: Told) -> Fit:
     spec = registry.choose(model, described.descriptors, described.level)
     used, merged = spec.inputs(described.descriptors), spec.merged(described.descriptors)
     rules = tuple(described.calibrated(used).values()) if spec.context == "window" else ()
-    return Fit(described, spec, used, merged, rules, described.ground)
+    return Fit(described, spec, used, merged, rules, described.ground, auto.reason(spec) if model == auto.NAME else "")
 
 
 def complete(error: CloudMaskError, cube: Cube, model: str, told: Told) -> CloudMaskError:
@@ -113,7 +122,7 @@ def _further(error: CloudMaskError, cube: Cube, model: str, told: Told) -> Itera
 
 def _needing_less(cube: Cube, model: str, told: Told) -> list[str]:
     """Name a model that takes the cube as it is, where the one that was asked for does not."""
-    for name in registry.AUTO if model == "auto" else ():
+    for name in [one for one in registry.parts(model) if one != model]:
         if all(spec.level == ANY_LEVEL for spec in registry.variants(name)):
             try:
                 _fit(cube, name, told)

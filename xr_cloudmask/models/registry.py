@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import MissingError, ModelError, close_to, listed, refusing
 from xr_cloudmask.extras import has
-from xr_cloudmask.models import csmask, custom, sensei, universal, weights
+from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.checks import require_plain
+from xr_cloudmask.models.ensemble import PLUS
 from xr_cloudmask.models.index import four_four_a, physical
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from xr_cloudmask.models.custom import Network
-
-# The rule of model="auto": the first name that has a variant for the cube's bands, whatever is installed or cached.
-AUTO = ("csmask", "universal")
 
 ENTRY_POINTS = "xr_cloudmask.models"
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
@@ -38,8 +36,10 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
 }
+_ALL = [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]
+_SPECS[ensemble.NAME] = (replace(ensemble.of(ensemble.NAME, _ALL), variant=PLUS.join(ensemble.NAMES)),)
 _LOADED: dict[tuple[ModelSpec, str | None], Any] = {}
-_LOADING = threading.Lock()
+_LOADING = threading.RLock()  # an ensemble loads its networks
 
 
 def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
@@ -87,10 +87,10 @@ def register_model(*specs: ModelSpec, network: Network | None = None) -> None:
     names = sorted({spec.name for spec in specs})
     if len(names) == 1 and _SPECS.get(names[0]) == variants:
         return
-    if len(names) != 1 or names[0] in (*_SPECS, "auto"):
+    if len(names) != 1 or names[0] in (*_SPECS, auto.NAME) or PLUS in names[0]:
         raise ModelError(
             f"variants named {names}",
-            f"one new name for all of them, none of {sorted(_SPECS)}",
+            f"one new name for all of them, without {PLUS!r}, none of {sorted(_SPECS)}",
             "register_model(dataclasses.replace(spec, name='my-model'))",
         )
     _SPECS[names[0]] = variants
@@ -166,10 +166,37 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
     ModelError
         Unknown name, bands that no variant can work with, a level that is unknown or that no variant takes.
     """
+    candidates = variants(name)
+    if candidates[0].members:
+        return _together(candidates[0], descriptors, level)
     fitting = _fitting(name, descriptors)
-    at_level = [spec for spec in fitting if spec.level in (level, ANY_LEVEL)]
+    return _at_level(fitting, level)[0]
+
+
+def _together(whole: ModelSpec, descriptors: Sequence[BandDescriptor], level: str | None) -> ModelSpec:
+    """Return an ensemble of those networks that fit a cube."""
+    by_name: dict[str, list[ModelSpec]] = {}
+    for one in whole.members:
+        by_name.setdefault(one.spec.name, []).append(one.spec)
+    fitting = {name: [spec for spec in specs if spec.inputs(descriptors)] for name, specs in by_name.items()}
+    fitting = {name: specs for name, specs in fitting.items() if specs}
+    if not fitting:
+        raise _unfit([one.spec for one in whole.members], descriptors)
+    if level is not None and any(_takes(spec, level) for specs in fitting.values() for spec in specs):
+        fitting = {name: specs for name, specs in fitting.items() if any(_takes(spec, level) for spec in specs)}
+    at_level = [_at_level(specs, level) for specs in fitting.values()]
+    networks = [spec for specs in at_level for spec in (specs if specs[0].name in ensemble.NETWORKS else specs[:1])]
+    return ensemble.for_cube(whole, networks, descriptors)
+
+
+def _takes(spec: ModelSpec, level: str | None) -> bool:
+    return spec.level in (level, ANY_LEVEL)
+
+
+def _at_level(fitting: Sequence[ModelSpec], level: str | None) -> list[ModelSpec]:
+    at_level = [spec for spec in fitting if _takes(spec, level)]
     if at_level:
-        return at_level[0]
+        return at_level
     levels = sorted({spec.level for spec in fitting})
     found = "a cube that does not tell its level (top or bottom of atmosphere)" if level is None else f"level {level}"
     raise ModelError(
@@ -188,32 +215,78 @@ def variants(name: str) -> list[ModelSpec]:
     ModelError
         Unknown name.
     """
-    if name not in (*_SPECS, "auto"):
+    if name not in (*_SPECS, auto.NAME):
         _discover()
-    if name not in (*_SPECS, "auto"):
-        close = close_to(name, _SPECS, "auto")
+    if name not in (*_SPECS, auto.NAME) and PLUS in name:
+        return [_ensemble(name)]
+    if name not in (*_SPECS, auto.NAME):
+        close = close_to(name, _SPECS, auto.NAME)
         raise ModelError(f"model {name!r}", f"'auto' or one of {sorted(_SPECS)}", f"predict(model={close!r})")
-    return [spec for entry in _names(name) for spec in _SPECS[entry]]
+    choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)
+    return [spec for choice in choices for spec in choice.meant(_SPECS)]
 
 
-def _names(name: str) -> tuple[str, ...]:
-    return AUTO if name == "auto" else (name,)
+def _ensemble(name: str) -> ModelSpec:
+    """Return the ensemble of the models whose names a name joins."""
+    names = name.split(PLUS)
+    wrong = [one for one in names if one in (auto.NAME, ensemble.NAME)]
+    if wrong:
+        raise ModelError(
+            f"{wrong} among the models of an ensemble",
+            "models by their own names",
+            f"predict(model={list(ensemble.NAMES)})",
+        )
+    return ensemble.of(name, [spec for one in names for spec in ensemble.NETWORKS.get(one, variants(one))])
+
+
+def name_of(model: str | Sequence[str]) -> str:
+    """Return the one name of a model or of an ensemble of models, whose order does not matter.
+
+    Examples
+    --------
+    >>> name_of(["universal", "csmask"]), name_of("universal+csmask"), name_of(["csmask"])
+    ('csmask+universal', 'csmask+universal', 'csmask')
+    """
+    if isinstance(model, str):
+        return model if model in _SPECS else PLUS.join(sorted({part.strip() for part in model.split(PLUS)}))
+    names = list(model) if isinstance(model, Sequence) else [model]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ModelError(f"model {model!r}", "a name, or several", f"predict(model={list(ensemble.NAMES)})")
+    return PLUS.join(sorted(set(names)))
+
+
+def warning_of(name: str) -> str:
+    """Return what the masks of a model must not be used for; nothing where the model is not known here."""
+    try:
+        return variants(name)[0].warning
+    except ModelError:
+        return ""
+
+
+def parts(name: str) -> list[str]:
+    """Return the names of the models that ``'auto'``, or an ensemble, may take."""
+    specs = [part for spec in variants(name) for part in ([one.spec for one in spec.members] or [spec])]
+    return list(dict.fromkeys(spec.name for spec in specs))
 
 
 def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
     """Return the variants that fit, of the first model that has any."""
     candidates = variants(name)
-    by_name = ([spec for spec in _SPECS[entry] if spec.inputs(descriptors)] for entry in _names(name))
-    fitting = next(filter(None, by_name), [])
+    choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)
+    fitting = auto.fitting(_SPECS, descriptors, choices)
     if not fitting:
-        nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
-        present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
-        raise ModelError(
-            f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
-            f"for model {nearest.name!r} at least {nearest.needs}",
-            "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
-        )
+        raise _unfit(candidates, descriptors)
     return fitting
+
+
+def _unfit(candidates: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor]) -> ModelError:
+    nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
+    present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
+    return ModelError(
+        f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
+        f"for model {nearest.name!r} at least {nearest.needs}",
+        "load the missing bands, or name them: predict(descriptors=[BandDescriptor(name, role, min, max), ...])",
+    )
 
 
 def _without_role(band: BandDescriptor) -> bool:
@@ -234,6 +307,8 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thr
         raise ModelError(
             f"precision {precision!r}", f"'auto' or one of {list(spec.precisions)}", "predict(precision='auto')"
         )
+    if spec.members:
+        return _configured_members(spec, given, precision, thresholds)
     if thresholds is not None:
         spec = _with_thresholds(spec, thresholds)
     if not spec.takes_weights and given is not None:
@@ -243,6 +318,32 @@ def configured(spec: ModelSpec, given: weights.Given | None, precision: str, thr
     files = weights.resolve(spec.name, given)
     sums = " ".join(file.sha256 for file in files)
     return replace(spec, weights=files, precision=precision, sha256=sums, licence=_licence(files))
+
+
+def _configured_members(whole: ModelSpec, given: weights.Given | None, precision: str, thresholds: Any) -> ModelSpec:
+    """Return an ensemble each of whose networks has what is meant for it."""
+    networks = [one.spec for one in whole.members]
+    takers = {spec.name for spec in networks if spec.takes_weights}
+    if given is not None and len(takers) != 1:
+        raise ModelError(
+            f"weights={given!r} for an ensemble, of whose models {sorted(takers) or 'none'} take weights",
+            "one that does",
+            "leave weights= out",
+        )
+    if thresholds is not None:
+        _with_thresholds(whole, thresholds)
+    return ensemble.with_networks(
+        whole,
+        [
+            configured(
+                spec,
+                given if spec.takes_weights else None,
+                precision if precision in spec.precisions else "auto",
+                thresholds if spec.thresholds is not None else None,
+            )
+            for spec in networks
+        ],
+    )
 
 
 def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:

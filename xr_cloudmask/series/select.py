@@ -17,7 +17,7 @@ from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import ancillary, labels, schemes
-from xr_cloudmask.masks.coverage import limit
+from xr_cloudmask.masks.coverage import limit, warn_of
 from xr_cloudmask.names import (
     CHOSEN_DATE,
     CLASS_NAME,
@@ -28,6 +28,8 @@ from xr_cloudmask.names import (
     FRACTIONS,
     MASK_NAME,
     MASK_VARIABLES,
+    MEAN_AGREEMENT,
+    MODEL_WARNING,
     PROBABILITY_NAME,
     VALID_COUNT,
     VALID_FRACTION,
@@ -102,7 +104,9 @@ def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:
         Lazy where the mask is.
     """
     coords: dict[Hashable, Any] = {
-        name: predicted[name].variable for name in (*FRACTIONS, WATER_FRACTION) if name in predicted.coords
+        name: predicted[name].variable
+        for name in (*FRACTIONS, WATER_FRACTION, MEAN_AGREEMENT)
+        if name in predicted.coords
     }
     if isinstance(cube, xr.Dataset):
         if CLASS_NAME in predicted.coords:
@@ -251,6 +255,11 @@ def filter_dates(
     CloudMaskError
         No time dimension, no limit, a limit outside 0–1, or a mask whose scheme cannot tell what is limited.
 
+    Warns
+    -----
+    CoverageWarning
+        The model of the mask cannot tell how cloudy a scene is, as ``'4-4A'``.
+
     Examples
     --------
     >>> import xr_cloudmask
@@ -274,7 +283,10 @@ def filter_dates(
         )
     if mask is None and not labels.carries_mask(cube):
         cube = _with_kept_mask(cube)
-    table = counted.count(mask_for(cube, mask))
+    used = mask_for(cube, mask)
+    if limits.keys() - {VALID_FRACTION}:
+        warn_of([used.attrs.get(MODEL_WARNING, "")])
+    table = counted.count(used)
     untold = [name for name in limits if name not in table]
     if untold:
         raise CloudMaskError(

@@ -14,8 +14,9 @@ import numpy as np
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.metadata import as_number
 from xr_cloudmask.errors import CloudMaskError, StacError
-from xr_cloudmask.masks.coverage import coverage, limit
+from xr_cloudmask.masks.coverage import coverage, limit, warn_of
 from xr_cloudmask.masks.schemes import scheme_of
+from xr_cloudmask.models.registry import name_of, warning_of
 from xr_cloudmask.names import CLOUD_FRACTION, FRACTIONS, MASK_NAME, VALID_FRACTION
 from xr_cloudmask.prediction import predict
 from xr_cloudmask.stac.headers import Patch
@@ -84,7 +85,7 @@ def screen(
     *,
     area: Any = None,
     resolution: float | None = None,
-    model: str = "auto",
+    model: str | Sequence[str] = "auto",
     bands: Sequence[str] | None = None,
     patch_url: Patch | None = None,
     allow_local: bool = False,
@@ -108,8 +109,8 @@ def screen(
     resolution : float, optional
         Pixel size of the estimate, in units of the items' CRS. By default eight times that of their finest band; four
         times or twice where the area is so small that the model would see fewer than 128 pixels along a side.
-    model : str, default 'auto'
-        As in `predict`.
+    model : str or sequence of str, default 'auto'
+        As in `predict`; a `CoverageWarning` says where it cannot tell how cloudy a scene is, as ``'4-4A'``.
     bands : sequence of str, optional
         As in `load`.
     patch_url : callable, optional
@@ -146,6 +147,7 @@ def screen(
     from rasterio.errors import NotGeoreferencedWarning
 
     largest = limit("max_cloud", max_cloud)
+    warn_of([warning_of(name_of(model))])
     dated = ordered(valid(items))
     if not dated:
         raise StacError("no items", "at least one", "search for a larger area, or for more dates")
@@ -178,7 +180,7 @@ def _estimate(
     *,
     place: Geometry | None,
     resolution: float | None,
-    model: str,
+    model: str | Sequence[str],
     bands: Sequence[str] | None,
     patch_url: Patch | None,
     allow_local: bool,

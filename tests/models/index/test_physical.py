@@ -5,12 +5,13 @@ import threading
 from dataclasses import replace
 from functools import cache
 
-import notebook_44a as notebook
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import LABELLED
+from scipy import ndimage
 from toy_cubes import chunked
 
 from xr_cloudmask import simulate
@@ -31,9 +32,9 @@ def mask_of(cube, **keywords):
 
 
 def patch(bands):
-    if not notebook.LABELLED.exists():
-        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.LABELLED}")
-    with np.load(notebook.LABELLED) as data:
+    if not LABELLED.exists():
+        pytest.skip(f"the labelled Sentinel-2 patch is not at {LABELLED}")
+    with np.load(LABELLED) as data:
         img, codes = data["img"], data["msk"][..., 0]
     variables = {role: (("y", "x"), img[..., i]) for i, role in enumerate(ROLES[:bands])}
     return xr.Dataset(variables, attrs={"level": "TOA"}), codes
@@ -257,6 +258,74 @@ def test_thin_clouds_are_those_that_cirrus_alone_shows():
     cube = xr.Dataset(bands, attrs={"level": "TOA"})
     cube["cirrus"] = (("y", "x"), np.where(np.indices((40, 40))[1] > 20, 0.02, 0.001))
     np.testing.assert_array_equal(mask_of(cube)["cloud_mask"], np.where(np.indices((40, 40))[1] > 20, 2, 0))
+
+
+def flat(**values):
+    """Return a scene of 40 x 40 pixels, of one number or of arrays for each band."""
+    kelvin = {"units": "K", "common_name": "lwir11"}
+    bands = {
+        name: (("y", "x"), np.broadcast_to(np.float32(value), (40, 40)), kelvin if name == "lwir11" else {})
+        for name, value in values.items()
+    }
+    return xr.Dataset(bands, attrs={"level": "TOA"})
+
+
+SNOW = {"blue": 0.82, "green": 0.8, "red": 0.8, "nir": 0.78, "swir16": 0.1, "swir22": 0.08}
+ICE_CLOUD = {"blue": 0.95, "green": 0.9, "red": 0.92, "nir": 0.93, "swir16": 0.14, "swir22": 0.16}
+BARE = {"blue": 0.12, "green": 0.15, "red": 0.2, "nir": 0.3, "swir16": 0.35, "swir22": 0.3}
+RIGHT = np.indices((40, 40))[1] > 20
+
+
+@pytest.mark.parametrize("kelvin", [None, 237.0, 255.0])
+def test_cold_dry_snow_is_no_cirrus(kelvin):
+    """Through the little air above a high, cold place, snow itself is seen at 1.38 µm."""
+    scene = SNOW | ({} if kelvin is None else {"lwir11": kelvin})
+    assert (mask_of(flat(**scene, cirrus=0.18))["cloud_mask"] == 0).all()
+    over_snow = mask_of(flat(**scene, cirrus=np.where(RIGHT, 0.21, 0.18)))["cloud_mask"]
+    np.testing.assert_array_equal(over_snow, np.where(RIGHT, 2, 0))
+
+
+def test_snow_under_moist_air_does_not_shine_at_138():
+    assert (mask_of(flat(**SNOW, cirrus=0.18, lwir11=271.0))["cloud_mask"] == 2).all()
+
+
+@pytest.mark.parametrize(("kelvin", "code"), [(230.0, 1), (240.0, 0)])
+def test_what_is_colder_than_snow_can_be_is_cloud(kelvin, code):
+    assert (mask_of(flat(**ICE_CLOUD, lwir11=kelvin))["cloud_mask"] == code).all()
+    warm = mask_of(flat(**BARE, lwir11=kelvin))["cloud_mask"]
+    assert (warm == 0).all()  # cold alone is no cloud: it is neither white nor hazy
+
+
+@pytest.mark.parametrize(("seen", "code"), [(0.005, 0), (0.02, 0), (0.04, 2)])
+def test_an_overcast_of_cirrus_is_not_taken_for_the_ground(seen, code):
+    """High, dry ground may show; more than a twentieth of it never does."""
+    assert (mask_of(flat(**BARE, cirrus=seen))["cloud_mask"] == code).all()
+
+
+def test_cirrus_is_brighter_than_the_ground_of_its_window():
+    found = mask_of(flat(**BARE, cirrus=np.where(RIGHT, 0.03, 0.012)))["cloud_mask"]
+    np.testing.assert_array_equal(found, np.where(RIGHT, 2, 0))
+
+
+def test_cirrus_may_lack_data():
+    seen = np.where(RIGHT, np.nan, 0.001)
+    found = mask_of(flat(**BARE, cirrus=seen))["cloud_mask"]
+    np.testing.assert_array_equal(found, np.where(RIGHT, 255, 0))
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_labels_with_cirrus_and_thermal_are_the_same_for_every_chunking(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    smooth = ndimage.gaussian_filter(rng.random((8, 1, 90, 110)), (0, 0, 4, 4)).astype("float32")
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    bands = dict(zip(ROLES, smooth, strict=False)) | {"cirrus": smooth[6] / 20, "lwir11": 220 + 80 * smooth[7]}
+    coords = {"y": -30.0 * np.arange(90), "x": 30.0 * np.arange(110)}
+    cube = xr.Dataset({name: (("time", "y", "x"), values) for name, values in bands.items()}, coords, {"level": "TOA"})
+    cube["lwir11"].attrs = {"units": "K", "common_name": "lwir11"}
+    options = {"window": 64, "halo": 24}
+    expected = mask_of(cube, **options)["cloud_mask"]
+    np.testing.assert_array_equal(mask_of(chunked(data.draw, cube), **options)["cloud_mask"], expected)
 
 
 def test_windows_need_not_take_turns():

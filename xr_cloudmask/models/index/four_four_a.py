@@ -19,6 +19,12 @@ from xr_cloudmask.models.index import statistics, thresholds
 from xr_cloudmask.models.index.scene import KnownScene, SceneStatistics
 from xr_cloudmask.models.index.statistics import Block, Wanted
 
+# Said of every mask, and where something is decided by its coverage.
+WARNING = (
+    "model '4-4A' cannot see overcast: its limits are quartiles of the scene, of which it calls at most about a "
+    "quarter cloud, and a scene that is all cloud may seem clear. To decide by coverage, take another model: "
+    "predict('auto'), predict('physical')"
+)
 CLASSES = ("clear", "thick_cloud", "cloud_shadow")
 
 # What the rules below ask for. One quartile is enough of most.
@@ -140,6 +146,7 @@ SPECS = (
         loader=f"{__name__}:load",
         context="scene",
         thresholds=FourFourAThresholds(),
+        warning=WARNING,
     ),
 )
 

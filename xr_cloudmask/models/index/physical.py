@@ -30,6 +30,7 @@ CLEAR, CLOUD, THIN, SHADOW = range(4)
 GSD = 30.0  # the tests were published for Landsat
 WINDOW, HALO = 1024, 142
 CERTAIN_WIDTH, WIDTH = 5, 3  # pixels; what is narrower is a roof, or a speck
+GROUND = 0.02  # quantile of what is seen at 1.38 µm that is the ground's own
 RIM = 10  # pixels at most: the halo leaves room for no wider one, see `cube.sun.MARGIN`
 UNKNOWN = Sun(None, (GSD, GSD))
 # Of thresholds that make no sense everywhere.
@@ -38,6 +39,9 @@ RANGES = {
     "shadow_nir": (0.0, 1.0),
     "shadow_swir16": (0.0, 1.0),
     "temperature": (0.0, math.inf),
+    "bare_cirrus": (0.0, 1.0),
+    "cold": (0.0, math.inf),
+    "snow_temperature": (0.0, math.inf),
     "rim": (0.0, math.inf),
     "height": (0.0, math.inf),
     "reach": (0.0, math.inf),
@@ -71,6 +75,9 @@ class PhysicalThresholds:
         test.
     temperature : float
         Kelvin; a cloud is colder. Source: Zhu & Woodcock (2012), equation 1.
+    cold : float
+        Kelvin; what is colder is cloud, though it looks like snow: no droplet stays liquid below about 235 K, and of
+        the ground only high polar plateaus are that cold. Source: chosen here, after the former.
     certain_hot, certain_nir_over_red : float
         Without short-wave infrared: what is certainly cloud is hazier, and has more near infrared, in terms of red,
         than snow. Source: chosen here, on simulated worlds.
@@ -83,6 +90,13 @@ class PhysicalThresholds:
         here, on simulated worlds.
     cirrus : float
         A thin cloud is brighter at 1.38 µm. Source: Zhu, Wang & Woodcock (2015).
+    bare_cirrus : float
+        Through dry air the ground itself is seen at 1.38 µm: a thin cloud is brighter than the darkest ground of its
+        window, in terms of near infrared; of that no more than this share is the ground's, snow apart, so that an
+        overcast is not taken for it. Source: chosen here; after Qiu, Zhu & He (2019), there by elevation.
+    snow_ndsi, snow_nir, snow_temperature : float
+        Snow under air so dry has a larger NDSI and more near infrared than this, and is colder, in Kelvin, where that
+        is known. Source: Hall, Riggs & Salomonson (1995); Zhu & Woodcock (2012), equation 20; the last chosen here.
     shadow_nir, shadow_swir16 : float
         A shadow has at most this share of what the flood fill finds around it. Source: chosen here; direct light, which
         a shadow lacks, is most of the light in near infrared. Fmask uses a difference of more than 0.02 instead.
@@ -109,6 +123,7 @@ class PhysicalThresholds:
     swir22: float = 0.03
     blue_over_swir16: float = 0.55
     temperature: float = 300.15
+    cold: float = 235.15
     certain_hot: float = 0.08
     certain_nir_over_red: float = 0.9
     certain_hot_with_swir: float = 0.06
@@ -116,6 +131,10 @@ class PhysicalThresholds:
     certain_swir16: float = 0.18
     rim: float = 300.0
     cirrus: float = 0.01
+    bare_cirrus: float = 0.05
+    snow_ndsi: float = 0.4
+    snow_nir: float = 0.11
+    snow_temperature: float = 265.15
     shadow_nir: float = 0.7
     shadow_swir16: float = 0.9
     background: float = 0.175
@@ -152,7 +171,7 @@ def classes(bands: Mapping[str, FloatArray], limits: PhysicalThresholds, sun: Su
     """Decide the pixels ``(y, x)`` of a window."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cloud = clouds(bands, limits, max(sun.pixel))
-        thin = without_specks(bands["cirrus"] > limits.cirrus) if "cirrus" in bands else np.zeros_like(cloud)
+        thin = without_specks(cirrus(bands, cloud, limits)) if "cirrus" in bands else np.zeros_like(cloud)
         shadow = shadows(bands, cloud | thin, limits) & cast(cloud | thin, limits, sun)
     return np.select([cloud, thin, without_specks(shadow)], [CLOUD, THIN, SHADOW], CLEAR)
 
@@ -172,7 +191,7 @@ def possible(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mas
     passed &= formulas.ndvi(red, nir) < limits.ndvi
     passed &= nir < limits.nir_over_green * green
     if "swir16" in bands:
-        passed &= formulas.ndsi(green, bands["swir16"]) < limits.ndsi
+        passed &= (formulas.ndsi(green, bands["swir16"]) < limits.ndsi) | frozen(bands, limits)
         passed &= blue > limits.blue_over_swir16 * bands["swir16"]
         passed &= bands["swir22"] > limits.swir22
     else:
@@ -188,11 +207,39 @@ def certain(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mask
     if "swir16" in bands:
         passed: Mask = haze > limits.certain_hot_with_swir
         passed &= bands["blue"] > limits.certain_blue_over_swir22 * bands["swir22"]
-        passed &= bands["swir16"] > limits.certain_swir16
+        passed &= (bands["swir16"] > limits.certain_swir16) | frozen(bands, limits)
     else:
         passed = haze > limits.certain_hot
         passed &= bands["nir"] > limits.certain_nir_over_red * bands["red"]
     return passed
+
+
+def frozen(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mask:
+    """Return where it is colder than snow nearly anywhere on the ground."""
+    thermal = bands.get("lwir11")
+    return np.zeros(bands["red"].shape, bool) if thermal is None else thermal < limits.cold
+
+
+def cirrus(bands: Mapping[str, FloatArray], cloud: Mask, limits: PhysicalThresholds) -> Mask:
+    """Return what is brighter at 1.38 µm than the ground there, which dry air lets through; `cloud` is other cloud."""
+    seen, nir, snow = bands["cirrus"], bands["nir"], dry_snow(bands, limits)
+    ground = np.zeros_like(seen)
+    for pixels, most in ((snow & ~cloud, 1.0), (~snow & ~cloud, limits.bare_cirrus)):
+        shares = (seen / nir)[pixels & (nir > 0) & np.isfinite(seen)]
+        if shares.size:
+            ground[pixels] = np.float32(np.clip(np.quantile(shares, GROUND), 0, most)) * nir[pixels]
+    return seen - ground > limits.cirrus
+
+
+def dry_snow(bands: Mapping[str, FloatArray], limits: PhysicalThresholds) -> Mask:
+    """Return what may be snow under air so dry that it is seen at 1.38 µm; only short-wave infrared tells."""
+    if "swir16" not in bands:
+        return np.zeros(bands["red"].shape, bool)
+    snow: Mask = formulas.ndsi(bands["green"], bands["swir16"]) > limits.snow_ndsi
+    snow &= (bands["nir"] > limits.snow_nir) & np.isfinite(bands["cirrus"])
+    if "lwir11" in bands:
+        snow &= bands["lwir11"] < limits.snow_temperature
+    return snow & ~frozen(bands, limits)
 
 
 def grown(core: Mask, within: Mask, steps: int) -> Mask:
@@ -300,7 +347,7 @@ def _spec(extra: Sequence[str]) -> ModelSpec:
     return ModelSpec(
         name="physical",
         variant="+".join(["4b", *extra]),
-        version="2",
+        version="3",
         bands=FOUR_BANDS + tuple(need for name in extra for need in OPTIONAL[name]),
         level="TOA",
         classes=CLASSES,
