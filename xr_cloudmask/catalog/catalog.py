@@ -15,7 +15,7 @@ from xr_cloudmask.catalog.cube import cube_of
 from xr_cloudmask.catalog.filters import FILTERS
 from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, Rows, require_folder, writing_to
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
-from xr_cloudmask.catalog.stream import Stream, nothing, warn_of
+from xr_cloudmask.catalog.stream import Stream, left_out, nothing
 from xr_cloudmask.catalog.table import as_table, unreadable
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
@@ -424,7 +424,7 @@ class Catalog:
         rows = self._all(database, *more, values=values)
         bad = {row["scene"]: wrong for row in rows if (wrong := unreadable(row)) is not None}
         if bad:
-            warn_of(self.path, bad)
+            left_out(self.path, bad)
         return [row for row in rows if row["scene"] not in bad]
 
     def _all(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:

@@ -78,7 +78,7 @@ class Stream:
                     continue
                 yield item | {"collection": collection}
         if bad:
-            warn_of(self.path, bad)
+            left_out(self.path, bad)
 
     def _item(
         self,
@@ -103,7 +103,7 @@ class Stream:
         return database.execute(query, tuple(self.values))
 
 
-def warn_of(path: Path, bad: dict[int, str]) -> None:
+def left_out(path: Path, bad: dict[int, str]) -> None:
     """Say which rows are left out."""
     told = listed(f"{scene} ({wrong})" for scene, wrong in bad.items())
     warnings.warn(f"rows of {str(path)!r} that cannot be read are left out: {told}", stacklevel=5)
