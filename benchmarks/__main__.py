@@ -30,6 +30,7 @@ BENCHMARKS = {
     "cluster": "cluster",
     "composites": "series",
     "refinement": "series",
+    "rows": "rows",
 }
 
 

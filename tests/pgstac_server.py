@@ -45,14 +45,36 @@ def _programs() -> Path | None:
 def serve(items: list[dict]):
     """Serve items, as JSON has them, and collections for them; yield the address of the API."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgstac-")))
-        environment = stack.enter_context(_postgres(folder))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgstac-api-")))
+        environment = stack.enter_context(database())
         _load(items, folder, environment)
         port = stac_server.free_port()
         app = [PYTHON, "-m", "uvicorn", "stac_fastapi.pgstac.app:create_app", "--factory", "--port", str(port)]
         process = stack.enter_context(_process(app, folder / "api.log", env=environment))
         stac_server.wait(f"http://127.0.0.1:{port}", process)
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def database():
+    """Run an empty database with pgstac; yield the environment in which programs find it."""
+    with tempfile.TemporaryDirectory(prefix="pgstac-") as folder, _postgres(Path(folder)) as environment:
+        # pypgstac waits for the database by itself.
+        for command in ("pgready", "migrate"):
+            pypgstac(command, environment=environment)
+        yield environment
+
+
+def pypgstac(*arguments: str, environment: dict[str, str]) -> None:
+    """Run a command of pypgstac."""
+    command = [str(Path(PYTHON).with_name("pypgstac")), *arguments]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def address(environment: dict[str, str], password: str = "-") -> str:
+    """Return the address of a database that was started here."""
+    user, host, port, name = (environment[f"PG{part}"] for part in ("USER", "HOST", "PORT", "DATABASE"))
+    return f"postgresql://{user}:{password}@{host}:{port}/{name}"
 
 
 @contextmanager
@@ -82,14 +104,10 @@ def _postgres(folder: Path):
 def _load(items: list[dict], folder: Path, environment: dict[str, str]) -> None:
     names = sorted({item["collection"] for item in items})
     content = {"collections": [stac_server.collection(name) for name in names], "items": items}
-    pypgstac = [str(Path(PYTHON).with_name("pypgstac"))]
-    # pypgstac waits for the database by itself.
-    subprocess.run([*pypgstac, "pgready"], check=True, env=environment, stdout=subprocess.DEVNULL)
-    subprocess.run([*pypgstac, "migrate"], check=True, env=environment, stdout=subprocess.DEVNULL)
     for kind, entries in content.items():
         path = folder / f"{kind}.ndjson"
         path.write_text("\n".join(map(json.dumps, entries)))
-        subprocess.run([*pypgstac, "load", kind, str(path)], check=True, env=environment, stdout=subprocess.DEVNULL)
+        pypgstac("load", kind, str(path), environment=environment)
 
 
 @contextmanager

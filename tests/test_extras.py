@@ -67,7 +67,7 @@ def _with_config(folder):
 
 def test_every_extra_is_in_all():
     (everything,) = PROJECT["optional-dependencies"]["all"]
-    assert everything == "xr-cloudmask[plot,catalog,indices,weights,train]"
+    assert everything == "xr-cloudmask[plot,catalog,database,indices,weights,train]"
 
 
 def test_what_is_broken_is_not_called_missing(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ WAYS = {
     "": (),
     "[plot]": ("plot",),
     "[catalog]": ("catalog",),
+    "[database]": ("database",),
     "[indices]": ("indices",),
     "[weights]": ("weights",),
     "[train]": ("train",),

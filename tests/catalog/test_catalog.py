@@ -690,12 +690,13 @@ def test_every_block_of_the_page(tmp_path, monkeypatch):
         with stac_server.serve_api(found, tmp_path / "api") as api:
             exec(code.replace("https://data.inpe.br/bdc/stac/v1/", api.url), names)
     assert len(names["catalog"]) == 5
+    assert set(names["table"].columns) > {"eo:cloud_cover", "geometry"}
     assert names["cube"].sizes["time"] == len(list(Path("masks").glob("*.tif"))) > 0
 
 
 def test_every_command_of_the_page():
     page = (DOCS / "catalog.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^xr-cloudmask (.*)$", page, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         assert cli._parser().parse_args(cli._joined(shlex.split(command))).db == Path("scenes.db")

@@ -466,7 +466,7 @@ def test_the_grid_of_a_scene_across_the_antimeridian(tmp_path, items, crs, corne
     row = {"crs": crs, "transform": json.dumps(list(grid.transform)[:6]), "height": 400, "width": 400}
     from xr_cloudmask.catalog.items import _footprint
 
-    outline, box = _footprint(row, item)
+    outline, box = _footprint(row, item.to_dict())
     shape = shapely.geometry.shape(outline)
     assert outline["type"] == "MultiPolygon"
     assert shape.area < 2

@@ -2,7 +2,7 @@
 
 `Catalog` is what people use. Behind it: `schema` (the database), `queue` (which scene is next), `work` (from an item to
 the bytes of a mask), `runs` (who does it), `archive` (where masks are), `filters` (which are clear enough), `cube`
-(masks along time), `items` and `formats` (what others read).
+(masks along time), `items` and `formats` (what others read), `stream`, `parquet` and `pgstac` (the same for millions).
 """
 
 from xr_cloudmask.catalog.catalog import Catalog

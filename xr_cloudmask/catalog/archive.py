@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from xr_cloudmask import atomic
 from xr_cloudmask.catalog import scratch
 from xr_cloudmask.cog import SIDECAR
+from xr_cloudmask.errors import CatalogError, listed
 
 KINDS = ("files", "database")
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -73,10 +75,43 @@ def trouble(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> str
     if cog is None:
         return "missing"
     if not cog or row["mask_bytes"] not in (None, len(cog)):
-        return f"{len(cog)} bytes instead of {row['mask_bytes'] or 'some'}"
+        return _sized(len(cog), row)
     if row["mask_sha256"] not in (None, hashlib.sha256(cog).hexdigest()):
         return "changed: its checksum is another"
     return None
+
+
+def absent(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> str | None:
+    """Return what is wrong with a mask as far as its size tells; reads none. None where there is nothing."""
+    if row["mask"] == "file":
+        size = _size(folder / f"{row['name']}.tif")
+    else:
+        found = database.execute("SELECT length(cog) FROM masks WHERE scene = ?", (row["scene"],)).fetchone()
+        size = None if found is None else found[0]
+    if size is None:
+        return "missing"
+    return None if size and row["mask_bytes"] in (None, size) else _sized(size, row)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _sized(size: int, row: sqlite3.Row) -> str:
+    return f"{size} bytes instead of {row['mask_bytes'] or 'some'}"
+
+
+def refusal(path: Path, wrong: Mapping[str, str], count: int) -> CatalogError:
+    """Return the error of masks that cannot be used, by the ids of their items."""
+    told = listed(f"{scene!r} ({found})" for scene, found in wrong.items())
+    return CatalogError(
+        f"{len(wrong)} of {count} masks of {str(path)!r} that are missing or damaged: {told}",
+        "masks as they were made",
+        "catalog.run(items, ...) as before, which makes them again; catalog.verify() lists them",
+    )
 
 
 def _bytes_of(database: sqlite3.Connection, folder: Path, row: sqlite3.Row) -> bytes | None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xr_cloudmask.catalog import archive, schema
+from xr_cloudmask.catalog import archive, parquet, pgstac, schema
 from xr_cloudmask.catalog.cube import cube_of
 from xr_cloudmask.catalog.filters import FILTERS
-from xr_cloudmask.catalog.formats import FORMATS, Rows
+from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, Rows, require_folder, writing_to
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
+from xr_cloudmask.catalog.stream import Stream, left_out, nothing
 from xr_cloudmask.catalog.table import as_table, unreadable
-from xr_cloudmask.errors import CatalogError, listed
+from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.masks.coverage import limit, warn_of
 from xr_cloudmask.models.registry import name_of, warning_of
@@ -311,16 +311,20 @@ class Catalog:
             rows = self._done(database, scenes)
         return cube_of(rows, {"geobox": geobox, "crs": crs, "resolution": resolution}, chunks)
 
-    def export(self, folder: str | Path, fmt: str = "tif") -> tuple[Path, ...]:
+    def export(self, folder: str | Path, fmt: str = "tif", *, masks_at: str | None = None) -> tuple[Path, ...]:
         """Write the masks that are done in a format of others.
 
         Parameters
         ----------
         folder : path
             Made where there is none. Files of the same names are replaced.
-        fmt : {'tif', 'gpkg', 'stac'}
+        fmt : {'tif', 'gpkg', 'stac', 'geoparquet'}
             GeoTIFFs with colours and class names; a GeoPackage of footprints (layer ``scenes``) and outlines of cloud
-            and shadow (layer ``classes``); a STAC collection of items and COGs.
+            and shadow (layer ``classes``); a STAC collection of items and COGs; one GeoParquet table of STAC items
+            (stac-geoparquet), for millions of scenes: rows are read one after the other, masks are not.
+        masks_at : str, optional
+            For ``'geoparquet'``: the folder or URL where others find what ``fmt='tif'`` wrote. By default items name
+            the masks where the catalogue keeps them; those inside the database are written beside the table.
 
         Returns
         -------
@@ -330,21 +334,69 @@ class Catalog:
         Raises
         ------
         CatalogError
-            An unknown format, nothing to write, a mask that is missing or damaged, or no room.
+            An unknown format, nothing to write, a mask that is missing or damaged, or no room. A table notices masks
+            that are missing or of another size; the other formats compare checksums.
+        MissingError
+            GeoParquet needs ``pip install 'xr-cloudmask[database]'``.
         """
-        if fmt not in FORMATS:
-            raise CatalogError(f"fmt={fmt!r}", f"one of {list(FORMATS)}", "fmt='tif'")
+        require_folder(folder)
+        if fmt not in (*FORMATS, TABLE):
+            raise CatalogError(f"fmt={fmt!r}", f"one of {[*FORMATS, TABLE]}", "fmt='tif'")
+        if fmt == TABLE:
+            return (parquet.write(self._stream(masks_at), Path(folder), masks_at),)
+        if masks_at is not None:
+            raise CatalogError(f"masks_at={masks_at!r} with fmt={fmt!r}", f"fmt={TABLE!r}", "leave masks_at out")
         with schema.connect(self.path, reading=True) as database:
             rows = self._done(database, None)
         numbers = [row["scene"] for row, _ in rows]
         table = self.to_dataframe()
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        with writing_to(Path(folder)):
             return tuple(FORMATS[fmt](rows, table[table["scene"].isin(numbers)], Path(folder)))
-        except (OSError, RuntimeError) as error:  # pyogrio's are RuntimeErrors
-            raise CatalogError(
-                f"{error} (while masks were written to {str(folder)!r})", "room and permission to write", "df"
-            ) from error
+
+    def to_pgstac(self, dsn: str, *, masks_at: str | None = None, collection: str = COLLECTION) -> int:
+        """Write the masks that are done as STAC items to PostgreSQL with pgstac.
+
+        Items that are there are replaced, so that it can be called again after every run. All are written, or none.
+
+        Parameters
+        ----------
+        dsn : str
+            The database, ``postgresql://user@host:5432/database``; what it leaves out is as libpq has it, from
+            ``PGHOST``, ``PGUSER``, ``PGPASSWORD`` or ``~/.pgpass``. It is in no message.
+        masks_at : str, optional
+            The folder or URL where others find what ``export(fmt='tif')`` wrote. By default items name the files
+            where the catalogue keeps them.
+        collection : str, default 'cloudmasks'
+            Id of the collection; made where there is none. One that is there keeps what it says, but for its extent.
+
+        Returns
+        -------
+        int
+            How many items were written.
+
+        Warns
+        -----
+        UserWarning
+            Of rows that cannot be read, and of scenes without a footprint, which pgstac cannot hold.
+
+        Raises
+        ------
+        CatalogError
+            No such database, no pgstac in it, no permission; nothing to write; masks that are missing, of another size,
+            or inside the database of the catalogue where `masks_at` does not say where others find them.
+        MissingError
+            It needs ``pip install 'xr-cloudmask[database]'``.
+        """
+        return pgstac.write(self._stream(masks_at), dsn, masks_at, collection)
+
+    def _stream(self, masks_at: str | None) -> Stream:
+        """Return the masks that are done, one after the other; those that are kept here are there."""
+        source = Stream(self.path, self._where(), self._values)
+        if not len(source):
+            raise nothing()
+        if masks_at is None:
+            source.require_masks()
+        return source
 
     def __len__(self) -> int:
         return sum(self._counts().values())
@@ -372,8 +424,7 @@ class Catalog:
         rows = self._all(database, *more, values=values)
         bad = {row["scene"]: wrong for row in rows if (wrong := unreadable(row)) is not None}
         if bad:
-            told = listed(f"{scene} ({wrong})" for scene, wrong in bad.items())
-            warnings.warn(f"rows of {str(self.path)!r} that cannot be read are left out: {told}", stacklevel=4)
+            left_out(self.path, bad)
         return [row for row in rows if row["scene"] not in bad]
 
     def _all(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -405,7 +456,7 @@ class Catalog:
             chosen = (self._one(database, scene) for scene in scenes)
             rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
         if not rows:
-            raise CatalogError("no scene that is done", "at least one", "catalog.run(items), or a filter that is wider")
+            raise nothing()
         return self._whole(database, rows)
 
     def _whole(self, database: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> Rows:
@@ -413,12 +464,7 @@ class Catalog:
         folder = archive.folder_of(self.path)
         wrong = {row["id"]: found for row in rows if (found := archive.trouble(database, folder, row))}
         if wrong:
-            told = listed(f"{scene!r} ({found})" for scene, found in wrong.items())
-            raise CatalogError(
-                f"{len(wrong)} of {len(rows)} masks of {str(self.path)!r} that are missing or damaged: {told}",
-                "masks as they were made",
-                "catalog.run(items, ...) as before, which makes them again; catalog.verify() lists them",
-            )
+            raise archive.refusal(self.path, wrong, len(rows))
         return [(row, archive.path_of(database, folder, row)) for row in rows]
 
 

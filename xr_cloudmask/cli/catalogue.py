@@ -15,12 +15,13 @@ from xr_cloudmask import stac
 from xr_cloudmask.catalog import FILTERS, Catalog
 from xr_cloudmask.catalog.archive import KINDS
 from xr_cloudmask.catalog.catalog import SHOWN
-from xr_cloudmask.catalog.formats import FORMATS
+from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE
 from xr_cloudmask.cli.options import DONE, UNUSABLE, add_mask_options, fraction, predict_options
 from xr_cloudmask.cli.printing import cell, shown
 from xr_cloudmask.errors import CatalogError, listed
 
 CATALOGUE = Path("scenes.db")
+PGSTAC = "pgstac"  # no folder: a database
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -60,9 +61,19 @@ def add_readers(commands: Any, common: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", parents=[database], help="show all that is known of a scene")
     show.add_argument("id", metavar="ID", help="id of the item")
     show.set_defaults(run=_show)
-    writing = commands.add_parser("export", parents=[chosen], help="write masks as GeoTIFF, GeoPackage or STAC")
-    writing.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder; made where there is none")
-    writing.add_argument("--format", choices=tuple(FORMATS), default="tif", help="default: %(default)s")
+    writing = commands.add_parser("export", parents=[chosen], help="write masks for other programs and databases")
+    writing.add_argument(
+        "--to",
+        required=True,
+        metavar="DIR",
+        help="folder, made where there is none; of pgstac, postgresql://user@host/db",
+    )
+    writing.add_argument("--format", choices=(*FORMATS, TABLE, PGSTAC), default="tif", help="default: %(default)s")
+    writing.add_argument(
+        "--masks-at",
+        metavar="URL",
+        help="of geoparquet and pgstac: where others find the GeoTIFFs; default: where they are",
+    )
     writing.set_defaults(run=_export)
     checking = commands.add_parser("verify", parents=[database], help="compare the masks with their checksums")
     checking.set_defaults(run=_verify)
@@ -129,7 +140,12 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    for path in _catalogue(arguments).export(arguments.to, arguments.format):
+    catalog = _catalogue(arguments)
+    if arguments.format == PGSTAC:
+        count = catalog.to_pgstac(arguments.to, masks_at=arguments.masks_at)
+        print(f"{count} items in collection {COLLECTION!r}")
+        return
+    for path in catalog.export(arguments.to, arguments.format, masks_at=arguments.masks_at):
         print(shown(path))
 
 
