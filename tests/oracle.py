@@ -28,6 +28,7 @@ def build_segformer(name, num_labels):
 
 def cloud_mask(descriptors):
     """Return phicloudmask for descriptors, with the weights of `states`."""
+    pytest.importorskip("phicloudmask")
     from phicloudmask.encoding import SEnSeIv2Encoding
 
     model = network()
@@ -68,6 +69,7 @@ def disturb(network, generator):
 
 
 def sentinel2():
+    pytest.importorskip("phicloudmask")
     from phicloudmask.constant import SENTINEL2_DESCRIPTORS
 
     return SENTINEL2_DESCRIPTORS
@@ -75,6 +77,7 @@ def sentinel2():
 
 def inputs():
     """Return the descriptors of every supported kind of input, as phicloudmask takes them."""
+    pytest.importorskip("phicloudmask")
     from phicloudmask.constant import LANDSAT89_DESCRIPTORS
 
     bands = sentinel2()

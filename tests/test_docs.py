@@ -26,6 +26,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (BIN / "jupyter-execute").exists(), reason="it needs the extra docs")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(notebook: Path, tmp_path: Path) -> None:
     run(BIN / "jupyter-execute", "--timeout=120", shutil.copy(notebook, tmp_path), cwd=tmp_path)
@@ -60,5 +61,6 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (BIN / "sphinx-build").exists(), reason="it needs the extra docs")
 def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
     run(BIN / "sphinx-build", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html", cwd=ROOT)

@@ -345,7 +345,7 @@ def test_exported_stac_is_valid(catalog, tmp_path):
 def test_stac_of_a_grid_without_a_code_is_valid(catalog, crs):
     """A projection that no authority has a number for is written in full; without any, the code is null."""
     with schema.connect(catalog.path) as database:
-        row, path = catalog._done(database, None)[0]
+        row, path = catalog._chosen.done(database, None)[0]
     item = items_module.item_of(dict(row) | {"crs": crs}, path)
     item.validate()
     assert item.properties["proj:code"] is None
@@ -355,7 +355,7 @@ def test_stac_of_a_grid_without_a_code_is_valid(catalog, crs):
 @pytest.mark.usefixtures("_published_schemas")
 def test_the_schemas_would_notice(catalog):
     with schema.connect(catalog.path) as database:
-        row, path = catalog._done(database, None)[0]
+        row, path = catalog._chosen.done(database, None)[0]
     for spoil in (
         lambda item: item.properties.update({"eo:cloud_cover": 101}),
         lambda item: item.properties.update({"proj:shape": [1.5, 2]}),

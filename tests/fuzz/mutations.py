@@ -126,7 +126,7 @@ VALUES: tuple[Any, ...] = (
     np.zeros((2, 3)),
     np.array(["a", "b"]),
     np.array([None, 1], object),
-    np.datetime64("NaT"),
+    np.datetime64("NaT", "ns"),
     np.datetime64("2020-01-01"),
     1 + 2j,
     (),

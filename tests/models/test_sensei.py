@@ -65,6 +65,7 @@ def one_forward_pass():
 
 @pytest.mark.parametrize("style", ["pair.pt", "pair.safetensors", "single.pt", "single.safetensors"])
 def test_a_prediction_is_one_forward_pass_of_phicloudmask(style, tmp_path):
+    pytest.importorskip("phicloudmask")
     from phicloudmask.constant import SENTINEL2_BANDS
 
     values, expected = one_forward_pass()
@@ -108,6 +109,7 @@ def landsat(size=128):
 
 def landsat_values(data):
     """Return what the public Landsat loader makes of the digital numbers, from the bands' published constants."""
+    pytest.importorskip("phicloudmask")
     from phicloudmask.constant import LANDSAT89_BANDS
 
     out = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,10 @@ import xarray as xr
 from xr_cloudmask.catalog import archive, parquet, pgstac, schema
 from xr_cloudmask.catalog.cube import cube_of
 from xr_cloudmask.catalog.filters import FILTERS
-from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, Rows, require_folder, writing_to
+from xr_cloudmask.catalog.formats import COLLECTION, FORMATS, TABLE, require_folder, writing_to
 from xr_cloudmask.catalog.runs import RunResult, asked_for, run
-from xr_cloudmask.catalog.stream import Stream, left_out, nothing
-from xr_cloudmask.catalog.table import as_table, unreadable
+from xr_cloudmask.catalog.selection import Selection
+from xr_cloudmask.catalog.table import as_table
 from xr_cloudmask.errors import CatalogError
 from xr_cloudmask.export import open_mask
 from xr_cloudmask.masks.coverage import limit, warn_of
@@ -72,8 +71,7 @@ class Catalog:
             raise CatalogError(f"a catalogue at {path!r}", "the path of a file", "Catalog('scenes.db')")
         self.path = Path(path)
         self._inside = masks == "database"
-        self._conditions: tuple[str, ...] = ()
-        self._values: tuple[Any, ...] = ()
+        self._chosen = Selection(self.path)
         with schema.connect(self.path, reading=True):
             pass
 
@@ -180,16 +178,10 @@ class Catalog:
                 values.append(wanted)
         view = object.__new__(type(self))
         view.path, view._inside = self.path, self._inside
-        view._conditions = (*self._conditions, *conditions)
-        view._values = (*self._values, *values)
+        view._chosen = self._chosen.narrowed(conditions, values)
         if limits.keys() - {"min_valid"}:
-            warn_of(map(warning_of, view._models()))
+            warn_of(map(warning_of, view._chosen.models()))
         return view
-
-    def _models(self) -> list[str]:
-        query = f"SELECT DISTINCT model FROM scenes WHERE {self._where()}"  # noqa: S608
-        with schema.connect(self.path) as database:
-            return [row["model"] for row in database.execute(query, self._values)]
 
     def to_dataframe(self) -> GeoDataFrame:
         """Return the table: a row per scene and model, by date.
@@ -209,7 +201,7 @@ class Catalog:
         """
         with schema.connect(self.path, reading=True) as database:
             names = [column[1] for column in database.execute("PRAGMA table_info(scenes)")]
-            rows = self._rows(database)
+            rows = self._chosen.rows(database)
         return as_table(rows, names, archive.folder_of(self.path))
 
     def open(self, scene: str | int) -> xr.Dataset:
@@ -231,7 +223,7 @@ class Catalog:
             There is no mask, there are several, or it is missing or damaged.
         """
         with schema.connect(self.path, reading=True) as database:
-            ((_, path),) = self._whole(database, [self._one(database, scene)])
+            ((_, path),) = self._chosen.whole(database, [self._chosen.one(database, scene)])
             return open_mask(path)
 
     def verify(self) -> pd.DataFrame:
@@ -263,16 +255,9 @@ class Catalog:
             found = database.execute("PRAGMA integrity_check").fetchone()[0]
             if found != "ok":
                 raise CatalogError(f"{str(self.path)!r}: {found}", "a whole database", "a copy from before")
-            rows = [(row, self._problem(database, row)) for row in self._all(database)]
+            rows = [(row, self._chosen.problem(database, row)) for row in self._chosen.all(database)]
         table = [(row["id"], row["scene"], row["model"], problem) for row, problem in rows if problem is not None]
         return pd.DataFrame(table, columns=["id", "scene", "model", "problem"]).set_index("id")
-
-    def _problem(self, database: sqlite3.Connection, row: sqlite3.Row) -> str | None:
-        """Return what is wrong with a row or its mask, nothing where all is well; None where there is no mask."""
-        wrong = unreadable(row)
-        if wrong is not None or row["status"] != "done":
-            return wrong
-        return archive.trouble(database, archive.folder_of(self.path), row) or ""
 
     def cube(
         self,
@@ -308,7 +293,7 @@ class Catalog:
             is no `geobox`.
         """
         with schema.connect(self.path, reading=True) as database:
-            rows = self._done(database, scenes)
+            rows = self._chosen.done(database, scenes)
         return cube_of(rows, {"geobox": geobox, "crs": crs, "resolution": resolution}, chunks)
 
     def export(self, folder: str | Path, fmt: str = "tif", *, masks_at: str | None = None) -> tuple[Path, ...]:
@@ -343,11 +328,11 @@ class Catalog:
         if fmt not in (*FORMATS, TABLE):
             raise CatalogError(f"fmt={fmt!r}", f"one of {[*FORMATS, TABLE]}", "fmt='tif'")
         if fmt == TABLE:
-            return (parquet.write(self._stream(masks_at), Path(folder), masks_at),)
+            return (parquet.write(self._chosen.stream(masks_at), Path(folder), masks_at),)
         if masks_at is not None:
             raise CatalogError(f"masks_at={masks_at!r} with fmt={fmt!r}", f"fmt={TABLE!r}", "leave masks_at out")
         with schema.connect(self.path, reading=True) as database:
-            rows = self._done(database, None)
+            rows = self._chosen.done(database, None)
         numbers = [row["scene"] for row, _ in rows]
         table = self.to_dataframe()
         with writing_to(Path(folder)):
@@ -387,19 +372,10 @@ class Catalog:
         MissingError
             It needs ``pip install 'xr-cloudmask[database]'``.
         """
-        return pgstac.write(self._stream(masks_at), dsn, masks_at, collection)
-
-    def _stream(self, masks_at: str | None) -> Stream:
-        """Return the masks that are done, one after the other; those that are kept here are there."""
-        source = Stream(self.path, self._where(), self._values)
-        if not len(source):
-            raise nothing()
-        if masks_at is None:
-            source.require_masks()
-        return source
+        return pgstac.write(self._chosen.stream(masks_at), dsn, masks_at, collection)
 
     def __len__(self) -> int:
-        return sum(self._counts().values())
+        return sum(self._chosen.counts().values())
 
     def __repr__(self) -> str:
         return f"<Catalog {str(self.path)!r}: {self._summary()}>"
@@ -412,60 +388,7 @@ class Catalog:
         return f"<p><b>{_escaped(self.path.name)}</b>: {self._summary()}</p>{html}{more}"
 
     def _summary(self) -> str:
-        return ", ".join(f"{count} {status}" for status, count in self._counts().items()) or "empty"
-
-    def _counts(self) -> dict[str, int]:
-        query = f"SELECT status, count(*) FROM scenes WHERE {self._where()} GROUP BY status"  # noqa: S608
-        with schema.connect(self.path, reading=True) as database:
-            return dict(map(tuple, database.execute(query, self._values)))
-
-    def _rows(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """Return the rows that can be read, by date; warn of the others."""
-        rows = self._all(database, *more, values=values)
-        bad = {row["scene"]: wrong for row in rows if (wrong := unreadable(row)) is not None}
-        if bad:
-            left_out(self.path, bad)
-        return [row for row in rows if row["scene"] not in bad]
-
-    def _all(self, database: sqlite3.Connection, *more: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        query = f"SELECT * FROM scenes WHERE {self._where(*more)} ORDER BY datetime, id, scene"  # noqa: S608
-        return database.execute(query, (*self._values, *values)).fetchall()
-
-    def _where(self, *more: str) -> str:
-        """Return the conditions, all in words of this module: what users say is in the values."""
-        return " AND ".join(("TRUE", *self._conditions, *more))
-
-    def _one(self, database: sqlite3.Connection, scene: str | int) -> sqlite3.Row:
-        column = "id" if isinstance(scene, str) else "scene"
-        rows = self._rows(database, f"{column} = ?", values=[scene])
-        done = [row for row in rows if row["status"] == "done"]
-        if len(done) == 1:
-            return done[0]
-        if done:
-            masks = {row["scene"]: f"{row['model']} {row['options']}" for row in done}
-            remedy = f"by its number: catalog.open({done[0]['scene']})"
-            raise CatalogError(f"{len(done)} masks of {scene!r}", f"one of {masks}", remedy)
-        found = f"{scene!r}, {rows[0]['status']}: {rows[0]['error'] or 'no error'}" if rows else f"no scene {scene!r}"
-        raise CatalogError(found, "a scene that is done", "catalog.to_dataframe()['status']")
-
-    def _done(self, database: sqlite3.Connection, scenes: Sequence[str | int] | None) -> Rows:
-        """Return the rows that have masks, by date, and where these are."""
-        if scenes is None:
-            rows = self._rows(database, "status = 'done'")
-        else:
-            chosen = (self._one(database, scene) for scene in scenes)
-            rows = sorted(chosen, key=lambda row: (row["datetime"], row["id"]))
-        if not rows:
-            raise nothing()
-        return self._whole(database, rows)
-
-    def _whole(self, database: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> Rows:
-        """Return rows and where their masks are, all of which are whole."""
-        folder = archive.folder_of(self.path)
-        wrong = {row["id"]: found for row in rows if (found := archive.trouble(database, folder, row))}
-        if wrong:
-            raise archive.refusal(self.path, wrong, len(rows))
-        return [(row, archive.path_of(database, folder, row)) for row in rows]
+        return ", ".join(f"{count} {status}" for status, count in self._chosen.counts().items()) or "empty"
 
 
 def _escaped(text: str) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import pickle
 import re
+import sys
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, sl
 BESIDE = frozenset(("training", "call_super_init", "dump_patches"))
 MANGLED = re.compile(rb"[./]_*torch_mangle_\d+")  # in names of classes that are scripted more than once
 ELSEWHERE = (".debug_pkl", "serialization_id")  # in a scripted module's file: where it was written, and a sum of that
-FOREIGN = ("torch", "numpy", "builtins", "typing", "collections", "abc")  # packages, by their names and versions alike
+FOREIGN = {"torch", "numpy", *sys.stdlib_module_names}  # packages, alike by their names and versions
 
 
 def fingerprint(module: nn.Module) -> str:
