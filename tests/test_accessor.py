@@ -110,7 +110,7 @@ def test_accessors_are_on_datasets_and_arrays():
     assert xr_cloudmask.describe is describe
 
 
-NO_NAMES = (None, np.nan, {"a": 1}, object(), np.array([1, 2]), np.array(0.3), 10**400, True)
+NO_NAMES = (None, np.nan, {"a": 1}, ..., np.array([1, 2]), np.array(0.3), 10**400, True)
 
 
 @pytest.mark.parametrize("odd", NO_NAMES, ids=str)

@@ -73,6 +73,11 @@ def test_tests_lie_where_their_package_does() -> None:
     assert [str(folder) for folder in sorted(packages) if not list((ROOT / "tests" / folder).rglob("test_*.py"))] == []
 
 
+def test_files_of_tests_have_names_of_their_own() -> None:
+    names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(names) == len(set(names))
+
+
 def test_a_test_cannot_reach_the_network() -> None:
     import socket
 
