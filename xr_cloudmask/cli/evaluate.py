@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="FILE",
-        help="a labelled .npz patch, or a netCDF or Zarr cube with a cloudmask variable",
+        help="a labelled .npz patch, or a netCDF or Zarr cube with a cloud_mask variable",
     )  # fmt: skip
     parser.add_argument(
         "--model", default="auto", help="one that `xr-cloudmask models` lists, or several as A+B; default: auto"

@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from a file, or from 'universal'")
     parser.add_argument(
         "--data", nargs="+", type=Path, metavar="CUBE",
-        help="learn from netCDF or Zarr cubes with a cloudmask variable, not from simulated worlds",
+        help="learn from netCDF or Zarr cubes with a cloud_mask variable, not from simulated worlds",
     )  # fmt: skip
     parser.add_argument("--sensor", help="of the cubes, where they do not say")
     parser.add_argument("--level", choices=LEVELS, help="of the cubes, where they do not say")
