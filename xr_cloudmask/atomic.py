@@ -12,6 +12,11 @@ from pathlib import Path
 SHOWN = 40  # characters of a name that a temporary folder's has, too
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with its ``~`` replaced; that of a user whom nobody knows stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises there
+
+
 @contextmanager
 def replacing(target: Path, mark: str = "new") -> Iterator[Path]:
     """Give a path to write to; what is there at the end replaces `target`.

@@ -370,7 +370,7 @@ def test_a_catalogue_knows_it_by_one_name(tmp_path):
     rows = [runs._digest(runs._specs(request)) for request in (*requests, runs.asked_for("ensemble", {}, {}))]
     assert rows[0] == rows[1] != rows[2]
     catalog = Catalog(tmp_path / "scenes.db").filter(model=["universal", "csmask"])
-    assert catalog._values == ("csmask+universal",)
+    assert catalog._chosen.values == ("csmask+universal",)
     with pytest.raises(CloudMaskError, match="agreement"):
         runs.asked_for("ensemble", {"agreement": True}, {})
 

@@ -107,7 +107,7 @@ class WeightsFile:
         WeightsError
             There is no such file, or it is not as long as its manifest says.
         """
-        place = Path(path).expanduser().absolute()
+        place = atomic.expanded(path).absolute()
         if not _is_file(place):
             raise WeightsError(f"no file {str(place)!r}", "a file of weights", "weights='path/to/weights.pt'")
         stat = place.stat()
@@ -256,7 +256,7 @@ def cache_folder() -> Path:
     """Return the folder of fetched weights: ``XR_CLOUDMASK_CACHE``, or the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
-        return Path(given).expanduser().absolute()
+        return atomic.expanded(given).absolute()
     folder: Path = require("platformdirs", "weights", "the folder of fetched weights").user_cache_path("xr-cloudmask")
     return folder / "weights"
 
@@ -294,7 +294,7 @@ def _paths(spec_name: str, given: Given | None) -> tuple[Path, ...]:
 def _named(spec_name: str, origin: str, value: Given) -> tuple[Path, ...]:
     """Return the files that the caller or the environment names."""
     parts = [value] if isinstance(value, os.PathLike) else _split(value) if isinstance(value, str) else list(value)
-    paths = [Path(part).expanduser() for part in parts]
+    paths = [atomic.expanded(part) for part in parts]
     if len(paths) == 1 and not paths[0].exists():
         paths = [_cached(paths[0]) or paths[0]]
     if len(paths) == 1 and paths[0].is_dir():

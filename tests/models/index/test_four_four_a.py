@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_44a import SERIES, cube, stretched, with_gaps
+from paths import LABELLED
 from toy_cubes import chunked, refuse
 
 from xr_cloudmask.errors import CloudMaskError, ModelError
@@ -64,9 +65,9 @@ def test_golden_percentages(name):
 
 
 def patch():
-    if not notebook.LABELLED.exists():
-        pytest.skip(f"the labelled Sentinel-2 patch is not at {notebook.LABELLED}")
-    with np.load(notebook.LABELLED) as data:
+    if not LABELLED.exists():
+        pytest.skip(f"the labelled Sentinel-2 patch is not at {LABELLED}")
+    with np.load(LABELLED) as data:
         return data["img"][..., :4].transpose(2, 0, 1)
 
 
