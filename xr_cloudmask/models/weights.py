@@ -242,7 +242,7 @@ def verify(file: WeightsFile) -> None:
     try:
         with path.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path that no system takes is the latter
         raise WeightsError(
             f"weights {file.path!r}, which this process cannot read: {error}",
             "a path that every worker sees",

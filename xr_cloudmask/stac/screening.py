@@ -13,7 +13,7 @@ import numpy as np
 
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.metadata import as_number
-from xr_cloudmask.errors import CloudMaskError, StacError
+from xr_cloudmask.errors import CloudMaskError, StacError, refusing
 from xr_cloudmask.masks.coverage import coverage, limit, warn_of
 from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.models.registry import name_of, warning_of
@@ -169,7 +169,8 @@ def screen(
         estimates = list(pool.map(estimate, dated))
     failures = [found for found in estimates if isinstance(found, Exception)]
     if len(failures) == len(dated):
-        raise failures[0]
+        with refusing(StacError, f"item {dated[0].id!r}, which cannot be read", "pixels of its bands", "load([item])"):
+            raise failures[0]
     rows = [_row(item, found, largest) for item, found in zip(dated, estimates, strict=True)]
     kept = [item for item, row in zip(dated, rows, strict=True) if row["keep"]]
     return Screening(kept, pd.DataFrame(rows).set_index("id"))
