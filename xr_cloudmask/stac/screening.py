@@ -13,7 +13,7 @@ import numpy as np
 
 from xr_cloudmask.cog import WGS84
 from xr_cloudmask.cube.metadata import as_number
-from xr_cloudmask.errors import CloudMaskError, StacError, refusing
+from xr_cloudmask.errors import StacError, refusing
 from xr_cloudmask.masks.coverage import coverage, limit, warn_of
 from xr_cloudmask.masks.schemes import scheme_of
 from xr_cloudmask.models.registry import name_of, warning_of
@@ -188,8 +188,6 @@ def _estimate(
     options: Mapping[str, Any],
 ) -> dict[str, float] | Exception:
     """Return the fractions of an item, or why there are none: one bad file must not end the screening of a year."""
-    from rasterio.errors import RasterioError
-
     try:
         found = describe([item], bands, patch_url, allow_local)
         with understood(f"item {item.id!r}"):
@@ -200,7 +198,7 @@ def _estimate(
         seen = _repeated(found.cube(grid).compute())
         mask = predict(seen, model, resolution="native", **options)[MASK_NAME].isel(time=0)
         return _fractions(mask, region, grid.zoom_out(1 / REPEATED))
-    except (CloudMaskError, OSError, RasterioError) as error:
+    except Exception as error:  # items come from outside: what is odd about one ends no screening of the others
         return error
 
 
