@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 SHOWN = 40  # characters of a name that a temporary folder's has, too
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds, between attempts to remove what is still written to
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -46,16 +49,28 @@ def replacing(target: Path, mark: str = "new") -> Iterator[Path]:
     ['whole']
     """
     prefix = f".{mark}-{target.name[:SHOWN]}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as scratch:
-        fresh = Path(scratch) / "fresh"
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    try:
+        fresh = scratch / "fresh"
         fresh.mkdir()
         yield fresh / target.name
         beside = sorted(made for made in fresh.iterdir() if made.name != target.name)
         for made in (*beside, fresh / target.name):
             _sync(made)
         for made in (*beside, fresh / target.name):
-            _move(made, target.with_name(made.name), Path(scratch) / "replaced")
+            _move(made, target.with_name(made.name), scratch / "replaced")
         _sync_folder(target.parent)
+    finally:
+        _remove(scratch)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, again where other threads were still writing into it as one of them failed."""
+    for pause in PAUSES:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(pause)
 
 
 def write_bytes(target: Path, content: bytes, mark: str = "new") -> None:
