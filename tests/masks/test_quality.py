@@ -205,6 +205,22 @@ def test_flags_of_bits_agree_with_cf_xarray():
     ]
 
 
+@pytest.mark.parametrize("word", ["no_data", "nodata", "not_observed", "saturated", "fill"])
+def test_a_bit_that_says_no_data_is_heard(word):
+    masks = band(np.uint8([[0, 1, 2, 3]]), flag_masks=np.uint8([1, 2]), flag_meanings=f"{word} cloud")
+    bits = [
+        {
+            "name": name,
+            "offset": i,
+            "length": 1,
+            "classes": [{"name": f"not_{name}", "value": 0}, {"name": name, "value": 1}],
+        }
+        for i, name in enumerate((word if word != "saturated" else "fill", "cloud"))
+    ]
+    for array in (masks, band(np.uint8([[0, 1, 2, 3]]), **{"classification:bitfields": bits})):
+        assert classes(array)[0].tolist() == ["clear", "no_data", "thick_cloud", "no_data"]
+
+
 @pytest.mark.parametrize(
     ("array", "options", "words"),
     [

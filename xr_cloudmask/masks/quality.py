@@ -286,7 +286,7 @@ def _flags(attrs: Mapping[Any, Any]) -> Iterator[tuple[str, int, int]]:
             continue
         for entry in _entries(field.get("classes")):
             word = _word(entry.get("name") or entry.get("description"))
-            silent = SILENT.search(word) or SILENT.search(_word(field.get("name")))
+            silent = _is_silent(word) or _is_silent(_word(field.get("name")))
             if not silent and _is_code(entry.get("value")):
                 yield word, int(entry["value"]) << offset, ((1 << length) - 1) << offset
     words = [_word(word) for word in str(attrs.get("flag_meanings", "")).split()]
@@ -297,8 +297,13 @@ def _flags(attrs: Mapping[Any, Any]) -> Iterator[tuple[str, int, int]]:
         masks, values = ([_unsigned(number) for number in numbers] for numbers in (masks, values))
     for i, word in enumerate(words):
         bits = masks[i] if masks else ALL_BITS
-        if not (masks and SILENT.search(word)):
+        if not (masks and _is_silent(word)):
             yield word, values[i] if values else bits, bits
+
+
+def _is_silent(word: str) -> bool:
+    """Whether a word of bits says nothing; of those that are known only ``not_cloud`` and its like."""
+    return MEANINGS.get(word, "clear") == "clear" and bool(SILENT.search(word))
 
 
 def _unsigned(number: int) -> int:

@@ -128,7 +128,7 @@ PRODUCTS: Mapping[str, Product] = {
         Product(
             "scl",
             "Sentinel-2 scene classification (Sen2Cor)",
-            ("scl", "s2:scl", "scene_classification", "slc"),
+            ("scl", "s2:scl", "scene_classification"),
             SCL,
             "Copernicus SentiWiki, S2 processing, level 2A",
         ),
