@@ -109,7 +109,8 @@ def _target(path: str | Path, suffixes: tuple[str, ...]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in suffixes:
         # "." and "/" have no name to which a suffix could be added.
-        suggested = target.with_suffix(suffixes[0]) if target.name and not target.is_dir() else target / "mask.tif"
+        folder = os.path.isdir(target)  # noqa: PTH112 - pathlib's raises where a name is too long
+        suggested = target.with_suffix(suffixes[0]) if target.name and not folder else target / "mask.tif"
         raise FileError(f"output {str(path)!r}", f"a name that ends in {', '.join(suffixes)}", f"'{suggested}'")
     return target
 

@@ -80,7 +80,7 @@ def test_a_mask_that_is_used_again_and_again_is_predicted_once(counted, tmp_path
 @pytest.mark.parametrize(
     "change",
     [
-        lambda data, cache: counting(data + 0.001, cache),
+        lambda data, cache: counting((data + 0.001).assign_attrs(data.attrs), cache),
         lambda data, cache: counting(data.isel(time=[0, 2]), cache),
         lambda data, cache: counting(data, cache, scheme="validity"),
         lambda data, cache: counting(data, cache, halo=16),
