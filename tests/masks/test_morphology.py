@@ -11,7 +11,7 @@ from pyproj import Geod
 from scipy import ndimage
 
 from xr_cloudmask import CloudMaskError
-from xr_cloudmask.masks.morphology import NEARLY
+from xr_cloudmask.masks.windows import NEARLY
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 GSD = 10.0
