@@ -120,9 +120,7 @@ NO_NAMES = (None, np.nan, {"a": 1}, ..., np.array([1, 2]), np.array(0.3), 10**40
 
 
 @pytest.mark.parametrize("odd", NO_NAMES, ids=str)
-@pytest.mark.parametrize(
-    "method", ["to_scheme", "clear", "composite", "indices", "describe", "from_quality", *SHAPES]
-)
+@pytest.mark.parametrize("method", ["to_scheme", "clear", "composite", "indices", "describe", "from_quality", *SHAPES])
 def test_arguments_of_odd_types_are_one_error(method, odd):
     cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
     with contextlib.suppress(CloudMaskError):

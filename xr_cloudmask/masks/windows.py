@@ -84,7 +84,9 @@ def shapes_of(mask: xr.DataArray, limit: Limit, unit: str, call: str) -> Shapes:
     for name, number in asked.items() if isinstance(limit, Mapping) else [("", limit)]:
         if not is_number(number) or not 0 <= number < math.inf:
             found = f"{unit}={number!r}" + (f" for class {name!r}" if name else "")
-            raise CloudMaskError(found, f"{'a distance' if unit == 'metres' else 'an area in square metres'} from 0", call)
+            raise CloudMaskError(
+                found, f"{'a distance' if unit == 'metres' else 'an area in square metres'} from 0", call
+            )
     limits = tuple((entry.code, float(asked.get(entry.name, 0.0))) for entry in classes)
     pixel = ground_of(layout.view(mask.rename(MASK_NAME))).known("mask")
     return Shapes(clear, limits, pixel, scheme.no_data)
@@ -97,7 +99,9 @@ def _asked(classes: Sequence[schemes.MaskClass], limit: Limit) -> dict[str, Any]
     words = {word: {word} for word in schemes.VOCABULARY} | {"cloud": set(schemes.CLOUDS)}
     own, asked = {entry.name for entry in classes}, dict[str, Any]()
     for name, number in limit.items():
-        meant = [e.name for e in classes if (e.name == name if name in own else words.get(name, set()) & set(e.gathers))]
+        meant = [
+            e.name for e in classes if (e.name == name if name in own else words.get(name, set()) & set(e.gathers))
+        ]
         twice = [one for one in meant if one in asked and asked[one] != number]
         if not meant or twice:
             first = classes[0].name if classes else "thick_cloud"
