@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import MissingError, ModelError, close_to, is_one_of, listed, refusing
 from xr_cloudmask.extras import has
-from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
+from xr_cloudmask.models import (
+    auto,
+    cloudsen12,
+    csmask,
+    custom,
+    ensemble,
+    s2cloudless,
+    sensei,
+    universal,
+    weights,
+)
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.checks import require_plain
 from xr_cloudmask.models.ensemble import PLUS
@@ -36,6 +46,8 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "universal-1": universal.FORMER_SPECS,
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
+    "s2cloudless": s2cloudless.SPECS,
+    "cloudsen12": cloudsen12.SPECS,
 }
 _ALL = [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]
 _SPECS[ensemble.NAME] = (replace(ensemble.of(ensemble.NAME, _ALL), variant=PLUS.join(ensemble.NAMES)),)
@@ -355,7 +367,7 @@ def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:
             expected = kind.__name__
             remedy = f"from {kind.__module__} import {kind.__name__}; predict(thresholds={kind.__name__}(...))"
         raise ModelError(f"thresholds={thresholds!r}", f"{expected} for model {spec.name!r}", remedy)
-    return replace(spec, thresholds=thresholds)
+    return replace(spec, thresholds=thresholds, halo=getattr(thresholds, "halo", spec.halo))
 
 
 def _licence(files: Sequence[weights.WeightsFile]) -> str:
