@@ -83,9 +83,7 @@ def require(module: str, extra: str, purpose: str) -> Any:
         name = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != name:
             raise  # it is there, and lacks something itself
-        raise MissingError(
-            f"no package {name!r}", f"it, for {purpose}", install_extra(extra)
-        ) from error
+        raise MissingError(f"no package {name!r}", f"it, for {purpose}", install_extra(extra)) from error
 
 
 def require_torch(purpose: str) -> None:

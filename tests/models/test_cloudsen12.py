@@ -65,8 +65,8 @@ def test_another_file_is_never_opened(small, monkeypatch):
     package, _ = small
     (package / cloudsen12.FILE).write_bytes(b"code")
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(WeightsError, match="sha256"), pytest.warns(UserWarning, match=LICENCE):
-        predict(cube(), "cloudsen12")
+    with pytest.raises(WeightsError, match="sha256"):
+        cloudsen12.load(registry._SPECS["cloudsen12"][0], "cpu")
 
 
 def test_it_is_listed_with_its_licence():

@@ -94,7 +94,7 @@ def test_an_average_leaves_out_what_has_no_data():
 def test_another_file_is_refused(small):
     (small / s2cloudless.FILE).write_text("tree")
     with pytest.raises(WeightsError, match="sha256"):
-        predict(cube(), "s2cloudless")
+        s2cloudless.load(registry._SPECS["s2cloudless"][0], None)
 
 
 @pytest.mark.parametrize("has_cirrus", [True, False])
@@ -124,7 +124,9 @@ def test_an_ensemble_does_without_it_and_auto_never_takes_it():
     assert not {"s2cloudless", "cloudsen12"} & {choice.model for choice in auto.CHOICES}
 
 
-@pytest.mark.parametrize("given", [{"threshold": 2}, {"average_over": -1}, {"average_over": 65}, {"dilation_size": 1.5}])
+@pytest.mark.parametrize(
+    "given", [{"threshold": 2}, {"average_over": -1}, {"average_over": 65}, {"dilation_size": 1.5}]
+)
 def test_settings_that_make_no_sense_are_refused(given):
     with pytest.raises(ModelError):
         S2cloudlessThresholds(**given)

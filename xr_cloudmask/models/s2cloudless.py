@@ -50,9 +50,7 @@ class S2cloudlessThresholds:
     dilation_size: int = 1
 
     def __post_init__(self) -> None:
-        thresholds.check(
-            self, {"threshold": (0, 1), "average_over": (0, LARGEST), "dilation_size": (0, LARGEST)}
-        )
+        thresholds.check(self, {"threshold": (0, 1), "average_over": (0, LARGEST), "dilation_size": (0, LARGEST)})
         for name in ("average_over", "dilation_size"):
             if getattr(self, name) != int(getattr(self, name)):
                 raise ModelError(f"{name}={getattr(self, name)!r}", "whole pixels", f"{name}=1")
