@@ -13,6 +13,7 @@ from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
 
 BANDS = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
 LICENCE = "CC-BY-NC-4.0"
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 
 def cube(level="BOA"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,8 @@ def load(spec: ModelSpec, device: str | None) -> Cloudsen12:
     from xr_cloudmask.models.networks import runner
 
     place = runner.device_named(device)
-    module = torch.jit.load(io.BytesIO(content), map_location=place).eval()
+    with warnings.catch_warnings():  # newer versions of torch warn that the format is old
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(io.BytesIO(content), map_location=place).eval()
     run = runner.Runner(place, bf16=False)
     return Cloudsen12(module, run, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))

@@ -40,7 +40,7 @@ def walk(
                     c = (n >> (ABOVE if np.uint64(slots[at + TWO + (n & FEATURE)]) > (n >> LIMIT) else BELOW)) & NODE
                     n = node[d]
                     d = (n >> (ABOVE if np.uint64(slots[at + THREE + (n & FEATURE)]) > (n >> LIMIT) else BELOW)) & NODE
-                    if min(min(a, b), min(c, d)) >= inner:
+                    if min(a, b, c, d) >= inner:
                         break
                 odds[pixel] += value[a - inner]
                 odds[pixel + 1] += value[b - inner]
