@@ -1,4 +1,4 @@
-"""s2cloudless here is s2cloudless: its trees, average, threshold and dilation, for every chunking; no data stays that."""
+"""s2cloudless here is s2cloudless: its trees, average, threshold and dilation, for every chunking; no data stays so."""
 
 import sys
 import warnings

@@ -51,7 +51,7 @@ class Forest:
             It is no such text, or asks for what these trees do not know: categories, missing values, many classes.
         """
         with refusing(WeightsError, "a text that is no model of LightGBM", "the text of a binary classifier", REMEDY):
-            head, *parts = text.split("end of trees")[0].split("\nTree=")
+            head, *parts = text.partition("end of trees")[0].split("\nTree=")
             said = _fields(head)
             if said["objective"] != "binary sigmoid:1" or said["num_class"] != "1":
                 raise ValueError(said["objective"])
