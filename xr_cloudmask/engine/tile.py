@@ -303,7 +303,7 @@ def block_mean(
 
 def _predict_windows(job: Job, tile: Tile, reflectance: Sequence[FloatArray], layers: Predicted) -> None:
     """Fill the layers of one date, batch by batch."""
-    model = registry.load(job.spec, job.device)
+    model: Any = registry.load(job.spec, job.device)
     seen = tuple(one.descriptor for one in job.merged)
     known = (seen, job.suns[tile.date % len(job.suns)]) if job.suns else (seen,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])

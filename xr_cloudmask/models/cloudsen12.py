@@ -97,6 +97,7 @@ def load(spec: ModelSpec, device: str | None) -> Cloudsen12:
     place = runner.device_named(device)
     with warnings.catch_warnings():  # newer versions of torch warn that the format is old
         warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(io.BytesIO(content), map_location=place).eval()
+        opened: Any = torch.jit
+        module = opened.load(io.BytesIO(content), map_location=place).eval()
     run = runner.Runner(place, bf16=False)
     return Cloudsen12(module, run, runner.batch_size(place, BYTES_PER_PIXEL * spec.window**2))

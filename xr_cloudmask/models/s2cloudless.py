@@ -115,7 +115,7 @@ class S2cloudless:
         """
         from scipy import ndimage
 
-        seen = np.isfinite(window).all(axis=0)
+        seen = np.asarray(np.isfinite(window).all(axis=0))
         cloud = seen & (averaged(probabilities[1], seen, self.limits) > np.float32(self.limits.threshold))
         if self.limits.dilation_size:
             cloud = ndimage.binary_dilation(cloud, disk(int(self.limits.dilation_size)))
@@ -128,7 +128,7 @@ def averaged(cloud: FloatArray, seen: npt.NDArray[np.bool_], limits: S2cloudless
         return cloud
     from scipy import ndimage
 
-    weights = disk(int(limits.average_over)).astype("float64")
+    weights: npt.NDArray[np.float64] = disk(int(limits.average_over)).astype("float64")
     weights /= weights.sum()
 
     def smooth(values: FloatArray) -> FloatArray:
@@ -137,7 +137,8 @@ def averaged(cloud: FloatArray, seen: npt.NDArray[np.bool_], limits: S2cloudless
     if seen.all():
         return smooth(cloud)
     share = smooth(seen.astype("float32"))
-    return smooth(np.where(seen, cloud, np.float32(0))) / np.maximum(share, np.finfo("float32").tiny)
+    total = smooth(np.where(seen, cloud, np.float32(0)))
+    return np.asarray(total / np.maximum(share, np.float32(1e-30)), "float32")
 
 
 def disk(radius: int) -> npt.NDArray[np.bool_]:
