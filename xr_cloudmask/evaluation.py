@@ -17,8 +17,9 @@ from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.errors import FileError, refusing
 from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
+from xr_cloudmask.masks.judging import most_probable
 from xr_cloudmask.masks.labels import mask_of, renamed
-from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
+from xr_cloudmask.names import MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.prediction import predict
 
 CODES = {0: "cloud_shadow", 1: "water", 2: "snow", 3: "land", 4: "cloud"}
@@ -147,7 +148,7 @@ def evaluate(
     >>> scene = simulate.series(dates=1, size=(64, 64))
     >>> known = Labelled("simulated", scene.drop_vars("truth"), judged(scene["truth"]))
     >>> sorted(evaluate(known, resolution="native").table())
-    ['IoU', 'precision', 'recall']
+    ['F1', 'IoU', 'balanced accuracy', 'precision', 'recall']
     """
     cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
     mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
@@ -161,13 +162,3 @@ def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
         present = [band for band in bands if band in known] or known
         raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {known}", f"bands={present}")
     return list(bands)
-
-
-def most_probable(probability: xr.DataArray) -> npt.NDArray[np.uint8]:
-    """Return the place in `JUDGED` with the largest sum of probabilities; `NOT_JUDGED` where there are no data."""
-    names = [str(name) for name in probability[CLASS_NAME].values if name != "no_data"]
-    places = np.array([place_of((name,), f"class {name!r} of the model") for name in names])
-    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...).values
-    sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(JUDGED))])
-    found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums).argmax(axis=0))
-    return found.astype("uint8")
