@@ -70,7 +70,9 @@ def test_a_method_has_the_text_of_its_function(name):
     else:
         assert text.splitlines()[0] == whole.splitlines()[0]
     for line in whole.splitlines():
-        if line.startswith("Returns") or (" : " in line and not line.startswith(("cube :", "mask :", "obj :", "mask, other :"))):
+        if line.startswith("Returns") or (
+            " : " in line and not line.startswith(("cube :", "mask :", "obj :", "mask, other :"))
+        ):
             assert line in text
     assert "\ncube : " not in text
 

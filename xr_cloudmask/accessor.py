@@ -346,9 +346,7 @@ class CloudmaskAccessor(Generic[CubeT]):
         block: int = blocks.BLOCK,
         seed: int = 0,
     ) -> Agreement:
-        return score(
-            self._obj, reference, classes=classes, threshold=threshold, by=by, block=block, seed=seed
-        )
+        return score(self._obj, reference, classes=classes, threshold=threshold, by=by, block=block, seed=seed)
 
     @documented_as(labels.to_scheme)
     def to_scheme(self, name: str) -> xr.DataArray:

@@ -64,7 +64,9 @@ class Labelled:
         return tuple(rows)
 
 
-def coded(codes: npt.NDArray[Any], meanings: Mapping[int, Meaning]) -> tuple[npt.NDArray[np.uint8], tuple[Meaning, ...]]:
+def coded(
+    codes: npt.NDArray[Any], meanings: Mapping[int, Meaning]
+) -> tuple[npt.NDArray[np.uint8], tuple[Meaning, ...]]:
     """Return the places of codes in their distinct meanings, `NOT_JUDGED` of other codes, and these.
 
     Examples

@@ -75,7 +75,9 @@ def sparcs(one: PublicSet, root: Path) -> Iterator[Labelled]:
         whole = opening.raster(image, one.layout)
         names = {10: OF_SPARCS, 11: ALL_OF_LANDSAT_8}.get(len(whole))
         if names is None:
-            raise FileError(f"{len(whole)} bands in {str(image)!r}", "10, without the panchromatic one, or 11", "gdalinfo")
+            raise FileError(
+                f"{len(whole)} bands in {str(image)!r}", "10, without the panchromatic one, or 11", "gdalinfo"
+            )
         cube = opening.cube([image], names, one.layout)[list(one.bands)]
         calibrated = with_sun(cube, _metadata(image.parent.glob(f"{scene}_mtl.txt")), image.parent)
         yield labelled(one, scene, calibrated, _palette(mask, label, one.colours), (image, label))
@@ -99,7 +101,8 @@ def bands_of(
     """Return a scene's cube of one file of all bands, or of a file a band, and these files."""
     stack = folder / f"{scene}.TIF"
     if stack.is_file():
-        cube, files = opening.cube([stack], whole, one.layout)[list(one.bands)], (stack,)
+        cube = opening.cube([stack], whole, one.layout)[list(one.bands)]
+        files: tuple[Path, ...] = (stack,)
     else:
         files = tuple(folder / f"{scene}_{one.suffixes.get(band, band)}.TIF" for band in one.bands)
         cube = opening.cube(files, one.bands, one.layout)

@@ -63,7 +63,8 @@ def labels(path: Path, layout: str) -> npt.NDArray[Any]:
     bands = raster(path, layout)
     if len(bands) != 1 or bands.dtype.kind not in "iu":
         raise FileError(f"{len(bands)} bands of {bands.dtype} in {str(path)!r}", "codes in one band", AGAIN)
-    return bands[0]
+    codes: npt.NDArray[Any] = bands[0]
+    return codes
 
 
 def cube(paths: Sequence[Path], names: Sequence[str], layout: str) -> xr.Dataset:
@@ -98,6 +99,9 @@ def raster_of(place: str) -> npt.NDArray[Any]:
     """Return the bands of an image inside another file, by the path that GDAL has for it."""
     import rasterio
 
-    with refusing(FileError, f"{place[:80]!r}, which GDAL cannot read", "a raster", AGAIN), rasterio.open(place) as source:
+    with (
+        refusing(FileError, f"{place[:80]!r}, which GDAL cannot read", "a raster", AGAIN),
+        rasterio.open(place) as source,
+    ):
         require_pixels(place[:80], source.height, source.width)
         return np.asarray(source.read())

@@ -99,8 +99,8 @@ def _products(
     unknown = sorted(set(table["PRODUCT_ID"]) - set(names))
     if unknown:
         raise FileError(f"products {unknown[:3]} in {str(path)!r}", f"those of {one.title}", opening.AGAIN)
-    for product, rows in table.groupby("PRODUCT_ID"):
-        yield rows, names[int(product)], path  # type: ignore[call-overload]
+    for product in sorted(set(table["PRODUCT_ID"].tolist())):
+        yield table[table["PRODUCT_ID"] == product], names[product], path
 
 
 def _folder(root: Path, name: str, one: PublicSet) -> Path:

@@ -114,11 +114,12 @@ SPARCS = ((0, 0, 0), (0, 0, 128), (0, 0, 255), (0, 255, 255), (128, 128, 128), (
 
 
 def _miou(value: float, definition: str = OF_PATCHES) -> tuple[Published, ...]:
-    return (Published(ADAPTER, "mIoU", {"all": value}, definition, ADAPTER_AT),)
+    return (Published(ADAPTER, "mIoU", {"all": round(value / 100, 6)}, definition, ADAPTER_AT),)
 
 
 def _balanced(clear: float, cloud: float, shadow: float) -> tuple[Published, ...]:
-    values = {"clear": clear, "cloud": cloud, "cloud_shadow": shadow}
+    percent = {"clear": clear, "cloud": cloud, "cloud_shadow": shadow}
+    values = {name: round(value / 100, 6) for name, value in percent.items()}
     return (Published(OCM, "balanced accuracy", values, OF_POINTS, OCM_AT),)
 
 
@@ -201,7 +202,7 @@ _ROWS = (
             "number × 2e-5 − 0.1, without the sun, which the patches do not tell", 30.0, "binary",
             (
                 Published(
-                    "Cloud-Net", "IoU", {"cloud": value}, "whole test scenes, of which the set has no patches of labels",
+                    "Cloud-Net", "IoU", {"cloud": round(value / 100, 6)}, "whole test scenes, of which the set has no patches of labels",
                     "an aggregator (wizwand), not a paper",
                 ),
             ),

@@ -52,7 +52,7 @@ class Agreement:
         int64 ``(class of the reference, class found)``: pixels.
     classes : tuple of str
         That were found.
-    reference : tuple of tuple of str
+    rows : tuple of tuple of str
         What each row of `counts` is: a class, or several that a pixel is at once, as cloud and shadow on it. By
         default the classes.
     scenes : tuple of ndarray
@@ -73,14 +73,14 @@ class Agreement:
 
     counts: npt.NDArray[np.int64]
     classes: tuple[str, ...] = tuple(JUDGED)
-    reference: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     scenes: tuple[npt.NDArray[np.int64], ...] = ()
     by: str = "block"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.reference:
-            object.__setattr__(self, "reference", tuple((name,) for name in self.classes))
+        if not self.rows:
+            object.__setattr__(self, "rows", tuple((name,) for name in self.classes))
         if not is_one_of(self.by, WAYS):
             raise CloudMaskError(f"by={self.by!r}", f"one of {list(WAYS)}", "by='block'")
 
@@ -93,15 +93,15 @@ class Agreement:
         reference, found : ndarray
             uint8, of one shape: points, ``(y, x)`` or ``(date, y, x)``.
         **what
-            ``classes``, ``reference``, ``by`` and ``seed``; `JUDGED` by default.
+            ``classes``, ``rows``, ``by`` and ``seed``; `JUDGED` by default.
         """
         names = what.get("classes", tuple(JUDGED))
-        size = len(what.get("reference") or names), len(names)
+        size = len(what.get("rows") or names), len(names)
         flat = reference.ndim < 2
         shape = (1, 1, reference.size) if flat else (-1, *reference.shape[-2:])
-        pair = (each.reshape(shape) for each in (reference, found))
-        counts = blocks.of_blocks(*pair, size, reference.size or 1 if flat else blocks.BLOCK)
-        return cls.pooled(counts.reshape(len(counts), -1, *size), **what)
+        block = max(reference.size, 1) if flat else blocks.BLOCK
+        counts = blocks.of_blocks(reference.reshape(shape), found.reshape(shape), size, block)
+        return cls.pooled(list(counts.reshape(len(counts), -1, *size)), **what)
 
     @classmethod
     def pooled(cls, scenes: Sequence[npt.NDArray[Any]], **what: Any) -> Agreement:
@@ -112,13 +112,13 @@ class Agreement:
 
     def __add__(self, other: Agreement) -> Agreement:
         """Pool the pixels of two comparisons."""
-        if (self.classes, self.reference) != (other.classes, other.reference):
+        if (self.classes, self.rows) != (other.classes, other.rows):
             raise CloudMaskError(
                 f"scores of {list(self.classes)} and of {list(other.classes)}", "scores of one set of classes",
                 "score(reference, classes='binary') for both",
             )  # fmt: skip
         scenes = (*self.scenes, *other.scenes)
-        return Agreement(self.counts + other.counts, self.classes, self.reference, scenes, self.by, self.seed)
+        return Agreement(self.counts + other.counts, self.classes, self.rows, scenes, self.by, self.seed)
 
     @property
     def kappa(self) -> float:
@@ -148,12 +148,9 @@ class Agreement:
         """Return the counts: a row for each class of the reference, a column for each that was found."""
         import pandas as pd
 
-        rows = [" and ".join(names) for names in self.reference]
-        return pd.DataFrame(
-            self.counts,
-            pd.Index(rows, name="reference"),
-            pd.Index(list(self.classes), name="found"),
-        )
+        rows = pd.Index([" and ".join(names) for names in self.rows], name="reference")
+        table = pd.DataFrame(self.counts, rows, pd.Index(list(self.classes), name="found"))
+        return table.groupby(level=0, sort=False).sum()
 
     def intervals(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return the 95 % interval of every score ``(2, class)``, or ``(2,)``; NaN where there is one unit to draw.
@@ -175,14 +172,12 @@ class Agreement:
 
     def _measured(self, counts: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
         """Return all scores of confusion matrices ``(…, class of the reference, class found)``."""
-        is_class = np.array([[name in names for name in self.classes] for names in self.reference])
+        is_class = np.array([[name in names for name in self.classes] for names in self.rows])
         total = counts.sum(axis=(-2, -1))
         hits = (counts * is_class).sum(axis=-2)
         reference, found = counts.sum(axis=-1) @ is_class, counts.sum(axis=-2)
         rest = total[..., None] - reference
-        alone = counts[..., is_class.sum(axis=1) == 1, :]
-        names = [name for row in self.reference if len(row) == 1 for name in row]
-        order = [names.index(name) for name in self.classes]
+        alone = is_class & (is_class.sum(axis=1) == 1)[:, None]  # kappa knows no pixel of two classes
         with np.errstate(invalid="ignore", divide="ignore"):
             iou, recall, precision = hits / (reference + found - hits), hits / reference, hits / found
             return {
@@ -191,7 +186,7 @@ class Agreement:
                 "precision": precision,
                 "F1": 2 * hits / (reference + found),
                 "balanced accuracy": (recall + (rest - found + hits) / rest) / 2,
-                "kappa": _kappa(alone[..., order, :]),
+                "kappa": _kappa(alone.T.astype("int64") @ counts),
                 "overall accuracy": hits.sum(axis=-1) / total,
                 "mIoU": _mean(iou),
             }
@@ -219,7 +214,7 @@ class Agreement:
 
         limits, table, overall = self.intervals(), self.table(), self.overall()
         rows = {
-            name: {each: text_of(table.loc[name, each], limits[each][:, i]) for each in OF_CLASSES}
+            name: {each: text_of(float(table[each].to_numpy()[i]), limits[each][:, i]) for each in OF_CLASSES}
             for i, name in enumerate(self.classes)
         }
         rows["all"] = {name: text_of(overall[name], limits[name]) for name in OVERALL}
@@ -350,7 +345,7 @@ def score(
     truth = stacked(looked_up(true.transpose(*dims), table_of(schemes[1], judging)))
     size = len(judging), len(judging)
     counts = np.asarray(blocks.counted(truth, found, size, int(block)))
-    return Agreement.pooled(counts.reshape(len(counts), -1, *size), classes=tuple(judging), by=by, seed=seed)
+    return Agreement.pooled(list(counts.reshape(len(counts), -1, *size)), classes=tuple(judging), by=by, seed=seed)
 
 
 def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:

@@ -62,10 +62,10 @@ def on_one_grid(mask: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
             "reference.rio.reproject_match(mask), which takes the nearest pixel; "
             "reference.sel(time=mask.time) for other dates",
         )
-    systems = [coordinate_reference_system(layout.view(each.rename(MASK_NAME))) for each in (mask, reference)]
-    if None not in systems and not _same_system(*systems):
+    ours, theirs = (coordinate_reference_system(layout.view(each.rename(MASK_NAME))) for each in (mask, reference))
+    if ours is not None and theirs is not None and not _same_system(ours, theirs):
         raise CloudMaskError(
-            f"a mask in {systems[0].name!r} and a reference in {systems[1].name!r}",
+            f"a mask in {ours.name!r} and a reference in {theirs.name!r}",
             "two masks of one coordinate reference system",
             "reference.rio.reproject_match(mask), which takes the nearest pixel",
         )

@@ -51,7 +51,10 @@ class Comparison:
 
     def table(self) -> pd.DataFrame:
         """Return the counts: a row for each class of the mask, a column for each of the other; computes them."""
-        return self.counts.to_pandas()
+        import pandas as pd
+
+        names = (pd.Index(self.counts[dim].values, name=dim) for dim in self.counts.dims)
+        return pd.DataFrame(self.counts.values, *names)
 
     def agreement(self) -> float:
         """Return the share of the pixels with data in both that agree; computes the counts."""

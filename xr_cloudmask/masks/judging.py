@@ -143,7 +143,6 @@ def most_probable(
 
 
 def _checked(threshold: object) -> float:
-    if not is_number(threshold) or not 0 < float(threshold) <= 1:  # type: ignore[arg-type]
+    if not is_number(threshold) or not 0 < float(threshold) <= 1:
         raise CloudMaskError(f"threshold={threshold!r}", "a probability above 0, at most 1", "threshold=0.5")
-    return float(threshold)  # type: ignore[arg-type]
-
+    return float(threshold)
