@@ -10,7 +10,18 @@ from typing import Any, TypeAlias
 
 from xr_cloudmask.datasets import landsat, points, readers
 from xr_cloudmask.datasets.labelled import (
-    BOTH, CLEAR, CLOUD, LAND, NO_CLOUD, SHADOW, SNOW, THICK, THIN, WATER, Labelled, Meaning,
+    BOTH,
+    CLEAR,
+    CLOUD,
+    LAND,
+    NO_CLOUD,
+    SHADOW,
+    SNOW,
+    THICK,
+    THIN,
+    WATER,
+    Labelled,
+    Meaning,
 )  # fmt: skip
 from xr_cloudmask.errors import FileError, close_to, is_one_of
 
@@ -202,7 +213,7 @@ _ROWS = (
             "number × 2e-5 − 0.1, without the sun, which the patches do not tell", 30.0, "binary",
             (
                 Published(
-                    "Cloud-Net", "IoU", {"cloud": round(value / 100, 6)}, "whole test scenes, of which the set has no patches of labels",
+                    "Cloud-Net", "IoU", {"cloud": round(value / 100, 6)}, "whole test scenes",
                     "an aggregator (wizwand), not a paper",
                 ),
             ),

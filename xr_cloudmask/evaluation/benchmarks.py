@@ -140,7 +140,7 @@ def _several(work: Any, found: Iterator[Labelled], workers: int) -> Iterator[Any
             raise
 
 
-def _scored(
+def _scored(  # noqa: PLR0917 - one call
     one: PublicSet,
     labelled: Labelled,
     model: str,
