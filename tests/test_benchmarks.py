@@ -59,7 +59,7 @@ def test_pictures_and_arrays(tmp_path):
     (one,) = scenes("iris", tmp_path)
     assert one.truth[0, :3].tolist() == [0, 1, 2]
     np.save(tmp_path / "subscenes/b.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(FileError, match="b.npy"):
+    with pytest.raises(FileError, match=r"b\.npy"):
         list(scenes("iris", tmp_path))
 
 

@@ -106,5 +106,5 @@ def require_shape(path: Path, labels: tuple[int, ...], image: tuple[int, ...]) -
     """
     if labels != image:
         raise FileError(
-            f"labels of {labels} in {str(path)!r}", f"the size of their image, {image}", f"gdalinfo {path}; download it again"
+            f"labels of {labels} in {str(path)!r}", f"the size of their image, {image}", f"gdalinfo {path}"
         )  # fmt: skip

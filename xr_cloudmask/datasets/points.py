@@ -110,7 +110,7 @@ def _folder(root: Path, name: str, one: PublicSet) -> Path:
     return folders[0]
 
 
-def _labelled(
+def _labelled(  # noqa: PLR0917 - two readers call it
     one: PublicSet, name: str, cube: Any, table: pd.DataFrame, kinds: tuple[Any, Any, Any], files: tuple[Path, ...]
 ) -> Labelled:
     cloud, shadow, clear = (kind.to_numpy() for kind in kinds)
