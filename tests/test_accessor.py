@@ -16,7 +16,7 @@ from xr_cloudmask import CloudMaskError, describe, indices, predict, simulate
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.reflectance import to_reflectance
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.masks import coverage, labels, morphology, pieces
+from xr_cloudmask.masks import agreement, comparison, coverage, labels, morphology, pieces
 from xr_cloudmask.masks.quality import from_quality
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
@@ -43,6 +43,8 @@ METHODS = {
     "coverage": coverage.coverage,
     "clear": labels.clear,
     "to_scheme": labels.to_scheme,
+    "compare": comparison.compare,
+    "score": agreement.score,
     "plot": overview,
     "to_cog": to_cog,
 }
@@ -74,7 +76,9 @@ def test_a_method_has_the_text_of_its_function(name):
     else:
         assert text.splitlines()[0] == whole.splitlines()[0]
     for line in whole.splitlines():
-        if line.startswith("Returns") or (" : " in line and not line.startswith(("cube :", "mask :", "obj :"))):
+        if line.startswith("Returns") or (
+            " : " in line and not line.startswith(("cube :", "mask :", "obj :", "mask, other :"))
+        ):
             assert line in text
     assert "\ncube : " not in text
 
@@ -82,7 +86,7 @@ def test_a_method_has_the_text_of_its_function(name):
 def test_every_method_says_what_it_is_for():
     cube = simulate.series(dates=1, size=(32, 32)).drop_vars("truth")
     mask = predict(cube, "toy", resolution="native")
-    of_masks = {"coverage", "clear", "to_scheme", "to_cog", *SHAPES}
+    of_masks = {"coverage", "clear", "to_scheme", "to_cog", "compare", "score", *SHAPES}
     assert set(dir(cube.cloudmask)) == {*METHODS, "descriptors"} - of_masks
     assert dir(mask.cloudmask) == dir(mask[MASK_NAME].cloudmask)
     assert dir(mask.cloudmask) == sorted({*of_masks, "plot"})

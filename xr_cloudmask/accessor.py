@@ -18,7 +18,9 @@ from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.documented import documented_as
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.masks import coverage, labels, morphology, pieces
+from xr_cloudmask.masks import blocks, coverage, labels, morphology, pieces
+from xr_cloudmask.masks.agreement import Agreement, score
+from xr_cloudmask.masks.comparison import Comparison, compare
 from xr_cloudmask.masks.quality import Mapped, from_quality
 from xr_cloudmask.masks.windows import Limit
 from xr_cloudmask.models.weights import Given
@@ -41,8 +43,8 @@ OF_CUBES = (
     *("predict", "refine", "reflectance", "with_mask"),
 )
 OF_MASKS = (
-    *("clear", "closing", "coverage", "dilate", "drop_specks", "erode", "fill_holes", "opening"),
-    *("plot", "to_cog", "to_scheme"),
+    *("clear", "closing", "compare", "coverage", "dilate", "drop_specks", "erode", "fill_holes", "opening"),
+    *("plot", "score", "to_cog", "to_scheme"),
 )
 OPERATORS = (
     *("eq", "ne", "lt", "le", "gt", "ge", "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "and"),
@@ -352,6 +354,23 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(labels.clear)
     def clear(self, keep: str | Sequence[str] = "clear") -> xr.DataArray:
         return labels.clear(self._mask, keep)
+
+    @documented_as(compare)
+    def compare(self, other: xr.Dataset | xr.DataArray, *, classes: str | None = None) -> Comparison:
+        return compare(self._obj, other, classes=classes)
+
+    @documented_as(score)
+    def score(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        *,
+        classes: str | None = None,
+        threshold: float | None = None,
+        by: str = "block",
+        block: int = blocks.BLOCK,
+        seed: int = 0,
+    ) -> Agreement:
+        return score(self._obj, reference, classes=classes, threshold=threshold, by=by, block=block, seed=seed)
 
     @documented_as(labels.to_scheme)
     def to_scheme(self, name: str) -> xr.DataArray:
