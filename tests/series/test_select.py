@@ -289,7 +289,8 @@ def test_a_composite_of_digital_numbers_can_still_become_reflectance():
 
 
 @pytest.mark.parametrize(
-    "broken", [lambda mask: (mask == 0).assign_attrs(mask.attrs), lambda mask: mask.where(mask < 255), lambda mask: mask.values]
+    "broken",
+    [lambda mask: (mask == 0).assign_attrs(mask.attrs), lambda mask: mask.where(mask < 255), lambda mask: mask.values],
 )
 def test_what_only_looks_like_a_mask_is_refused(broken):
     data = cube()
