@@ -31,6 +31,7 @@ BENCHMARKS = {
     "composites": "series",
     "refinement": "series",
     "rows": "rows",
+    "detectors": "detectors",
 }
 
 

@@ -16,7 +16,7 @@ from xr_cloudmask import CloudMaskError, describe, indices, predict, simulate
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.cube.reflectance import to_reflectance
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.masks import agreement, comparison, coverage, labels, morphology, pieces
 from xr_cloudmask.masks.quality import from_quality
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
@@ -35,12 +35,20 @@ METHODS = {
     "composite": composite.composite,
     "refine": refine,
     "dilate": morphology.dilate,
+    "erode": morphology.erode,
+    "opening": morphology.opening,
+    "closing": morphology.closing,
+    "drop_specks": pieces.drop_specks,
+    "fill_holes": pieces.fill_holes,
     "coverage": coverage.coverage,
     "clear": labels.clear,
     "to_scheme": labels.to_scheme,
+    "compare": comparison.compare,
+    "score": agreement.score,
     "plot": overview,
     "to_cog": to_cog,
 }
+SHAPES = ("dilate", "erode", "opening", "closing", "drop_specks", "fill_holes")
 OBJECT = {"refine": "cube"}  # argument that is the object, where it is not the first
 
 
@@ -68,7 +76,9 @@ def test_a_method_has_the_text_of_its_function(name):
     else:
         assert text.splitlines()[0] == whole.splitlines()[0]
     for line in whole.splitlines():
-        if line.startswith("Returns") or (" : " in line and not line.startswith(("cube :", "mask :", "obj :"))):
+        if line.startswith("Returns") or (
+            " : " in line and not line.startswith(("cube :", "mask :", "obj :", "mask, other :"))
+        ):
             assert line in text
     assert "\ncube : " not in text
 
@@ -76,10 +86,10 @@ def test_a_method_has_the_text_of_its_function(name):
 def test_every_method_says_what_it_is_for():
     cube = simulate.series(dates=1, size=(32, 32)).drop_vars("truth")
     mask = predict(cube, "toy", resolution="native")
-    of_masks = {"dilate", "coverage", "clear", "to_scheme", "to_cog"}
+    of_masks = {"coverage", "clear", "to_scheme", "to_cog", "compare", "score", *SHAPES}
     assert set(dir(cube.cloudmask)) == {*METHODS, "descriptors"} - of_masks
     assert dir(mask.cloudmask) == dir(mask[MASK_NAME].cloudmask)
-    assert dir(mask.cloudmask) == ["clear", "coverage", "dilate", "plot", "to_cog", "to_scheme"]
+    assert dir(mask.cloudmask) == sorted({*of_masks, "plot"})
     both = cube.cloudmask.with_mask("toy", resolution="native")
     assert set(dir(both.cloudmask)) == {*dir(cube.cloudmask), *dir(mask.cloudmask)}
     for name in {*dir(both.cloudmask)}:
@@ -114,7 +124,7 @@ NO_NAMES = (None, np.nan, {"a": 1}, ..., np.array([1, 2]), np.array(0.3), 10**40
 
 
 @pytest.mark.parametrize("odd", NO_NAMES, ids=str)
-@pytest.mark.parametrize("method", ["to_scheme", "clear", "composite", "indices", "describe", "from_quality", "dilate"])
+@pytest.mark.parametrize("method", ["to_scheme", "clear", "composite", "indices", "describe", "from_quality", *SHAPES])
 def test_arguments_of_odd_types_are_one_error(method, odd):
     cube = simulate.series(dates=2, size=(16, 16)).rename(truth="cloud_mask")
     with contextlib.suppress(CloudMaskError):

@@ -104,6 +104,10 @@ def test_every_block_of_the_universal_page(tmp_path):
     run_blocks("universal.md", tmp_path)
 
 
+def test_every_block_of_the_page_on_benchmarks(tmp_path):
+    run_blocks("benchmarks.md", tmp_path, "assert both.table().to_numpy().sum() == cube.truth.size")
+
+
 def test_every_block_of_the_cbers_page(tmp_path):
     make_cbers(tmp_path)
     run_blocks("cbers.md", tmp_path, "assert set(out['cloud_mask'].values.ravel()) <= {0, 1, 2, 3}")

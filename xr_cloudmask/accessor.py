@@ -18,8 +18,11 @@ from xr_cloudmask.description import Description, MaskDescription, describe
 from xr_cloudmask.documented import documented_as
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.export import to_cog
-from xr_cloudmask.masks import coverage, labels, morphology
+from xr_cloudmask.masks import blocks, coverage, labels, morphology, pieces
+from xr_cloudmask.masks.agreement import Agreement, score
+from xr_cloudmask.masks.comparison import Comparison, compare
 from xr_cloudmask.masks.quality import Mapped, from_quality
+from xr_cloudmask.masks.windows import Limit
 from xr_cloudmask.models.weights import Given
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.plot import overview
@@ -39,7 +42,10 @@ OF_CUBES = (
     *("apply", "composite", "describe", "descriptors", "filter", "from_quality", "indices", "plot"),
     *("predict", "refine", "reflectance", "with_mask"),
 )
-OF_MASKS = ("clear", "coverage", "dilate", "plot", "to_cog", "to_scheme")
+OF_MASKS = (
+    *("clear", "closing", "compare", "coverage", "dilate", "drop_specks", "erode", "fill_holes", "opening"),
+    *("plot", "score", "to_cog", "to_scheme"),
+)
 OPERATORS = (
     *("eq", "ne", "lt", "le", "gt", "ge", "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "and"),
     *("rand", "or", "ror", "xor", "rxor", "invert", "neg", "bool", "len", "iter", "array", "getitem", "contains"),
@@ -318,8 +324,28 @@ class CloudmaskAccessor(Generic[CubeT]):
         )
 
     @documented_as(morphology.dilate)
-    def dilate(self, metres: float) -> xr.Dataset:
+    def dilate(self, metres: Limit) -> xr.Dataset:
         return morphology.dilate(self._mask, metres)
+
+    @documented_as(morphology.erode)
+    def erode(self, metres: Limit) -> xr.Dataset:
+        return morphology.erode(self._mask, metres)
+
+    @documented_as(morphology.opening)
+    def opening(self, metres: Limit) -> xr.Dataset:
+        return morphology.opening(self._mask, metres)
+
+    @documented_as(morphology.closing)
+    def closing(self, metres: Limit) -> xr.Dataset:
+        return morphology.closing(self._mask, metres)
+
+    @documented_as(pieces.drop_specks)
+    def drop_specks(self, area: Limit) -> xr.Dataset:
+        return pieces.drop_specks(self._mask, area)
+
+    @documented_as(pieces.fill_holes)
+    def fill_holes(self, area: Limit) -> xr.Dataset:
+        return pieces.fill_holes(self._mask, area)
 
     @documented_as(coverage.coverage)
     def coverage(self) -> xr.Dataset:
@@ -328,6 +354,23 @@ class CloudmaskAccessor(Generic[CubeT]):
     @documented_as(labels.clear)
     def clear(self, keep: str | Sequence[str] = "clear") -> xr.DataArray:
         return labels.clear(self._mask, keep)
+
+    @documented_as(compare)
+    def compare(self, other: xr.Dataset | xr.DataArray, *, classes: str | None = None) -> Comparison:
+        return compare(self._obj, other, classes=classes)
+
+    @documented_as(score)
+    def score(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        *,
+        classes: str | None = None,
+        threshold: float | None = None,
+        by: str = "block",
+        block: int = blocks.BLOCK,
+        seed: int = 0,
+    ) -> Agreement:
+        return score(self._obj, reference, classes=classes, threshold=threshold, by=by, block=block, seed=seed)
 
     @documented_as(labels.to_scheme)
     def to_scheme(self, name: str) -> xr.DataArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from xr_cloudmask.errors import MissingError
@@ -25,6 +26,25 @@ def has(module: str) -> bool:
     # A package around it is missing, was never really imported, or ends the process when it is imported.
     except (Exception, SystemExit):
         return False
+
+
+def install_extra(extra: str) -> str:
+    """Return what to type to install an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def beside(package: str) -> Path:
+    """Return the folder of an installed package, which is not imported.
+
+    Raises
+    ------
+    MissingError
+        It is not installed.
+    """
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise MissingError(f"no package {package!r}", "it, for the files that it ships", f"pip install {package}")
+    return Path(found.origin).parent
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
@@ -63,9 +83,7 @@ def require(module: str, extra: str, purpose: str) -> Any:
         name = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != name:
             raise  # it is there, and lacks something itself
-        raise MissingError(
-            f"no package {name!r}", f"it, for {purpose}", f"pip install '{DISTRIBUTION}[{extra}]'"
-        ) from error
+        raise MissingError(f"no package {name!r}", f"it, for {purpose}", install_extra(extra)) from error
 
 
 def require_torch(purpose: str) -> None:

@@ -11,8 +11,8 @@ from pyproj import Geod
 from scipy import ndimage
 
 from xr_cloudmask import CloudMaskError
-from xr_cloudmask.masks.morphology import NEARLY
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
+from xr_cloudmask.masks.windows import NEARLY
 
 GSD = 10.0
 

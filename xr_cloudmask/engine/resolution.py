@@ -81,7 +81,7 @@ def resolution_for(ground: Ground, shape: tuple[int, int], spec: ModelSpec, aske
 
 
 def _automatic(ground: Ground, shape: tuple[int, int], spec: ModelSpec) -> Resolution:
-    if ground.gsd is None:
+    if ground.gsd is None or spec.gsd == 0:
         return Resolution(1)
     wanted = max(1, int(SLACK * spec.gsd / ground.gsd))
     factor = max(1, min(wanted, min(shape) // FEWEST))

@@ -303,7 +303,7 @@ def block_mean(
 
 def _predict_windows(job: Job, tile: Tile, reflectance: Sequence[FloatArray], layers: Predicted) -> None:
     """Fill the layers of one date, batch by batch."""
-    model = registry.load(job.spec, job.device)
+    model: Any = registry.load(job.spec, job.device)
     seen = tuple(one.descriptor for one in job.merged)
     known = (seen, job.suns[tile.date % len(job.suns)]) if job.suns else (seen,)
     origin = (job.rows.starts[tile.rows[0]], job.columns.starts[tile.columns[0]])
@@ -313,7 +313,9 @@ def _predict_windows(job: Job, tile: Tile, reflectance: Sequence[FloatArray], la
         if not any(wanted):
             continue
         results, votes = _infer(job, model, np.stack(list(compress(cuts, wanted))), *known)
-        for window, *found in zip(compress(batch, wanted), results, votes, strict=True):
+        seen_by = zip(results, compress(cuts, wanted), strict=True)
+        ruled = [model.decided(*pair) for pair in seen_by] if job.spec.decides else results
+        for window, *found in zip(compress(batch, wanted), results, ruled, votes, strict=True):
             _place(job, tile, window, found, layers)
 
 
@@ -344,7 +346,7 @@ def _place(
     layers: Predicted,
 ) -> None:
     """Write the core of one window's result into the tile, at the cube's pixels."""
-    (result, said), (labels, chances, votes) = found, layers
+    (result, ruled, said), (labels, chances, votes) = found, layers
     one = Tile(tile.date, (window[0], window[0] + 1), (window[1], window[1] + 1))
     target = tuple(
         slice(part.start - whole.start, part.stop - whole.start)
@@ -355,7 +357,7 @@ def _place(
         for axis, k in zip((job.rows, job.columns), window, strict=True)
     )
     shape = labels[target].shape
-    codes = job.to_labels.label(result[:, *core])
+    codes = job.to_labels.label(ruled[:, *core])
     labels[target] = repeat(codes, job.factor)[: shape[0], : shape[1]]
     if votes is not None:
         agreeing = job.to_labels.agreeing(codes, said[:, *core], job.judged)

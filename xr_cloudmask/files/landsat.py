@@ -64,7 +64,7 @@ def _read_metadata(folder: Path) -> Groups:
         return READERS[path.suffix](path)
 
 
-def _read_odl(path: Path) -> Groups:
+def read_odl(path: Path) -> Groups:
     """Read the groups of an Object Description Language file; nesting is by name only, as in Landsat's."""
     groups: dict[str, dict[str, str]] = {}
     group = ""
@@ -88,7 +88,7 @@ def _read_xml(path: Path) -> Groups:
     return {group.tag: {field.tag: str(field.text) for field in group} for group in parse_xml(path)}
 
 
-READERS = {".txt": _read_odl, ".json": _read_json, ".xml": _read_xml}
+READERS = {".txt": read_odl, ".json": _read_json, ".xml": _read_xml}
 
 
 def _field(groups: Groups, group: str, field: str, folder: Path) -> str:

@@ -40,6 +40,7 @@ def of_scenes(fit: Fit) -> dict[str, Any]:
 def of_windows(fit: Fit, job: Job, note: str | None) -> dict[str, Any]:
     """Say how a mask was made window by window, from reflectance."""
     shadows = _of_shadows(fit.ground.pixel is None, job) if job.spec.casts_shadows else {}
+    limits = {} if job.spec.thresholds is None else {"thresholds": repr(job.spec.thresholds)}
     return (
         of_model(fit)
         | {
@@ -51,6 +52,7 @@ def of_windows(fit: Fit, job: Job, note: str | None) -> dict[str, Any]:
             "resolution": fit.ground.spelt(job.factor, unknown="native"),
         }
         | ({} if note is None else {"resolution_note": note})
+        | limits
         | shadows
     )
 
@@ -69,4 +71,4 @@ def _of_shadows(unknown_size: bool, job: Job) -> dict[str, Any]:
         if unknown_size:
             why = f"the pixel size is unknown, and taken for {job.spec.gsd:g} m"
         where.append(f"on all sides of clouds, up to {furthest:.0f} m from them: {why}")
-    return {"thresholds": repr(limits), "shadows_looked_for": "; ".join(where)}
+    return {"shadows_looked_for": "; ".join(where)}

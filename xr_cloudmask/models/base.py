@@ -94,8 +94,11 @@ class ModelSpec:
     casts_shadows : bool
         Whether `Model.probabilities` takes, as a third argument, where shadows fall: a `cube.sun.Sun`.
         Its thresholds say up to which ``height`` of clouds it looks, and how far (``reach``) where that is unknown.
+    decides : bool
+        Whether labels come of `Model.decided`, not of the most probable class.
     thresholds : dataclass or None
-        Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind.
+        Frozen; what ``predict(thresholds=...)`` can replace by another one of the same kind. Where they
+        have a ``halo``, that is the model's.
     members : tuple of Member
         The networks of an ensemble, see `models.ensemble`.
     note : str
@@ -135,6 +138,7 @@ class ModelSpec:
     groups: tuple[Group, ...] = ()
     context: str = "window"
     casts_shadows: bool = False
+    decides: bool = False
     thresholds: Any = None
     members: tuple[Member, ...] = ()
     note: str = ""
@@ -258,6 +262,9 @@ class Model(Protocol):
         Windows per call that suit the device it runs on.
     threaded : bool, optional
         Whether a call uses every thread of its process, so that calls take turns; if it does not say, it does.
+    decided : callable, optional
+        Of a spec that ``decides``: ``decided(probabilities, window)`` returns ``(class, y, x)`` of one window, 1 for
+        what a pixel is called.
     """
 
     batch_size: int

@@ -98,6 +98,24 @@ CARDS = {
         "with thermal infrared, polar plateaus below 235 K.",
         artefact="python",
     ),
+    "s2cloudless": Card(
+        summary="Sentinel Hub's cloud detector. The user's package s2cloudless brings the model.",
+        architecture="gradient-boosted trees on the ten bands of a pixel",
+        framework="LightGBM",
+        learnt_from="Sentinel-2 Level-1C scenes with masks of MAJA; see its documentation",
+        limits="It has no shadow and no thin cloud. It takes Sentinel-2 Level-1C alone, with B10.",
+        artefact="lightgbm",
+        where="https://pypi.org/project/s2cloudless/",
+    ),
+    "cloudsen12": Card(
+        summary="CloudSEN12's network for Sentinel-2 Level-2A. The user's package sentle brings it.",
+        architecture="U-Net",
+        framework="PyTorch",
+        learnt_from="CloudSEN12 (Sentinel-2)",
+        limits="It is not for commercial use. It needs torch, and twelve bands of Level-2A at 10 m.",
+        artefact="torch.jit.save",
+        where="https://pypi.org/project/sentle/",
+    ),
 }
 
 

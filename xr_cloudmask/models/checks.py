@@ -45,7 +45,7 @@ FIELDS: Mapping[str, Check] = {
     **dict.fromkeys(("window", "multiple", "fewest_bands"), COUNT),
     **dict.fromkeys(("halo", "most_bands"), NATURAL),
     **dict.fromkeys(("requires", "kinds", "precisions"), TEXTS),
-    **dict.fromkeys(("takes_weights", "logits", "needs_visible", "casts_shadows"), FLAG),
+    **dict.fromkeys(("takes_weights", "logits", "needs_visible", "casts_shadows", "decides"), FLAG),
     "gsd": (_is_size, "metres, 0 or more"),
     "level": (lambda value: value in LEVELS, f"one of {list(LEVELS)}"),
     "context": (lambda value: value in CONTEXTS, f"one of {list(CONTEXTS)}"),

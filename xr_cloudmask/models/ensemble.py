@@ -99,6 +99,12 @@ def _require_usable(spec: ModelSpec) -> None:
             "models that look at windows, not at whole scenes",
             f"predict(model={list(NAMES)})",
         )
+    if spec.decides:
+        raise ModelError(
+            f"model {spec.name!r} in an ensemble",
+            "models whose most probable class is their label, not a threshold",
+            f"predict(model={list(NAMES)})",
+        )
     if unknown:
         raise ModelError(
             f"model {spec.name!r} in an ensemble, with classes {unknown}",
@@ -146,9 +152,10 @@ def _note(ensemble: ModelSpec, kept: Sequence[ModelSpec], descriptors: Sequence[
     for one in ensemble.members:
         asked.setdefault(one.spec.name, []).append(one.spec)
     used = {spec.name for spec in kept}
+    kept_notes = list(dict.fromkeys(spec.note for spec in kept if spec.note))
     notes = [f"{name} is left out: {_why(specs, descriptors)}" for name, specs in asked.items() if name not in used]
     alone = f"the mask is of {kept[0].name} {kept[0].variant} alone"
-    return "; ".join([*notes, *[alone] * (len(kept) == 1)])
+    return "; ".join([*kept_notes, *notes, *[alone] * (len(kept) == 1)])
 
 
 def _why(specs: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor]) -> str:

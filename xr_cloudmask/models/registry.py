@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.errors import MissingError, ModelError, close_to, is_one_of, listed, refusing
 from xr_cloudmask.extras import has
-from xr_cloudmask.models import auto, csmask, custom, ensemble, sensei, universal, weights
+from xr_cloudmask.models import (
+    auto,
+    cloudsen12,
+    csmask,
+    custom,
+    ensemble,
+    s2cloudless,
+    sensei,
+    universal,
+    weights,
+)
 from xr_cloudmask.models.base import ANY_LEVEL, Model, ModelSpec, ScenePipeline
 from xr_cloudmask.models.checks import require_plain
 from xr_cloudmask.models.ensemble import PLUS
@@ -27,6 +37,10 @@ if TYPE_CHECKING:
     from xr_cloudmask.models.custom import Network
 
 ENTRY_POINTS = "xr_cloudmask.models"
+PRODUCTS = {
+    "TOA": "top of the atmosphere, such as Sentinel-2 Level-1C or Landsat Level-1",
+    "BOA": "surface reflectance, such as Sentinel-2 Level-2A or Landsat Level-2",
+}
 GET_WEIGHTS = "xr-cloudmask weights fetch, or predict(weights='weights.pt')"
 
 _SPECS: dict[str, tuple[ModelSpec, ...]] = {
@@ -36,6 +50,8 @@ _SPECS: dict[str, tuple[ModelSpec, ...]] = {
     "universal-1": universal.FORMER_SPECS,
     "4-4A": four_four_a.SPECS,
     "physical": physical.SPECS,
+    "s2cloudless": s2cloudless.SPECS,
+    "cloudsen12": cloudsen12.SPECS,
 }
 _ALL = [spec for name in ensemble.NAMES for spec in ensemble.NETWORKS[name]]
 _SPECS[ensemble.NAME] = (replace(ensemble.of(ensemble.NAME, _ALL), variant=PLUS.join(ensemble.NAMES)),)
@@ -170,7 +186,7 @@ def choose(name: str, descriptors: Sequence[BandDescriptor], level: str | None) 
     candidates = variants(name)
     if candidates[0].members:
         return _together(candidates[0], descriptors, level)
-    fitting = _fitting(name, descriptors)
+    fitting = _fitting(name, descriptors, level)
     return _at_level(fitting, level)[0]
 
 
@@ -203,9 +219,17 @@ def _at_level(fitting: Sequence[ModelSpec], level: str | None) -> list[ModelSpec
     raise ModelError(
         found,
         f"{' or '.join(levels)} reflectance for model {fitting[0].name!r}",
-        " or ".join(f"predict(level={entry!r})" for entry in levels),
+        _remedy(levels, level),
         {"level": levels[0]} if level is None else None,
     )
+
+
+def _remedy(levels: Sequence[str], level: str | None) -> str:
+    """Return what to type, and what to load where the cube is of another level."""
+    said = " or ".join(f"predict(level={entry!r})" for entry in levels)
+    if level is None:
+        return said
+    return f"load images of {' or '.join(PRODUCTS[entry] for entry in levels)}; {said} if the cube's level is wrong"
 
 
 def variants(name: str) -> list[ModelSpec]:
@@ -270,19 +294,27 @@ def parts(name: str) -> list[str]:
     return list(dict.fromkeys(spec.name for spec in specs))
 
 
-def _fitting(name: str, descriptors: Sequence[BandDescriptor]) -> list[ModelSpec]:
+def _fitting(name: str, descriptors: Sequence[BandDescriptor], level: str | None) -> list[ModelSpec]:
     """Return the variants that fit, of the first model that has any."""
     candidates = variants(name)
     choices = auto.CHOICES if name == auto.NAME else (auto.Choice(name, ""),)
     fitting = auto.fitting(_SPECS, descriptors, choices)
     if not fitting:
-        raise _unfit(candidates, descriptors)
+        raise _unfit(candidates, descriptors, level)
     return fitting
 
 
-def _unfit(candidates: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor]) -> ModelError:
+def _unfit(
+    candidates: Sequence[ModelSpec], descriptors: Sequence[BandDescriptor], level: str | None = None
+) -> ModelError:
     nearest = min(candidates, key=lambda spec: len(spec.missing(descriptors)))
     present = listed(f"{band.name} ({band.role})" for band in sorted(descriptors, key=_without_role))
+    if level is not None and not any(_takes(spec, level) for spec in candidates):
+        return ModelError(
+            f"level {level}, with bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
+            f"for model {nearest.name!r} level {nearest.level} ({PRODUCTS[nearest.level]}) with {nearest.needs}",
+            "load images of that level, or take another model: predict('auto')",
+        )
     return ModelError(
         f"bands {present}, which lack {', '.join(nearest.missing(descriptors))}",
         f"for model {nearest.name!r} at least {nearest.needs}",
@@ -355,7 +387,7 @@ def _with_thresholds(spec: ModelSpec, thresholds: Any) -> ModelSpec:
             expected = kind.__name__
             remedy = f"from {kind.__module__} import {kind.__name__}; predict(thresholds={kind.__name__}(...))"
         raise ModelError(f"thresholds={thresholds!r}", f"{expected} for model {spec.name!r}", remedy)
-    return replace(spec, thresholds=thresholds)
+    return replace(spec, thresholds=thresholds, halo=getattr(thresholds, "halo", spec.halo))
 
 
 def _licence(files: Sequence[weights.WeightsFile]) -> str:

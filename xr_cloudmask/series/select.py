@@ -17,6 +17,7 @@ from xr_cloudmask.cube.nodata import declared_nodata
 from xr_cloudmask.cube.sensors import sensors
 from xr_cloudmask.errors import CloudMaskError
 from xr_cloudmask.masks import ancillary, labels, schemes
+from xr_cloudmask.masks.aligned import same_axis
 from xr_cloudmask.masks.coverage import limit, warn_of
 from xr_cloudmask.names import (
     CHOSEN_DATE,
@@ -54,7 +55,7 @@ def _on_pixels_of(cube: Cube, mask: xr.DataArray) -> xr.DataArray:
     view = layout.view(cube)
     mask = _on_dates_of(view, mask)
     dims = dict.fromkeys([*view.dims, *map(str, mask.dims)])
-    unequal = [dim for dim in dims if not _same_axis(cube, mask, dim)]
+    unequal = [dim for dim in dims if not same_axis(cube, mask, dim)]
     if unequal:
         raise CloudMaskError(
             f"a mask with {dict(mask.sizes)}, which differs from the cube's along {unequal}",
@@ -75,18 +76,6 @@ def _on_dates_of(view: layout.CubeView, mask: xr.DataArray) -> xr.DataArray:
     left, dates = pd.Index(ours), pd.Index(theirs)
     fewer = dates.is_unique and len(left) < len(dates) and left.isin(dates).all()
     return mask.isel({view.time: dates.get_indexer(left)}) if fewer else mask
-
-
-def _same_axis(cube: Cube, mask: xr.DataArray, dim: str) -> bool:
-    """Whether an axis is the same but for a tenth of a pixel: files keep a transform, not every coordinate."""
-    if mask.sizes.get(dim) != cube.sizes.get(dim):
-        return False
-    ours, theirs = layout.along(cube, dim), layout.along(mask, dim)
-    if ours is None or theirs is None or pd.Index(ours).equals(pd.Index(theirs)):
-        return True
-    if ours.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf" or len(ours) < 2:
-        return False
-    return bool(np.abs(ours - theirs).max() < 0.1 * np.abs(np.diff(ours)).min())
 
 
 def with_mask(cube: Cube, predicted: xr.Dataset) -> Cube:

@@ -1,4 +1,4 @@
-"""Score a model on scenes whose truth is known: labelled patches, or cubes that carry a mask."""
+"""Labelled patches and cubes that carry a mask, and how one of them is scored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask import files
 from xr_cloudmask.cube import layout as layouts
+from xr_cloudmask.datasets.labelled import Labelled
 from xr_cloudmask.errors import FileError, refusing
 from xr_cloudmask.files.colours import SIX
 from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
+from xr_cloudmask.masks.judging import JUDGINGS, USUAL, judging_for, most_probable
 from xr_cloudmask.masks.labels import mask_of, renamed
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.prediction import predict
@@ -42,23 +43,6 @@ class PatchLayout:
     labels: str = "msk"
     bands: tuple[str, ...] = SIX
     codes: Mapping[int, str] = field(default_factory=CODES.copy)
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A scene whose truth is known.
-
-    Attributes
-    ----------
-    name : str
-    cube : Dataset
-    truth : ndarray
-        uint8, of the mask's shape: places in `masks.agreement.JUDGED`, `NOT_JUDGED` elsewhere.
-    """
-
-    name: str
-    cube: xr.Dataset
-    truth: npt.NDArray[np.uint8]
 
 
 def read(path: str | os.PathLike[str], layout: PatchLayout | None = None) -> Labelled:
@@ -114,11 +98,17 @@ def _patch(path: Path, layout: PatchLayout) -> Labelled:
 
 
 def evaluate(
-    labelled: Labelled, model: str | Sequence[str] = "auto", *, bands: Sequence[str] | None = None, **keywords: Any
+    labelled: Labelled,
+    model: str | Sequence[str] = "auto",
+    *,
+    bands: Sequence[str] | None = None,
+    classes: str | None = None,
+    threshold: float | None = None,
+    **keywords: Any,
 ) -> Agreement:
     """Predict a labelled scene and compare.
 
-    The class of a pixel is the one of clear, cloud and cloud shadow that gathers the largest sum of probabilities.
+    The class of a pixel is the one of those judged that gathers the largest sum of probabilities.
 
     Parameters
     ----------
@@ -127,8 +117,13 @@ def evaluate(
         As for `predict`.
     bands : sequence of str, optional
         Which of the cube's bands the model sees, by their names; by default all.
+    classes : str, optional
+        What is judged, as of `masks.agreement.score`: by default clear, cloud and cloud shadow; cloud alone where
+        the labels or the model do not tell shadows.
+    threshold : float, optional
+        Cloud is what is cloud with at least this probability.
     **keywords
-        As for `predict`: ``sensor``, ``level``, ``weights`` …
+        As for `predict`: ``sensor``, ``level``, ``weights`` …; before what the scene itself says.
 
     Returns
     -------
@@ -147,11 +142,38 @@ def evaluate(
     >>> scene = simulate.series(dates=1, size=(64, 64))
     >>> known = Labelled("simulated", scene.drop_vars("truth"), judged(scene["truth"]))
     >>> sorted(evaluate(known, resolution="native").table())
-    ['IoU', 'precision', 'recall']
+    ['F1', 'IoU', 'balanced accuracy', 'precision', 'recall']
     """
+    return scored(labelled, predicted(labelled, model, bands=bands, **keywords), classes, threshold)
+
+
+def predicted(
+    labelled: Labelled, model: str | Sequence[str] = "auto", *, bands: Sequence[str] | None = None, **keywords: Any
+) -> xr.Dataset:
+    """Return the mask of a labelled scene with its probabilities; lazy where the scene is."""
     cube = labelled.cube if bands is None else labelled.cube[_present(labelled, bands)]
-    mask = predict(cube, model, scheme="native", probabilities=True, **keywords).compute()
-    return Agreement.of(labelled.truth, most_probable(mask[PROBABILITY_NAME]))
+    return predict(cube, model, scheme="native", probabilities=True, **{**labelled.told, **keywords})
+
+
+def scored(
+    labelled: Labelled, mask: xr.Dataset, classes: str | None = None, threshold: float | None = None
+) -> Agreement:
+    """Score a mask with probabilities by the labels of its scene; computes it."""
+    name = judged_by(labelled, mask, USUAL, only=classes)
+    chances = mask[PROBABILITY_NAME]
+    if labelled.points is not None:
+        y, x = (xr.DataArray(along, dims="point") for along in labelled.points)
+        chances = chances.isel(dict(zip(chances.dims[-2:], (y, x), strict=True)))
+    found = most_probable(chances.compute(), JUDGINGS[name], threshold)
+    what = {"classes": tuple(JUDGINGS[name]), "rows": labelled.rows(JUDGINGS[name])}
+    return Agreement.of(labelled.truth, found, **what)
+
+
+def judged_by(labelled: Labelled, mask: xr.Dataset, usual: Sequence[str], *, only: str | None = None) -> str:
+    """Return the first classes that both the labels of a scene and the model tell apart."""
+    of_model = [(str(name),) for name in mask[PROBABILITY_NAME][CLASS_NAME].values if name != "no_data"]
+    of_labels = [words for meaning in labelled.meanings for words in meaning]
+    return judging_for([*of_model, *of_labels], only, usual)
 
 
 def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
@@ -161,13 +183,3 @@ def _present(labelled: Labelled, bands: Sequence[str]) -> list[str]:
         present = [band for band in bands if band in known] or known
         raise FileError(f"no bands {absent} in {labelled.name!r}", f"some of {known}", f"bands={present}")
     return list(bands)
-
-
-def most_probable(probability: xr.DataArray) -> npt.NDArray[np.uint8]:
-    """Return the place in `JUDGED` with the largest sum of probabilities; `NOT_JUDGED` where there are no data."""
-    names = [str(name) for name in probability[CLASS_NAME].values if name != "no_data"]
-    places = np.array([place_of((name,), f"class {name!r} of the model") for name in names])
-    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...).values
-    sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(JUDGED))])
-    found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums).argmax(axis=0))
-    return found.astype("uint8")
