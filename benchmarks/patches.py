@@ -15,7 +15,8 @@ import xarray as xr
 from benchmarks.common import ROLES, SHARED, row, scene, seconds
 from xr_cloudmask import BandDescriptor, ModelError, predict
 from xr_cloudmask.evaluation import CODES, most_probable
-from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement
+from xr_cloudmask.masks.agreement import Agreement
+from xr_cloudmask.masks.judging import JUDGED, NOT_JUDGED
 from xr_cloudmask.models import ensemble, registry
 from xr_cloudmask.models.registry import name_of
 from xr_cloudmask.names import PROBABILITY_NAME

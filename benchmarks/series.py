@@ -13,7 +13,7 @@ import xarray as xr
 from benchmarks.common import ROLES, row
 from xr_cloudmask import simulate
 from xr_cloudmask.demo import real_surface
-from xr_cloudmask.masks.agreement import Agreement, compare
+from xr_cloudmask.masks.agreement import Agreement, score
 from xr_cloudmask.names import MASK_NAME
 from xr_cloudmask.simulate.fields import rough
 
@@ -151,7 +151,7 @@ def _before_and_after(cube: xr.Dataset, model: str, count: int) -> tuple[Agreeme
     bands = cube[list(cube.drop_vars("truth").data_vars)[:count]]
     mask = bands.cloudmask.predict(model)
     refined = bands.cloudmask.refine(mask)
-    return compare(mask[MASK_NAME], cube["truth"]), compare(refined[MASK_NAME], cube["truth"])
+    return score(mask, cube["truth"]), score(refined, cube["truth"])
 
 
 def _scores(agreement: Agreement) -> str:

@@ -14,7 +14,7 @@ import xarray as xr
 
 from xr_cloudmask import export, plot, simulate
 from xr_cloudmask.errors import FileError, MissingError
-from xr_cloudmask.masks.agreement import compare
+from xr_cloudmask.masks.agreement import score
 from xr_cloudmask.masks.coverage import coverage
 from xr_cloudmask.names import CLOUD_FRACTION, CLOUD_SHADOW_FRACTION, MASK_NAME
 
@@ -49,7 +49,7 @@ def run(folder: Path) -> None:
     kept = masked.cloudmask.filter(max_cloud=MAX_CLOUD)
     composite = kept.cloudmask.composite("median")
 
-    agreement = compare(mask, truth)
+    agreement = score(mask, truth, classes="clouds_and_shadows")
     clear = float((composite["clear_count"] > 0).mean())
     attrs = mask.attrs
     print(f"{mask.sizes['time']} dates of {SIZE[0]} x {SIZE[1]} pixels, {attrs['model']} at {attrs['resolution']}\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xr_cloudmask.errors import MissingError
+from xr_cloudmask.errors import MissingError, WeightsError
 
 DISTRIBUTION = "xr-cloudmask"
 TORCH, INSTALL_TORCH = "torch", "pip install torch"
@@ -33,18 +34,25 @@ def install_extra(extra: str) -> str:
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
-def beside(package: str) -> Path:
-    """Return the folder of an installed package, which is not imported.
+def shipped(package: str, file: str, sha256: str, install: str) -> bytes:
+    """Return a file that an installed package ships; the package is not imported.
 
     Raises
     ------
     MissingError
         It is not installed.
+    WeightsError
+        It has no such file, or another one.
     """
     found = find_spec(package)
     if found is None or found.origin is None:
-        raise MissingError(f"no package {package!r}", "it, for the files that it ships", f"pip install {package}")
-    return Path(found.origin).parent
+        raise MissingError(f"no package {package!r}", "it, for the files that it ships", install)
+    path = Path(found.origin).parent / file
+    content = path.read_bytes() if path.is_file() else b""
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise WeightsError(f"{str(path)!r} with sha256 {digest}", f"sha256 {sha256}", install)
+    return content
 
 
 def require(module: str, extra: str, purpose: str) -> Any:

@@ -6,7 +6,7 @@ from products import write_raster
 
 from xr_cloudmask.datasets import SETS, scenes
 from xr_cloudmask.errors import CloudMaskError, FileError
-from xr_cloudmask.evaluation import benchmark
+from xr_cloudmask.evaluation import benchmark, benchmarks
 
 SIDE = 32
 
@@ -45,6 +45,33 @@ def test_a_run_goes_on_where_it_ended(biome, tmp_path):
     assert whole.scores["universal"].counts.sum() == 2 * first.scores["universal"].counts.sum()
     assert (tmp_path / "out.json").exists()
     assert "published: Cloud-Adapter" in (tmp_path / "out.md").read_text()
+
+
+def test_what_is_told_otherwise_is_scored_anew(biome, tmp_path):
+    seen = []
+    asked = {"output": tmp_path / "out", "limit": 1, "progress": lambda *said: seen.append(said[2])}
+    for keywords in ({}, {"resolution": 60}, {"scale": 1e-5, "offset": 0.0}, {"threshold": 0.4}, {}):
+        benchmark("l8biome", biome, ["universal"], **asked, **keywords)
+    assert seen == [False, False, False, False, True]
+
+
+def test_a_damaged_scene_ends_a_run_before_all_are_read(biome, tmp_path, monkeypatch):
+    opened = []
+    whole = list(scenes("l8biome", biome))
+
+    def many(*_):
+        for number in range(20):
+            opened.append(number)
+            yield whole[0]
+
+    def broken(*_, **__):
+        raise FileError("a damaged file", "a whole one", "another")
+
+    monkeypatch.setattr(benchmarks, "scenes", many)
+    monkeypatch.setattr(benchmarks, "predicted", broken)
+    with pytest.raises(FileError, match="damaged"):
+        benchmark("l8biome", biome, ["universal"], workers=2)
+    assert len(opened) <= 3
 
 
 def test_pictures_and_arrays(tmp_path):

@@ -5,14 +5,14 @@ import pytest
 import xarray as xr
 
 from xr_cloudmask.errors import CloudMaskError
-from xr_cloudmask.masks.agreement import Agreement, compare
+from xr_cloudmask.masks.agreement import Agreement, score
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 
 def test_agreement_counts_what_both_see():
     truth = xr.DataArray(np.uint8([[0, 0, 1, 2, 3, 255]]), dims=("y", "x"), attrs={"scheme": "cloudsen12"})
     mask = truth.copy(data=np.uint8([[0, 1, 1, 1, 3, 0]]))
-    agreement = compare(mask, truth)
+    agreement = score(mask, truth, classes="clouds_and_shadows")
     scores = agreement.table()[["IoU", "recall", "precision"]]
     assert scores.loc["cloud"].tolist() == pytest.approx([2 / 3, 1, 2 / 3])
     assert scores.loc["clear"].tolist() == pytest.approx([1 / 2, 1 / 2, 1])
@@ -23,13 +23,13 @@ def test_agreement_counts_what_both_see():
 def test_schemes_need_not_be_the_same():
     fine = xr.DataArray(np.uint8([[0, 1, 2, 3, 4, 5, 6]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["sensei"]))
     coarse = xr.DataArray(np.uint8([[0, 0, 0, 2, 1, 3, 1]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
-    assert compare(coarse, fine).counts.tolist() == [[3, 0, 0], [0, 2, 0], [0, 0, 1]]
+    assert score(coarse, fine, classes="clouds_and_shadows").counts.tolist() == [[3, 0, 0], [0, 2, 0], [0, 0, 1]]
 
 
 def test_a_scheme_without_shadow_cannot_be_judged():
     binary = xr.DataArray(np.uint8([[0, 1]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["binary"]))
     with pytest.raises(CloudMaskError, match="binary"):
-        compare(binary, binary)
+        score(binary, binary, classes="clouds_and_shadows")
 
 
 def test_pooling_adds_pixels():
@@ -48,9 +48,9 @@ def test_what_is_not_there_has_no_score():
 
 def test_dimensions_are_told_by_name():
     truth = xr.DataArray(np.uint8([[0, 1, 2], [3, 3, 0]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
-    assert compare(truth.transpose("x", "y"), truth).kappa == 1
+    assert score(truth.transpose("x", "y"), truth, classes="clouds_and_shadows").kappa == 1
     square = truth[:, :2]
-    assert compare(square.transpose("x", "y"), square).kappa == 1
+    assert score(square.transpose("x", "y"), square, classes="clouds_and_shadows").kappa == 1
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_dimensions_are_told_by_name():
 def test_masks_that_do_not_lie_on_each_other_are_refused(other):
     truth = xr.DataArray(np.zeros((2, 3), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
     with pytest.raises(CloudMaskError, match="a mask of"):
-        compare(other(truth), truth)
+        score(other(truth), truth, classes="clouds_and_shadows")

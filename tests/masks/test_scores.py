@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xr_cloudmask.errors import CloudMaskError
+from xr_cloudmask.masks.judging import most_probable
 from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
 
 CODES = {"cloudsen12": (0, 1, 2, 3, 255), "binary": (0, 1, 255)}
@@ -95,6 +96,38 @@ def test_intervals_hold_the_score_and_are_drawn_from_a_seed():
 def test_what_cannot_be_compared_is_refused(other, how):
     with pytest.raises(CloudMaskError):
         getattr(drawn(1).cloudmask, how)(other(drawn(2)))
+
+
+def chances(found, **chunks):
+    values = np.random.default_rng(4).dirichlet(np.ones(4), found.shape).astype("float32")
+    names = ["clear", "thick_cloud", "thin_cloud", "cloud_shadow"]
+    layer = xr.DataArray(np.moveaxis(values, -1, 0), {"class": names, **found.coords}, ("class", "y", "x"))
+    both = xr.Dataset({"cloud_mask": found, "probability": layer.where(found != 255)})
+    return both.chunk(chunks) if chunks else both
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_a_threshold_decides_what_is_cloud(threshold):
+    found, reference = drawn(1), drawn(2)
+    both = chances(found)
+    cloud = both["probability"].sel({"class": ["thick_cloud", "thin_cloud"]}).sum("class") >= threshold
+    table = both.cloudmask.score(reference, threshold=threshold).table()
+    known = (found.values != 255) & (reference.values != 255)
+    true = np.isin(reference.values, (1, 2))[known]
+    assert table.loc["cloud", "recall"] == pytest.approx((cloud.values[known] & true).sum() / true.sum())
+    parts = chances(found, y=7, x=11, **{"class": 1}).cloudmask.score(reference, threshold=threshold)
+    np.testing.assert_array_equal(parts.counts, both.cloudmask.score(reference, threshold=threshold).counts)
+
+
+def test_places_of_lazy_probabilities_are_lazy():
+    lazy = most_probable(chances(drawn(1), y=8)["probability"])
+    assert lazy.chunks == ((8,) * 5, (50,))
+    np.testing.assert_array_equal(lazy.compute(), most_probable(chances(drawn(1))["probability"]))
+
+
+def test_a_mask_of_floats_is_refused():
+    with pytest.raises(CloudMaskError, match="uint8"):
+        drawn(1).astype("float32").assign_attrs(drawn(1).attrs).cloudmask.score(drawn(2))
 
 
 def test_a_threshold_needs_probabilities():

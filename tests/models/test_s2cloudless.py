@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from xr_cloudmask import ModelError, WeightsError, extras, models, predict
+from xr_cloudmask import ModelError, WeightsError, evaluation, extras, models, predict
+from xr_cloudmask.datasets.labelled import CLOUD, NO_CLOUD, coded
 from xr_cloudmask.errors import MissingError
 from xr_cloudmask.models import auto, ensemble, registry, s2cloudless
 from xr_cloudmask.models.s2cloudless import S2cloudlessThresholds, averaged, disk
@@ -84,6 +85,18 @@ def test_the_mask_says_how_it_was_made():
     assert attrs["thresholds"] == "S2cloudlessThresholds(threshold=0.5, average_over=4, dilation_size=2)"
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("limits", LIMITS)
+def test_what_is_scored_is_the_label(limits):
+    """Its threshold is below one half: the most probable class would be another mask."""
+    scene = cube(gap=True)
+    mask = predict(scene, "s2cloudless", thresholds=limits)[MASK_NAME]
+    truth, meanings = coded(mask.values, {0: NO_CLOUD, 1: CLOUD})
+    score = evaluation.evaluate(evaluation.Labelled("labels", scene, truth, meanings), "s2cloudless", thresholds=limits)
+    assert score.overall()["overall accuracy"] == 1
+    assert score.counts.sum() == (mask != 255).sum()
+
+
 def test_an_average_leaves_out_what_has_no_data():
     seen = np.ones((5, 5), bool)
     seen[2, 2] = False
@@ -94,6 +107,9 @@ def test_an_average_leaves_out_what_has_no_data():
 def test_another_file_is_refused(small):
     (small / s2cloudless.FILE).write_text("tree")
     with pytest.raises(WeightsError, match="sha256"):
+        s2cloudless.load(registry._SPECS["s2cloudless"][0], None)
+    (small / s2cloudless.FILE).unlink()
+    with pytest.raises(WeightsError, match=r"pip install 'xr-cloudmask\[s2cloudless\]'"):
         s2cloudless.load(registry._SPECS["s2cloudless"][0], None)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xr_cloudmask.errors import FileError
+from xr_cloudmask.files.raster import CHUNK
 from xr_cloudmask.masks.judging import JUDGED, NOT_JUDGED, Classes, place_of
 from xr_cloudmask.masks.schemes import CLOUDS, SURFACES
 
@@ -22,7 +23,6 @@ CLEAR, CLOUD, THICK, THIN = (SURFACES,), (CLOUDS,), (("thick_cloud",),), (("thin
 SHADOW, LAND, WATER, SNOW = (("cloud_shadow",),), (("land",),), (("water",),), (("snow",),)
 NO_CLOUD = ((*SURFACES, "cloud_shadow"),)  # of labels that do not tell shadows
 BOTH = (*CLOUD, *SHADOW)
-CHUNK = 2048
 
 
 @dataclass(frozen=True)

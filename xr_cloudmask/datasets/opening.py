@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,6 @@ def found(root: Path, pattern: str, layout: str) -> list[Path]:
     if not paths:
         raise missing(root / pattern, layout)
     return paths
-
-
-def only(folder: Path, pattern: str, layout: str) -> Path:
-    """Return the one file of a folder that fits a pattern; errors as of `found`, and where there are several."""
-    paths = sorted(folder.glob(pattern))
-    if len(paths) > 1:
-        raise FileError(f"{len(paths)} files {str(folder / pattern)!r}", "one", f"ls {folder}")
-    if not paths:
-        raise missing(folder / pattern, layout)
-    return paths[0]
 
 
 def missing(path: Path, layout: str) -> FileError:
@@ -76,7 +66,7 @@ def cube(paths: Sequence[Path], names: Sequence[str], layout: str) -> xr.Dataset
         count = len(open_each(paths, CHUNK)[0].bands)
         if count != len(names):
             raise FileError(f"{count} bands in {str(paths[0])!r}", f"{len(names)}: {', '.join(names)}", AGAIN)
-    return read(paths, list(names), CHUNK).assign_attrs({})
+    return read(paths, list(names), CHUNK)
 
 
 def array(path: Path) -> npt.NDArray[Any]:
@@ -87,12 +77,6 @@ def array(path: Path) -> npt.NDArray[Any]:
             raise FileError(f"{str(path)!r}, which is no array of numbers", "an array (y, x, …)", AGAIN)
         require_pixels(path.name, *values.shape[:2])
         return values
-
-
-def split_folders(root: Path, splits: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders of some splits, the root itself where it has none."""
-    there = [root / split for split in splits if (root / split).is_dir()]
-    yield from there or [root]
 
 
 def raster_of(place: str) -> npt.NDArray[Any]:

@@ -68,7 +68,7 @@ def _taco(one: PublicSet, parts: list[Path]) -> Iterator[Labelled]:
 
 def cloudsen12(one: PublicSet, root: Path) -> Iterator[Labelled]:
     """Read memory maps of the test patches: ``test/L1C_B*.dat`` and ``test/LABEL_manual_hq.dat``."""
-    (folder,) = opening.split_folders(root, ("test",))
+    folder = root / "test" if (root / "test").is_dir() else root
     label = folder / "LABEL_manual_hq.dat"
     paths = {band: folder / f"L1C_{band}.dat" for band in one.bands}
     codes = _memory_map(label, DTYPES["label"], one.layout)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -116,28 +116,17 @@ def _store(target: Path) -> Store:
 
 def _several(work: Any, found: Iterator[Labelled], workers: int) -> Iterator[Any]:
     """Work on some scenes at once; no more of them are open than there are workers, and results are in order."""
-    if workers == 1:
-        yield from map(work, found)
-        return
-    free = threading.Semaphore(workers)
-
-    def held(scene: Labelled) -> Any:
-        try:
-            return work(scene)
-        finally:
-            free.release()
-
     with ThreadPoolExecutor(workers) as pool:
-        futures = []
+        running: deque[Future[Any]] = deque()
         try:
             for scene in found:
-                free.acquire()
-                futures.append(pool.submit(held, scene))
-            for future in futures:
-                yield future.result()
-        except BaseException:
+                if len(running) == workers:
+                    yield running.popleft().result()
+                running.append(pool.submit(work, scene))
+            while running:
+                yield running.popleft().result()
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _scored(  # noqa: PLR0917 - one call
@@ -175,11 +164,10 @@ def _report(one: PublicSet, results: dict[str, list[dict[str, Any]]], path: str)
     for model, rows in results.items():
         if not rows:
             raise FileError(f"no scene of {one.title} in {path!r}", one.layout, f"ls {path}")
-        (classes,) = {tuple(row["classes"]) for row in rows}
         agreements = [
             Agreement.pooled(
                 [np.array(row["counts"], "int64")[None]],
-                classes=classes,
+                classes=tuple(row["classes"]),
                 rows=tuple(map(tuple, row["rows"])),
                 by="scene",
             )

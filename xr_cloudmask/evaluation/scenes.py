@@ -16,9 +16,21 @@ from xr_cloudmask.cube import layout as layouts
 from xr_cloudmask.datasets.labelled import Labelled
 from xr_cloudmask.errors import FileError, refusing
 from xr_cloudmask.files.colours import SIX
-from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, judged, laid_out, place_of
-from xr_cloudmask.masks.judging import JUDGINGS, USUAL, judging_for, most_probable
+from xr_cloudmask.masks.agreement import Agreement, judged
+from xr_cloudmask.masks.aligned import laid_out
+from xr_cloudmask.masks.judging import (
+    JUDGED,
+    JUDGINGS,
+    NOT_JUDGED,
+    USUAL,
+    judging_for,
+    most_probable,
+    place_of,
+    table_of,
+)
 from xr_cloudmask.masks.labels import mask_of, renamed
+from xr_cloudmask.masks.schemes import scheme_of
+from xr_cloudmask.models import registry
 from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 from xr_cloudmask.prediction import predict
 
@@ -108,7 +120,8 @@ def evaluate(
 ) -> Agreement:
     """Predict a labelled scene and compare.
 
-    The class of a pixel is the one of those judged that gathers the largest sum of probabilities.
+    The class of a pixel is the one of those judged that gathers the largest sum of probabilities; of a model that has a
+    threshold of its own, its label.
 
     Parameters
     ----------
@@ -160,11 +173,16 @@ def scored(
 ) -> Agreement:
     """Score a mask with probabilities by the labels of its scene; computes it."""
     name = judged_by(labelled, mask, USUAL, only=classes)
-    chances = mask[PROBABILITY_NAME]
+    made = mask[MASK_NAME]
+    decides = threshold is None and any(spec.decides for spec in registry.variants(made.attrs["model"]))
+    layer = made if decides else mask[PROBABILITY_NAME]
     if labelled.points is not None:
         y, x = (xr.DataArray(along, dims="point") for along in labelled.points)
-        chances = chances.isel(dict(zip(chances.dims[-2:], (y, x), strict=True)))
-    found = most_probable(chances.compute(), JUDGINGS[name], threshold)
+        layer = layer.isel(dict(zip(layer.dims[-2:], (y, x), strict=True)))
+    if decides:
+        found = table_of(scheme_of(made), JUDGINGS[name])[layer.values]
+    else:
+        found = np.asarray(most_probable(layer, JUDGINGS[name], threshold))
     what = {"classes": tuple(JUDGINGS[name]), "rows": labelled.rows(JUDGINGS[name])}
     return Agreement.of(labelled.truth, found, **what)
 

@@ -17,7 +17,6 @@ from xr_cloudmask.errors import FileError
 from xr_cloudmask.names import MASK_NAME
 
 TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-OF_MODELS = ("model", "model_variant", "model_version", "weights_sha256", "precision", "resolution", "told", "software")
 WAIT = 60.0  # seconds, for another process that writes
 
 
@@ -54,11 +53,11 @@ class Store:
 
 
 def key_of(labelled: Labelled, mask: xr.Dataset, asked: Mapping[str, Any]) -> str:
-    """Return what a result hangs on: the files as they are, the model that will run, and what was asked."""
+    """Return what a result hangs on: the files, all that the mask says of its making, and what was asked."""
     files = []
     for path in labelled.files:
         state = path.stat()
         files.append([str(path.absolute()), state.st_size, state.st_mtime_ns])
-    model = {name: str(mask[MASK_NAME].attrs.get(name, "")) for name in OF_MODELS}
-    said = json.dumps([labelled.name, files, model, dict(asked)], sort_keys=True, default=str)
+    made = {str(name): str(value) for name, value in mask[MASK_NAME].attrs.items()}
+    said = json.dumps([labelled.name, files, made, dict(asked)], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()

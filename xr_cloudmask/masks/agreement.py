@@ -15,15 +15,13 @@ import xarray as xr
 from xr_cloudmask.cube import layout
 from xr_cloudmask.errors import CloudMaskError, is_one_of
 from xr_cloudmask.masks import blocks
-from xr_cloudmask.masks.aligned import laid_out, on_one_grid
+from xr_cloudmask.masks.aligned import on_one_grid
 from xr_cloudmask.masks.judging import (
     JUDGED,
     JUDGINGS,
-    NOT_JUDGED,
     gathered,
     judging_for,
     most_probable,
-    place_of,
     table_of,
 )
 from xr_cloudmask.masks.labels import mask_of
@@ -32,8 +30,6 @@ from xr_cloudmask.names import CLASS_NAME, MASK_NAME, PROBABILITY_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["JUDGED", "NOT_JUDGED", "Agreement", "compare", "judged", "laid_out", "place_of", "score"]
 
 WAYS = ("block", "scene")  # by which intervals are drawn
 DRAWS, AT_ONCE = 1000, 50
@@ -340,38 +336,11 @@ def score(
         found = stacked(looked_up(ours.transpose(*dims), table_of(schemes[0], judging)))
     else:
         words = {entry.name: entry.gathers for entry in schemes[0].classes}
-        chosen = chances.transpose(CLASS_NAME, *dims).compute()
-        found = stacked(most_probable(chosen, judging, threshold, words))
+        found = stacked(most_probable(chances.transpose(CLASS_NAME, *dims), judging, threshold, words))
     truth = stacked(looked_up(true.transpose(*dims), table_of(schemes[1], judging)))
     size = len(judging), len(judging)
     counts = np.asarray(blocks.counted(truth, found, size, int(block)))
     return Agreement.pooled(list(counts.reshape(len(counts), -1, *size)), classes=tuple(judging), by=by, seed=seed)
-
-
-def compare(mask: xr.DataArray, reference: xr.DataArray) -> Agreement:
-    """Score a mask over clear, cloud and cloud shadow alone, which both must tell apart; see `score`.
-
-    Parameters
-    ----------
-    mask, reference : DataArray
-        uint8 with flag attributes, of the same dimensions in any order.
-
-    Raises
-    ------
-    CloudMaskError
-        A scheme puts together what is judged apart, or the dimensions are others.
-
-    Examples
-    --------
-    >>> from xr_cloudmask.masks.schemes import SCHEMES, flag_attrs
-    >>> mask = xr.DataArray(np.uint8([[0, 1, 2, 3]]), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))
-    >>> compare(mask, mask).kappa
-    1.0
-    """
-    laid_out(mask, reference.sizes)
-    for each in (reference, mask):
-        table_of(scheme_of(each), JUDGED)  # names the scheme
-    return score(mask, reference, classes="clouds_and_shadows")
 
 
 def judged(mask: xr.DataArray) -> npt.NDArray[np.uint8]:

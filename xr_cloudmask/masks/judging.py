@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def most_probable(
     classes: Classes = JUDGED,
     threshold: float | None = None,
     words: Classes | None = None,
-) -> npt.NDArray[np.uint8]:
+) -> Any:
     """Return the place in `classes` with the largest sum of probabilities; `NOT_JUDGED` where there are no data.
 
     Parameters
@@ -122,21 +123,37 @@ def most_probable(
 
     Returns
     -------
-    ndarray
-        uint8, of the dimensions without ``class``.
+    array
+        uint8, of the dimensions without ``class``; lazy where the probabilities are.
     """
     names = [str(name) for name in probability[CLASS_NAME].values if name != "no_data"]
     stands = dict.fromkeys(names) | dict(words or {})
     places = np.array([place_of(stands[n] or (n,), f"class {n!r} of the model", classes) for n in names])
-    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...).values
-    sums = np.stack([chances[places == place].sum(axis=0) for place in range(len(classes))])
-    if threshold is not None:
-        is_cloud = np.array([set(words) <= set(CLOUDS) for words in classes.values()])
-        if not is_cloud.any():
-            raise CloudMaskError(
-                f"a threshold of cloud for the classes {list(classes)}", "classes with cloud", f"classes={USUAL[0]!r}"
-            )
-        cloudy = sums[is_cloud].sum(axis=0) >= _checked(threshold)
+    is_cloud = np.array([set(members) <= set(CLOUDS) for members in classes.values()])
+    if threshold is not None and not is_cloud.any():
+        raise CloudMaskError(
+            f"a threshold of cloud for the classes {list(classes)}", "classes with cloud", f"classes={USUAL[0]!r}"
+        )
+    limit = None if threshold is None else _checked(threshold)
+    place = partial(_places, of_names=places, is_cloud=is_cloud, limit=limit)
+    chances = probability.sel({CLASS_NAME: names}).transpose(CLASS_NAME, ...)
+    if chances.chunks is None:
+        return place(chances.values)
+    meta = np.empty((0,) * (chances.ndim - 1), "uint8")
+    return chances.chunk({CLASS_NAME: -1}).data.map_blocks(place, drop_axis=0, dtype="uint8", meta=meta)
+
+
+def _places(
+    chances: npt.NDArray[np.float32],
+    *,
+    of_names: npt.NDArray[np.int_],
+    is_cloud: npt.NDArray[np.bool_],
+    limit: float | None,
+) -> npt.NDArray[np.uint8]:
+    """Return the place of every pixel, given probabilities ``(class, …)``."""
+    sums = np.stack([chances[of_names == place].sum(axis=0) for place in range(len(is_cloud))])
+    if limit is not None:
+        cloudy = sums[is_cloud].sum(axis=0) >= limit
         sums = np.where(is_cloud.reshape(-1, *[1] * cloudy.ndim) == cloudy, sums, -1.0) + 0 * sums  # NaN stays
     found = np.where(np.isnan(sums[0]), NOT_JUDGED, np.nan_to_num(sums, nan=-1.0).argmax(axis=0))
     return found.astype("uint8")

@@ -8,7 +8,6 @@ Source: Aybar et al. (2022), https://doi.org/10.1038/s41597-022-01878-2
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import WeightsError
-from xr_cloudmask.extras import beside, install_extra
+from xr_cloudmask.extras import install_extra, shipped
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 
 if TYPE_CHECKING:
@@ -85,11 +83,7 @@ def load(spec: ModelSpec, device: str | None) -> Cloudsen12:
     WeightsError
         It is another file: it holds code, which is not run.
     """
-    path = beside(spec.requires[0]) / FILE
-    content = path.read_bytes() if path.is_file() else b""
-    found = hashlib.sha256(content).hexdigest()
-    if found != spec.sha256:
-        raise WeightsError(f"{str(path)!r} with sha256 {found}", f"sha256 {spec.sha256}, of sentle", spec.install)
+    content = shipped(spec.requires[0], FILE, spec.sha256, spec.install)
     import torch
 
     from xr_cloudmask.models.networks import runner

@@ -8,7 +8,6 @@ Source: Skakun et al. (2022), https://doi.org/10.1016/j.rse.2022.112990; https:/
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xr_cloudmask.cube.bands import BandDescriptor
-from xr_cloudmask.errors import ModelError, WeightsError
-from xr_cloudmask.extras import beside, install_extra
+from xr_cloudmask.errors import ModelError
+from xr_cloudmask.extras import install_extra, shipped
 from xr_cloudmask.models.base import FloatArray, ModelSpec
 from xr_cloudmask.models.boosted import Forest
 from xr_cloudmask.models.csmask import threads_of_this_worker
@@ -164,9 +163,5 @@ def disk(radius: int) -> npt.NDArray[np.bool_]:
 
 def load(spec: ModelSpec, device: str | None) -> S2cloudless:  # noqa: ARG001 - the CPU
     """Read the trees from the installed package and check them."""
-    path = beside(spec.requires[0]) / FILE
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != spec.sha256:
-        raise WeightsError(f"{str(path)!r} with sha256 {found}", f"sha256 {spec.sha256}", spec.install)
+    content = shipped(spec.requires[0], FILE, spec.sha256, spec.install)
     return S2cloudless(Forest.read(content.decode()), spec.thresholds)

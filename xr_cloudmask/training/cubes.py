@@ -16,7 +16,7 @@ from xr_cloudmask.cube.layout import dated
 from xr_cloudmask.engine import tile
 from xr_cloudmask.engine.resolution import resolution_for
 from xr_cloudmask.errors import ModelError
-from xr_cloudmask.masks.agreement import laid_out
+from xr_cloudmask.masks.aligned import laid_out
 from xr_cloudmask.masks.labels import mask_of, renamed
 from xr_cloudmask.masks.schemes import SURFACES, scheme_of
 from xr_cloudmask.models.base import ModelSpec

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xr_cloudmask.masks.agreement import JUDGED
+from xr_cloudmask.masks.judging import JUDGED
 from xr_cloudmask.models import csmask, registry
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.simulate import worlds

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xr_cloudmask.masks.agreement import JUDGED, NOT_JUDGED, Agreement, place_of
+from xr_cloudmask.masks.agreement import Agreement
+from xr_cloudmask.masks.judging import JUDGED, NOT_JUDGED, place_of
 from xr_cloudmask.models.networks.universal import UniversalNetwork, channels_last, entering
 from xr_cloudmask.models.universal import CLASSES
 from xr_cloudmask.simulate import worlds
@@ -35,7 +36,7 @@ class Validation:
     Attributes
     ----------
     patches : tuple of Patch
-        With places in `masks.agreement.JUDGED` as truth.
+        With places in `masks.judging.JUDGED` as truth.
     """
 
     patches: tuple[Patch, ...]
