@@ -9,12 +9,13 @@ Examples
 ['clear_fraction', 'cloud_fraction', 'cloud_shadow_fraction']
 """
 
+from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xr_cloudmask import simulate, stac
+from xr_cloudmask import stac
 from xr_cloudmask.accessor import CloudmaskAccessor
 from xr_cloudmask.catalog import Catalog
 from xr_cloudmask.cube.bands import BandDescriptor
@@ -45,6 +46,7 @@ from xr_cloudmask.spectral_indices import indices
 from xr_cloudmask.trees import CloudmaskTreeAccessor
 
 if TYPE_CHECKING:  # which knows no module that can be called
+    from xr_cloudmask import simulate
     from xr_cloudmask.models.registry import models
 else:
     from xr_cloudmask import models
@@ -88,3 +90,14 @@ __all__ = [
     "simulate",
     "stac",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the simulator when it is first asked for: few need it, and it is a sixth of the time to import."""
+    if name == "simulate":
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
