@@ -133,3 +133,12 @@ def test_a_mask_of_floats_is_refused():
 def test_a_threshold_needs_probabilities():
     with pytest.raises(CloudMaskError, match="probabilit"):
         drawn(1).cloudmask.score(drawn(2), threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"by": "month"}, {"block": 0}, {"block": True}, {"seed": "a"}, {"seed": -1}, {"seed": 0.5}, {"classes": "x"}],
+)
+def test_what_cannot_be_asked_is_refused(asked):
+    with pytest.raises(CloudMaskError, match=f"{next(iter(asked))}="):
+        drawn(1).cloudmask.score(drawn(2), **asked)

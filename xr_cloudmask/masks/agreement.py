@@ -79,6 +79,8 @@ class Agreement:
             object.__setattr__(self, "rows", tuple((name,) for name in self.classes))
         if not is_one_of(self.by, WAYS):
             raise CloudMaskError(f"by={self.by!r}", f"one of {list(WAYS)}", "by='block'")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise CloudMaskError(f"seed={self.seed!r}", "a whole number from 0", "seed=0")
 
     @classmethod
     def of(cls, reference: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], **what: Any) -> Agreement:
