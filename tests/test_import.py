@@ -13,7 +13,7 @@ from paths import ROOT
 LATE = (
     "dask.array", "filelock", "geopandas", "matplotlib", "numba", "odc", "onnxruntime", "pyproj", "pystac",
     "pystac_client", "rasterio", "requests", "rioxarray", "safetensors", "scipy", "spyndex", "torch", "tqdm",
-    "xr_cloudmask.simulate", "zarr",
+    "xr_cloudmask.catalog", "xr_cloudmask.simulate", "zarr",
 )  # fmt: skip
 SECONDS = 0.3
 

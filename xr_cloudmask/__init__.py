@@ -17,7 +17,6 @@ import xarray as xr
 
 from xr_cloudmask import stac
 from xr_cloudmask.accessor import CloudmaskAccessor
-from xr_cloudmask.catalog import Catalog
 from xr_cloudmask.cube.bands import BandDescriptor
 from xr_cloudmask.cube.cbers import CbersMetadata, parse_cbers_metadata
 from xr_cloudmask.description import Description, describe
@@ -47,6 +46,7 @@ from xr_cloudmask.trees import CloudmaskTreeAccessor
 
 if TYPE_CHECKING:  # which knows no module that can be called
     from xr_cloudmask import simulate
+    from xr_cloudmask.catalog import Catalog
     from xr_cloudmask.models.registry import models
 else:
     from xr_cloudmask import models
@@ -92,11 +92,16 @@ __all__ = [
 ]
 
 
+LATE = {"simulate": "xr_cloudmask", "Catalog": "xr_cloudmask.catalog"}  # imported when first asked for
+
+
 def __getattr__(name: str) -> Any:
-    """Import the simulator when it is first asked for: few need it, and it is a sixth of the time to import."""
-    if name == "simulate":
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what few need, which takes a quarter of the time, when it is first asked for."""
+    if name not in LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = import_module(f"{__name__}.{name}") if LATE[name] == __name__ else getattr(import_module(LATE[name]), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

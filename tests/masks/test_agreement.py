@@ -54,7 +54,13 @@ def test_dimensions_are_told_by_name():
 
 
 @pytest.mark.parametrize(
-    "other", [lambda m: m.expand_dims(time=2), lambda m: m[:, 1:], lambda m: m.rename(x="lon"), lambda m: m / 1.0]
+    "other",
+    [
+        lambda m: m.expand_dims(time=2),
+        lambda m: m[:, 1:],
+        lambda m: m.rename(x="lon"),
+        lambda m: (m / 1.0).assign_attrs(m.attrs),
+    ],
 )
 def test_masks_that_do_not_lie_on_each_other_are_refused(other):
     truth = xr.DataArray(np.zeros((2, 3), "uint8"), dims=("y", "x"), attrs=flag_attrs(SCHEMES["cloudsen12"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from xr_cloudmask.catalog import archive
@@ -126,17 +126,18 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 def _read_only(path: Path, how: str) -> sqlite3.Connection:
     """Open a database that cannot be written; an older one is brought up to date in memory."""
-    database = _connected(f"{path.absolute().as_uri()}?{how}")
-    try:
+    with ExitStack() as unless_returned:
+        database = _connected(f"{path.absolute().as_uri()}?{how}")
+        unless_returned.callback(database.close)
         if _version(database) == len(MIGRATIONS) and _number(database, "PRAGMA application_id") == APPLICATION_ID:
+            unless_returned.pop_all()
             return database
         copy = _connected(":memory:")
+        unless_returned.callback(copy.close)
         database.backup(copy)
-    except BaseException:
-        database.close()
-        raise
+        _migrate(copy, path, moving=False)
+        unless_returned.pop_all()
     database.close()
-    _migrate(copy, path, moving=False)
     return copy
 
 
